@@ -1,0 +1,1 @@
+"""Replay labelled pools: configuration, loop and run folder."""

@@ -1,0 +1,1 @@
+"""Tables in, immutable pools of candidate experiments out."""

@@ -1,0 +1,216 @@
+"""Pool: the immutable set of candidate experiments that an optimization chooses from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gollum.errors import DataError, nearest
+
+Direction = Literal["maximize", "minimize"]
+HEADER_ROWS = 1  # spreadsheet row of data row i (from 0) is i + HEADER_ROWS + 1
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Candidates, named by ids, with what is known of their objective.
+
+    Attributes:
+        name: what the pool is called in reports.
+        table: the N x k input columns; its index holds the ids, in file order.
+        objective: name of the objective column.
+        direction: whether large or small objective values are wanted.
+        values: the N objective values in their own units; NaN where not measured.
+        notes: what was dropped or changed on the way in, one sentence each.
+    """
+
+    name: str
+    table: pd.DataFrame
+    objective: str
+    direction: Direction
+    values: NDArray[np.float64]
+    notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if self.direction not in get_args(Direction):
+            raise DataError(
+                f"direction must be 'maximize' or 'minimize', not '{self.direction}'."
+                + nearest(self.direction, get_args(Direction))
+            )
+        if len(self.table) == 0:
+            raise DataError(f"{self.name}: the pool is empty; give a table with at least one row.")
+        if self.values.shape != (len(self.table),):
+            raise DataError(
+                f"{self.name}: expected {len(self.table)} objective values, "
+                f"got shape {self.values.shape}."
+            )
+        self.values.setflags(write=False)
+
+    @classmethod
+    def from_table(
+        cls,
+        table: pd.DataFrame,
+        objective: str,
+        direction: Direction = "maximize",
+        *,
+        inputs: Sequence[str] | None = None,
+        id_column: str | None = None,
+        name: str = "table",
+    ) -> Pool:
+        """Check a table and make a pool of it.
+
+        Rows whose inputs repeat an earlier row exactly are dropped (the first is kept), and the
+        number is reported in `notes`. Cells of the objective may be empty: those rows stay in
+        the pool with value NaN.
+
+        Args:
+            table: one row per experiment, with its objective column.
+            objective: name of the objective column.
+            direction: 'maximize' or 'minimize'.
+            inputs: columns that describe the experiment; all but the objective by default.
+            id_column: column of unique names for the rows; `r1`, `r2` … (data row) by default.
+            name: file or task name, for messages.
+
+        Raises:
+            DataError: a column is missing, the objective is not numeric, an id repeats, or no
+                row is left.
+        """
+        for column in [objective, *(inputs or []), *([id_column] if id_column else [])]:
+            _require_column(table, column, name)
+        if len(table) == 0:
+            raise DataError(f"{name}: the table has a header but no rows; add some candidates.")
+        values = _numeric(table[objective], name)
+        reserved = {objective, id_column}
+        columns = list(inputs) if inputs is not None else [c for c in table if c not in reserved]
+        if not columns:
+            raise DataError(
+                f"{name}: no input column besides '{objective}'; add columns that describe "
+                "the experiments."
+            )
+        ids = _ids(table, id_column, name)
+        kept = ~table[columns].duplicated(keep="first").to_numpy()
+        notes = ()
+        if not kept.all():
+            first = int(np.flatnonzero(~kept)[0]) + HEADER_ROWS + 1
+            notes = (
+                f"{name}: {int((~kept).sum())} of {len(table)} rows repeat the inputs of an "
+                f"earlier row (the first is row {first}) and were dropped.",
+            )
+        data = table.loc[kept, columns].copy()
+        data.index = pd.Index(ids[kept], name="id")
+        return cls(name, data, objective, direction, values[kept], notes)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def ids(self) -> NDArray[np.str_]:
+        """The N ids, in file order."""
+        return self.table.index.to_numpy()
+
+    @property
+    def utility(self) -> NDArray[np.float64]:
+        """Objective values with the sign that makes larger better."""
+        return self.values if self.direction == "maximize" else -self.values
+
+    def sign(self) -> float:
+        """+1 when maximizing, −1 when minimizing: utility = sign · objective."""
+        return 1.0 if self.direction == "maximize" else -1.0
+
+    @cached_property
+    def _position_of(self) -> dict[str, int]:
+        return {candidate: i for i, candidate in enumerate(self.ids)}
+
+    def positions(self, ids: Iterable[str]) -> NDArray[np.int64]:
+        """Row positions of some ids, in their order.
+
+        Raises:
+            DataError: an id is not in the pool.
+        """
+        try:
+            return np.array([self._position_of[i] for i in ids], dtype=np.int64)
+        except KeyError as error:
+            raise DataError(f"{self.name}: there is no candidate with id {error}.") from None
+
+    def labelled(self) -> Pool:
+        """The candidates whose objective is known, for replaying a pool as a benchmark.
+
+        Raises:
+            DataError: none is known, or all known values are equal.
+        """
+        known = np.isfinite(self.values)
+        if not known.any():
+            raise DataError(
+                f"{self.name}: column '{self.objective}' holds no number; a replay needs known "
+                "objective values."
+            )
+        if np.ptp(self.values[known]) == 0:
+            raise DataError(
+                f"{self.name}: every value of '{self.objective}' equals "
+                f"{self.values[known][0]:g}, so there is nothing to optimize; check the column."
+            )
+        if known.all():
+            return self
+        note = f"{self.name}: {int((~known).sum())} rows without '{self.objective}' were dropped."
+        return replace(
+            self,
+            table=self.table.loc[known],
+            values=self.values[known],
+            notes=(*self.notes, note),
+        )
+
+    def numeric_columns(self) -> list[str]:
+        """Input columns that hold numbers."""
+        return [c for c in self.table if pd.api.types.is_numeric_dtype(self.table[c])]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over ids, inputs, objective values and direction."""
+        digest = hashlib.sha256(f"{self.objective}\n{self.direction}\n".encode())
+        digest.update(self.table.to_csv(lineterminator="\n").encode())
+        digest.update(np.ascontiguousarray(self.values).tobytes())
+        return digest.hexdigest()
+
+
+def _require_column(table: pd.DataFrame, column: str, name: str) -> None:
+    if column not in table.columns:
+        available = ", ".join(f"'{c}'" for c in table.columns)
+        raise DataError(
+            f"{name}: there is no column '{column}'.{nearest(column, map(str, table.columns))} "
+            f"The columns are {available}."
+        )
+
+
+def _numeric(column: pd.Series, name: str) -> NDArray[np.float64]:
+    blank = column.isna() | (column.astype(str).str.strip() == "")
+    numbers = pd.to_numeric(column.where(~blank), errors="coerce").astype("float64")
+    values = numbers.to_numpy(dtype=np.float64, copy=True)
+    wrong = ~np.isfinite(values) & ~blank.to_numpy()
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise DataError(
+            f"{name}: row {row + HEADER_ROWS + 1}, column '{column.name}': "
+            f"'{column.iloc[row]}' is not a finite number; correct it or leave the cell empty."
+        )
+    return values
+
+
+def _ids(table: pd.DataFrame, id_column: str | None, name: str) -> NDArray[np.object_]:
+    if id_column is None:
+        return np.array([f"r{i + 1}" for i in range(len(table))], dtype=object)
+    ids = table[id_column].astype(str)
+    repeated = ids.duplicated().to_numpy()
+    if repeated.any():
+        row = int(np.flatnonzero(repeated)[0])
+        raise DataError(
+            f"{name}: row {row + HEADER_ROWS + 1}, column '{id_column}': the id "
+            f"'{ids.iloc[row]}' is used twice; ids must be unique."
+        )
+    return ids.to_numpy(dtype=object)

@@ -1,0 +1,49 @@
+"""One tree of exceptions; each message says what is wrong, where, and what to do next."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class GollumError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+    exit_code = 1
+
+
+class UserError(GollumError):
+    """The user can mend this: one sentence, no traceback, exit code 2."""
+
+    exit_code = 2
+
+
+class DataError(UserError):
+    """A table, a column, a row or an objective is not usable."""
+
+
+class TemplateError(UserError):
+    """A text template is malformed or names a column that is not there."""
+
+
+class ConfigError(UserError):
+    """A configuration key or value is unknown, malformed or contradictory."""
+
+
+class ModelError(UserError):
+    """A language model is missing, incomplete, corrupted or not supported."""
+
+
+class MissingExtraError(UserError):
+    """An optional dependency is needed; the message names the extra to install."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs an optional package: pip install 'gollum[{extra}]'.")
+
+
+class FitError(GollumError):
+    """A surrogate could not be fitted, and retrying did not help."""
+
+
+def nearest(word: str, options: Iterable[str]) -> str:
+    """Suggest the closest valid option, as a sentence to append (or an empty string)."""
+    matches = get_close_matches(word, list(options), n=1, cutoff=0.5)
+    return f" Did you mean '{matches[0]}'?" if matches else ""

@@ -1,0 +1,1 @@
+"""Gaussian processes on fixed and on learned features."""

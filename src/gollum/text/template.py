@@ -1,0 +1,258 @@
+"""Template: a row of the pool becomes a text, and the text remembers which column wrote what.
+
+Grammar: literal text; `{column}` or `{column:format}` (a Python format specification) for a
+slot; `[ … ]` for an optional part that disappears when one of its slots is blank; `{{`, `}}`,
+`[[` and `]]` for the characters themselves.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from gollum.data.pool import Pool
+from gollum.errors import TemplateError, nearest
+
+BLANK = "none"
+_TOKEN = re.compile(
+    r"(?P<escape>\{\{|\}\}|\[\[|\]\])|\{(?P<slot>[^{}]*)\}|(?P<open>\[)|(?P<close>\])|(?P<stray>[{}])"
+)
+# A colon inside a column name is not taken for the start of a format specification.
+_FORMATTED = re.compile(
+    r"(?P<column>.+):(?P<format>[<>=^]?[+\- ]?0?\d*[,_]?(?:\.\d+)?[deEfFgGs%]?)", re.DOTALL
+)
+# How the end of a column name is read as a unit when a template is made from column names.
+UNITS = {
+    "_mol_pct": "mol%", "_mL_min": "mL/min", "_mol_L": "mol/L", "_equiv": "equivalents",
+    "_pct": "%", "_min": "min", "_mM": "mM", "_uM": "µM", "_nM": "nM", "_mL": "mL", "_nm": "nm",
+    "_mm": "mm", "_bar": "bar", "_C": "°C", "_K": "K", "_M": "M", "_s": "s", "_h": "h",
+    "_g": "g", "_V": "V",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place in a template that a column fills: column name and format specification."""
+
+    column: str
+    format: str = ""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Characters [start, end) of a rendered text, written by a column."""
+
+    column: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Text:
+    """A rendered experiment: its text, and the spans that came from columns."""
+
+    text: str
+    spans: tuple[Span, ...]
+
+
+Part = str | Slot | tuple["str | Slot", ...]
+
+
+@dataclass(frozen=True)
+class Template:
+    """How an experiment is put into words.
+
+    Attributes:
+        source: the template in the grammar of this module.
+    """
+
+    source: str
+
+    @classmethod
+    def from_columns(cls, pool: Pool) -> Template:
+        """A plain template from the column names: 'ligand: {ligand}; temperature: {…} °C'."""
+        return cls("; ".join(_column_phrase(str(column)) for column in pool.table.columns) + ".")
+
+    @classmethod
+    def column(cls, name: str) -> Template:
+        """The text is read from a column as it stands."""
+        return cls("{" + name + "}")
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """The parsed template.
+
+        Raises:
+            TemplateError: brackets do not match, or a slot is empty.
+        """
+        return _parse(self.source)
+
+    @cached_property
+    def slots(self) -> tuple[Slot, ...]:
+        """All slots, in order."""
+        flat = (p for part in self.parts for p in (part if isinstance(part, tuple) else (part,)))
+        return tuple(p for p in flat if isinstance(p, Slot))
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that the template reads, each once."""
+        return tuple(dict.fromkeys(slot.column for slot in self.slots))
+
+    def check(self, columns: Sequence[str], name: str = "table") -> None:
+        """Refuse a template that reads a column which is not there.
+
+        Raises:
+            TemplateError: naming the column and the nearest one that exists.
+        """
+        for column in self.columns:
+            if column not in columns:
+                raise TemplateError(
+                    f"{name}: the template reads a column '{column}' that the table does not have."
+                    + nearest(column, map(str, columns))
+                )
+        if not self.columns:
+            raise TemplateError(
+                f"{name}: the template '{self.source}' reads no column, so all texts would be "
+                "the same; write column names in braces, such as {ligand}."
+            )
+
+    def render(self, row: dict[str, Any]) -> Text:
+        """Put one row into words.
+
+        Args:
+            row: value of each column.
+
+        Raises:
+            TemplateError: a format specification does not suit the value.
+        """
+        text, spans = "", []
+        for piece in self._pieces(row):
+            if isinstance(piece, Slot):
+                written = _write(row[piece.column], piece)
+                spans.append(Span(piece.column, len(text), len(text) + len(written)))
+                text += written
+            else:
+                text += piece
+        return Text(text, tuple(spans))
+
+    def render_pool(self, pool: Pool) -> list[Text]:
+        """Put every candidate into words, in pool order."""
+        self.check(list(pool.table.columns), pool.name)
+        columns = [pool.table[c].tolist() for c in self.columns]
+        return [
+            self.render(dict(zip(self.columns, row, strict=True)))
+            for row in zip(*columns, strict=True)
+        ]
+
+    def _pieces(self, row: dict[str, Any]) -> Iterator[str | Slot]:
+        for part in self.parts:
+            if not isinstance(part, tuple):
+                yield part
+            elif not any(isinstance(p, Slot) and _is_blank(row[p.column]) for p in part):
+                yield from part
+
+
+def lint(template: Template, pool: Pool, texts: Sequence[Text]) -> list[str]:
+    """What a user should know about the texts of a pool, one sentence each."""
+    notes = []
+    distinct = len({t.text for t in texts})
+    if distinct < len(texts):
+        notes.append(
+            f"{pool.name}: {len(texts) - distinct} candidates share their text with another one; "
+            "the language model cannot tell them apart."
+        )
+    unused = [
+        str(c)
+        for c in pool.table.columns
+        if c not in template.columns and not _is_redundant(pool.table, str(c), template.columns)
+    ]
+    if unused:
+        notes.append(f"{pool.name}: the text does not mention {', '.join(map(repr, unused))}.")
+    return notes
+
+
+def _is_redundant(table: pd.DataFrame, column: str, used: Sequence[str]) -> bool:
+    """Whether a column is constant, or says nothing that one used column does not say."""
+    if table[column].nunique(dropna=False) <= 1:
+        return True
+    return any(
+        (table.groupby(other, dropna=False)[column].nunique(dropna=False) <= 1).all()
+        for other in used
+    )
+
+
+def _parse(source: str) -> tuple[Part, ...]:
+    parts: list[Part] = []
+    group: list[str | Slot] | None = None
+    literal = ""
+    position = 0
+
+    def flush() -> None:
+        nonlocal literal
+        if literal:
+            (parts if group is None else group).append(literal)
+            literal = ""
+
+    for match in _TOKEN.finditer(source):
+        literal += source[position : match.start()]
+        position = match.end()
+        if match["escape"]:
+            literal += match["escape"][0]
+            continue
+        if match["stray"]:
+            raise TemplateError(f"the template has an unmatched '{match['stray']}': {source}")
+        flush()
+        if match["slot"] is not None:
+            (parts if group is None else group).append(_slot(match["slot"], source))
+        elif match["open"]:
+            if group is not None:
+                raise TemplateError(f"optional parts '[ … ]' cannot be nested: {source}")
+            group = []
+        else:
+            if group is None:
+                raise TemplateError(f"the template has an unmatched ']': {source}")
+            parts.append(tuple(group))
+            group = None
+    literal += source[position:]
+    if group is not None:
+        raise TemplateError(f"the template has an unmatched '[': {source}")
+    flush()
+    return tuple(parts)
+
+
+def _slot(inside: str, source: str) -> Slot:
+    if not inside.strip():
+        raise TemplateError(f"the template has a slot without a column name: {source}")
+    match = _FORMATTED.fullmatch(inside)
+    return Slot(match["column"], match["format"]) if match else Slot(inside)
+
+
+def _is_blank(value: Any) -> bool:
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+
+
+def _write(value: Any, slot: Slot) -> str:
+    if _is_blank(value):
+        return BLANK
+    specification = slot.format or (".6g" if isinstance(value, float) else "")
+    try:
+        return format(value, specification)
+    except (TypeError, ValueError):
+        raise TemplateError(
+            f"column '{slot.column}': the format ':{slot.format}' does not suit the value "
+            f"{value!r}."
+        ) from None
+
+
+def _column_phrase(column: str) -> str:
+    escaped = re.sub(r"([\[\]])", r"\1\1", column)
+    for ending, unit in UNITS.items():
+        if column.endswith(ending) and len(column) > len(ending):
+            return f"{escaped.removesuffix(ending).replace('_', ' ')}: {{{column}}} {unit}"
+    return f"{escaped.replace('_', ' ')}: {{{column}}}"
