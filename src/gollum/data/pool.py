@@ -96,7 +96,7 @@ class Pool:
             )
         ids = _ids(table, id_column, name)
         kept = ~table[columns].duplicated(keep="first").to_numpy()
-        notes = ()
+        notes: tuple[str, ...] = ()
         if not kept.all():
             first = int(np.flatnonzero(~kept)[0]) + HEADER_ROWS + 1
             notes = (
@@ -168,7 +168,7 @@ class Pool:
 
     def numeric_columns(self) -> list[str]:
         """Input columns that hold numbers."""
-        return [c for c in self.table if pd.api.types.is_numeric_dtype(self.table[c])]
+        return [str(c) for c in self.table if pd.api.types.is_numeric_dtype(self.table[c])]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -191,7 +191,7 @@ def _require_column(table: pd.DataFrame, column: str, name: str) -> None:
 def _numeric(column: pd.Series, name: str) -> NDArray[np.float64]:
     blank = column.isna() | (column.astype(str).str.strip() == "")
     numbers = pd.to_numeric(column.where(~blank), errors="coerce").astype("float64")
-    values = numbers.to_numpy(dtype=np.float64, copy=True)
+    values: NDArray[np.float64] = np.array(numbers, dtype=np.float64)
     wrong = ~np.isfinite(values) & ~blank.to_numpy()
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])

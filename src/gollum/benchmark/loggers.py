@@ -1,0 +1,54 @@
+"""Optional loggers of a run; none is imported unless it is asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gollum.benchmark.run import Watcher
+from gollum.benchmark.spec import RunConfig
+from gollum.errors import MissingExtraError
+from gollum.surrogates.build import Problem
+
+
+def with_logger(config: RunConfig, watcher: Watcher) -> Watcher:
+    """The watcher itself, or one that also tells the logger of the configuration.
+
+    Raises:
+        MissingExtraError: the logger's package is not installed.
+    """
+    return WandbWatcher(watcher) if config.logger == "wandb" else watcher
+
+
+class WandbWatcher:
+    """Passes everything on, and logs each evaluation to Weights & Biases."""
+
+    def __init__(self, inner: Watcher) -> None:
+        try:
+            import wandb
+        except ImportError:
+            raise MissingExtraError("Weights & Biases logging", "wandb") from None
+        self._wandb = wandb
+        self._inner = inner
+        self._iterations = 0
+
+    def prepared(self, config: RunConfig, problem: Problem, done: int) -> None:
+        """Start a run there."""
+        self._iterations = config.n_iters
+        self._wandb.init(project="gollum", name=config.folder.name, config=config.model_dump())
+        self._inner.prepared(config, problem, done)
+
+    def embedding(self, done: int, total: int) -> None:
+        """Pass on."""
+        self._inner.embedding(done, total)
+
+    def noted(self, notes: tuple[str, ...]) -> None:
+        """Pass on."""
+        self._inner.noted(notes)
+
+    def measured(self, rows: list[dict[str, Any]]) -> None:
+        """Log each row; end the run there after the last iteration."""
+        for row in rows:
+            self._wandb.log({key: value for key, value in row.items() if value is not None})
+        self._inner.measured(rows)
+        if rows[-1]["iteration"] >= self._iterations:
+            self._wandb.finish()

@@ -1,0 +1,95 @@
+"""From the data keys of a run to a pool in rows, in words and as reactions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gollum.benchmark.spec import DataConfig
+from gollum.data.catalog import get_task
+from gollum.data.pool import Pool
+from gollum.data.readers import read_table
+from gollum.errors import DataError, nearest
+from gollum.surrogates.build import Problem
+from gollum.text.template import Template, lint
+
+
+def load_problem(data: DataConfig) -> Problem:
+    """Read the candidates of a run and put each into words.
+
+    Raises:
+        DataError: the table can't be used.
+        TemplateError: the template can't.
+    """
+    return _of_task(data) if data.task is not None else _of_table(data)
+
+
+def _of_task(data: DataConfig) -> Problem:
+    task = get_task(data.task or "")
+    reaction = data.reaction or task.reaction
+    return _problem(
+        task.load().labelled(),
+        data,
+        default=Template(task.template),
+        structures=tuple(task.structures),
+        reaction=_template(reaction) if reaction else None,
+        title=task.title,
+        unit=task.unit,
+    )
+
+
+def _of_table(data: DataConfig) -> Problem:
+    path = Path(data.path or "")
+    pool = Pool.from_table(
+        read_table(path),
+        data.objective or "",
+        data.direction or "maximize",
+        inputs=data.inputs,
+        id_column=data.id_column,
+        name=path.name,
+    ).labelled()
+    columns = [str(c) for c in pool.table.columns]
+    for column in data.structures or []:
+        if column not in columns:
+            raise DataError(
+                f"{pool.name}: data.structures names a column '{column}' that is not an input."
+                + nearest(column, columns)
+            )
+    structures = data.structures or [c for c in columns if "smiles" in c.lower()]
+    return _problem(
+        pool,
+        data,
+        default=Template.from_columns(pool),
+        structures=tuple(structures),
+        reaction=_template(data.reaction) if data.reaction else None,
+        title=path.name,
+    )
+
+
+def _problem(
+    pool: Pool,
+    data: DataConfig,
+    *,
+    default: Template,
+    structures: tuple[str, ...],
+    reaction: Template | None,
+    title: str,
+    unit: str = "",
+) -> Problem:
+    template = default
+    if data.text_column is not None:
+        template = Template.column(data.text_column)
+    elif data.template is not None:
+        template = Template(data.template)
+    texts = template.render_pool(pool)
+    notes = (*pool.notes, *lint(template, pool, texts))
+    reactions = None
+    if reaction is not None:
+        reactions = tuple(r.text for r in reaction.render_pool(pool))
+    return Problem(
+        pool, tuple(t.text for t in texts), structures, reactions, title, unit or "", notes
+    )
+
+
+def _template(source: str) -> Template:
+    """A template as it stands, or one that reads the column of that name."""
+    return Template(source) if "{" in source else Template.column(source)

