@@ -21,7 +21,7 @@ from gollum.language.embed import Tokens
 from gollum.runtime import Runtime
 from gollum.surrogates.base import Surrogate
 from gollum.surrogates.deep_kernel import DeepKernelGP
-from gollum.surrogates.presets import LoraSettings, ProjectionSettings, Settings, VARIANTS
+from gollum.surrogates.presets import VARIANTS, LoraSettings, ProjectionSettings, Settings
 
 DATA = os.environ.get("GOLLUM_DATA")
 GOLDEN = Path(DATA).parent / "golden" if DATA else None

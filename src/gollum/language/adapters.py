@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import warnings
 
+import numpy as np
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
-from torch import nn
+from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from gollum.errors import ModelError
@@ -73,15 +74,54 @@ def inject_lora(
         # PEFT remarks on fan_in_fan_out for GPT-2's Conv1D and then sets it itself.
         warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False")
         inject_adapter_in_model(config, model, ADAPTER)
-    return [m for m in model.modules() if isinstance(m, LoraLayer)]
+    layers = [m for m in model.modules() if isinstance(m, LoraLayer)]
+    for layer in layers:
+        layer.lora_dropout[ADAPTER] = FastDropout(dropout)
+    return layers
+
+
+class FastDropout(nn.Module):
+    """Dropout whose masks come from NumPy's SFC64, 16 random bits per element.
+
+    On processors PyTorch's own generator took a third of a fit; this one is about 17 times as
+    fast. The probability of dropping is p rounded to a multiple of 2⁻¹⁶.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+        self._bits: np.random.Generator | None = None
+
+    def reseed(self) -> None:
+        """Start a new stream of masks, drawn from PyTorch's current random stream."""
+        seed = int(torch.randint(2**63 - 1, ()).item())
+        self._bits = np.random.Generator(np.random.SFC64(seed))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Zero each element with probability p and scale the others by 1/(1 − p)."""
+        if not self.training or self.p == 0.0:
+            return x
+        if x.device.type != "cpu":
+            return nn.functional.dropout(x, self.p)
+        return x * self._mask(x.shape).to(x.dtype).mul_(1.0 / (1.0 - self.p))
+
+    def _mask(self, shape: torch.Size) -> Tensor:
+        if self._bits is None:
+            self.reseed()
+        assert self._bits is not None  # noqa: S101
+        count = shape.numel()
+        words = self._bits.integers(2**64 - 1, size=-(-count // 4), dtype=np.uint64, endpoint=True)
+        kept = words.view(np.uint16)[:count] >= round(self.p * 2**16)
+        return torch.from_numpy(kept).view(shape)
 
 
 def reset_lora(layers: list[LoraLayer]) -> None:
-    """Start over from the pretrained model: A uniform as PEFT draws it, B zero.
+    """Start over from the pretrained model: A uniform as PEFT draws it, B zero, fresh dropout.
 
     Draws from PyTorch's current random stream.
     """
     for layer in layers:
+        layer.lora_dropout[ADAPTER].reseed()
         nn.init.kaiming_uniform_(layer.lora_A[ADAPTER].weight, a=math.sqrt(5))
         nn.init.zeros_(layer.lora_B[ADAPTER].weight)
 

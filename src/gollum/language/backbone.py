@@ -143,7 +143,7 @@ def load_backbone(
         revision = _revision(name, location, card, config)
         model = _attempt(name, lambda: AutoModel.from_pretrained(
             location, config=config, trust_remote_code=trust_remote_code,
-            dtype=runtime.dtype, use_safetensors=True))  # fmt: skip
+            dtype=runtime.dtype, use_safetensors=True, **_attention(runtime)))  # fmt: skip
     if config.is_encoder_decoder:
         model = model.get_encoder()
     if tokenizer.pad_token_id is None:
@@ -171,6 +171,12 @@ def detect_pooling(location: str | Path, config: Any) -> str:
     architecture = (config.architectures or [""])[0]
     decoder = "CausalLM" in architecture or "LMHead" in architecture
     return "last_token" if decoder or getattr(config, "is_decoder", False) else "cls"
+
+
+def _attention(runtime: Runtime) -> dict[str, str]:
+    """Plain attention for bfloat16 on processors, where the fused kernel's backward is slow."""
+    plain = runtime.device.type == "cpu" and runtime.dtype == torch.bfloat16
+    return {"attn_implementation": "eager"} if plain else {}
 
 
 def _locate(name: str, card: ModelCard) -> str | Path:
