@@ -50,5 +50,5 @@ class WandbWatcher:
         for row in rows:
             self._wandb.log({key: value for key, value in row.items() if value is not None})
         self._inner.measured(rows)
-        if rows[-1]["iteration"] >= self._iterations:
+        if rows and rows[-1]["iteration"] >= self._iterations:
             self._wandb.finish()

@@ -35,6 +35,11 @@ class RunFolder:
     path: Path
 
     @property
+    def config_file(self) -> Path:
+        """Every key of the run."""
+        return self.path / "config.yaml"
+
+    @property
     def trace_file(self) -> Path:
         """One row per evaluation."""
         return self.path / "trace.csv"
@@ -49,8 +54,8 @@ class RunFolder:
         """Progress against random search."""
         return self.path / "progress.png"
 
-    def open(self, config: RunConfig, pool_hash: str) -> list[dict[str, Any]]:
-        """Make the folder, or find what an earlier run of the same configuration left there.
+    def earlier_rows(self, config: RunConfig, pool_hash: str) -> list[dict[str, Any]]:
+        """What an earlier run of the same configuration left in the folder; writes nothing.
 
         Args:
             config: the run.
@@ -60,25 +65,32 @@ class RunFolder:
             Rows of the trace so far, in order; empty for a new run.
 
         Raises:
-            ConfigError: the folder belongs to another run or to something else, or can't be
-                written.
+            ConfigError: the folder belongs to another run or to something else.
+        """
+        if not self.path.exists():
+            return []
+        if self.path.is_file() or (any(self.path.iterdir()) and not self.config_file.is_file()):
+            raise ConfigError(
+                f"'{self.path}' holds something else; choose another folder with --output."
+            )
+        if self.config_file.is_file():
+            self._refuse_other(config, pool_hash)
+        return self._rows()
+
+    def create(self, config: RunConfig) -> None:
+        """Make the folder and write the configuration into it.
+
+        Raises:
+            ConfigError: the folder can't be written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            earlier = self.path / "config.yaml"
-            if earlier.is_file():
-                self._refuse_other(config, earlier, pool_hash)
-            elif any(self.path.iterdir()):
-                raise ConfigError(
-                    f"folder '{self.path}' holds something else; choose another with --output."
-                )
-            write_text(earlier, config.to_yaml())
+            write_text(self.config_file, config.to_yaml())
         except OSError as error:
             raise ConfigError(
                 f"folder '{self.path}' can't be written ({error.strerror}); choose another with "
                 "--output."
             ) from None
-        return self._rows()
 
     def save(self, rows: list[dict[str, Any]], summary: dict[str, Any]) -> None:
         """Replace trace and summary, each in one step, so that a kill leaves no half of either."""
@@ -103,8 +115,8 @@ class RunFolder:
             for row in self.trace().to_dict("records")
         ]
 
-    def _refuse_other(self, config: RunConfig, file: Path, pool_hash: str) -> None:
-        before = dict(flatten(yaml.safe_load(file.read_text("utf-8"))))
+    def _refuse_other(self, config: RunConfig, pool_hash: str) -> None:
+        before = dict(flatten(yaml.safe_load(self.config_file.read_text("utf-8"))))
         now = dict(flatten(yaml.safe_load(config.to_yaml())))
         for key in sorted(before.keys() | now.keys()):
             if key not in FREE_KEYS and before.get(key) != now.get(key):

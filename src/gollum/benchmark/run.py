@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -80,42 +79,28 @@ def run(config: RunConfig, watcher: Watcher) -> RunResult:
     parts = variant(config.surrogate)
     problem = load_problem(config.data)
     folder = RunFolder(config.folder)
+    rows = folder.earlier_rows(config, problem.pool.fingerprint)
     runtime = Runtime.resolve(config.device, config.model.precision)
-    surrogate = _Lazy(lambda: build_surrogate(problem, parts, config, runtime, watcher.embedding))
-    start = _starting_points(config, problem.pool, surrogate)
-    rows = folder.open(config, problem.pool.fingerprint)
-    loop = _Loop(config, problem, surrogate, folder, runtime, rows)
-    watcher.prepared(config, problem, loop.iterations_done)
+    done = int(rows[-1]["iteration"]) if rows else 0
+    watcher.prepared(config, problem, done)
     watcher.noted(problem.notes)
-    watcher.measured(rows or loop.measure_start(start))
-    if loop.iterations_done < config.n_iters:
-        watcher.noted(surrogate().featurizer.notes)
-    while loop.iterations_done < config.n_iters and loop.candidates:
-        watcher.measured(loop.iterate())
+    watcher.measured(rows)
+    if not rows or (done < config.n_iters and len(rows) < len(problem.pool)):
+        surrogate = build_surrogate(problem, parts, config, runtime, watcher.embedding)
+        watcher.noted(surrogate.featurizer.notes)
+        loop = _Loop(config, problem, surrogate, folder, runtime, rows)
+        start = [] if rows else _starting_points(config, problem.pool, surrogate)
+        folder.create(config)
+        if start:
+            watcher.measured(loop.measure_start(start))
+        while loop.iterations_done < config.n_iters and loop.candidates:
+            watcher.measured(loop.iterate())
     return RunResult(config, problem, folder.trace(), folder.summary(), folder)
 
 
-class _Lazy:
-    """A surrogate that is built when first needed."""
-
-    def __init__(self, build: Callable[[], Surrogate]) -> None:
-        self._build = build
-        self._built: Surrogate | None = None
-
-    def __call__(self) -> Surrogate:
-        if self._built is None:
-            self._built = self._build()
-        return self._built
-
-    @property
-    def revision(self) -> str:
-        """Hash of the language model's weights; empty before it is loaded, or without one."""
-        return self._built.featurizer.revision if self._built else ""
-
-
-def _starting_points(config: RunConfig, pool: Pool, surrogate: _Lazy) -> list[str]:
+def _starting_points(config: RunConfig, pool: Pool, surrogate: Surrogate) -> list[str]:
     def features() -> NDArray[np.float64]:
-        featurizer = surrogate().featurizer
+        featurizer = surrogate.featurizer
         with seeded(config.seed, 0):
             featurizer.reset()
         featurizer.train(False)
@@ -139,7 +124,7 @@ class _Loop:
         self,
         config: RunConfig,
         problem: Problem,
-        surrogate: _Lazy,
+        surrogate: Surrogate,
         folder: RunFolder,
         runtime: Runtime,
         rows: list[dict[str, Any]],
@@ -170,7 +155,7 @@ class _Loop:
         stream = (self.config.seed, iteration)
         ids = [str(row["id"]) for row in self.rows]
         began = time.perf_counter()
-        fitted = self.surrogate().fit(ids, self.pool.utility[self.pool.positions(ids)], stream)
+        fitted = self.surrogate.fit(ids, self.pool.utility[self.pool.positions(ids)], stream)
         acquiring = time.perf_counter()
         selection = select(
             fitted,
@@ -253,7 +238,7 @@ class _Loop:
             "provenance": {
                 "gollum": __version__,
                 "pool_sha256": self.pool.fingerprint,
-                "model_revision": self.surrogate.revision,
+                "model_revision": self.surrogate.featurizer.revision,
                 **self.runtime.describe(),
             },
         }

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import torch
+from huggingface_hub import constants
 from torch import Tensor
 from transformers import (
     AutoConfig,
@@ -27,7 +30,8 @@ from gollum.errors import ModelError, nearest
 from gollum.language.pooling import POOLINGS
 from gollum.runtime import Runtime
 
-HUB_ERRORS = (OSError, ValueError, ImportError, RuntimeError)
+HUB_ERRORS = (OSError, ValueError, ImportError, RuntimeError, KeyError)
+HUB_TIMEOUT = 5  # seconds
 
 
 @dataclass(frozen=True)
@@ -135,15 +139,21 @@ def load_backbone(
         )
     card = CATALOG.get(name, ModelCard(name))
     location = _locate(name, card)
-    with _quiet():
-        config = _attempt(name, lambda: AutoConfig.from_pretrained(
-            location, trust_remote_code=trust_remote_code))  # fmt: skip
-        tokenizer = _attempt(name, lambda: AutoTokenizer.from_pretrained(
-            location, trust_remote_code=trust_remote_code))  # fmt: skip
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
+    if not isinstance(location, Path) and not _hub_in_reach():
+        options["local_files_only"] = True  # a model fetched earlier still loads
+    with _quiet(), _refusing(name):
+        config = AutoConfig.from_pretrained(location, **options)
+        tokenizer = AutoTokenizer.from_pretrained(location, **options)
         revision = _revision(name, location, card, config)
-        model = _attempt(name, lambda: AutoModel.from_pretrained(
-            location, config=config, trust_remote_code=trust_remote_code,
-            dtype=runtime.dtype, use_safetensors=True, **_attention(runtime)))  # fmt: skip
+        model = AutoModel.from_pretrained(
+            location,
+            config=config,
+            dtype=runtime.dtype,
+            use_safetensors=True,
+            **_attention(runtime),
+            **options,
+        )
     if config.is_encoder_decoder:
         model = model.get_encoder()
     if tokenizer.pad_token_id is None:
@@ -231,17 +241,30 @@ def _revision(name: str, location: str | Path, card: ModelCard, config: Any) -> 
     return digest.hexdigest()
 
 
-def _attempt(name: str, load: Any) -> Any:
+def _hub_in_reach() -> bool:
+    """Whether the model hub answers at all, asked once so that its absence costs no retries."""
+    if constants.HF_HUB_OFFLINE:
+        return False
     try:
-        return load()
+        with urlopen(constants.ENDPOINT, timeout=HUB_TIMEOUT):  # noqa: S310 (the hub's own address)
+            return True
+    except HTTPError:
+        return True  # it answered
+    except (OSError, ValueError):
+        return False
+
+
+@contextmanager
+def _refusing(name: str) -> Iterator[None]:
+    """Turn what the loader raises into one sentence with the ways out."""
+    try:
+        yield
     except HUB_ERRORS as error:
-        reason = (
-            str(error).strip().splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-        )
+        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelError(
-            f"model '{name}' could not be loaded ({reason}). If no model hub is in reach, give "
-            "--model.name a local folder with the model's files, or use the embedded model: "
-            "--model.name minilm."
+            f"model '{name}' could not be loaded ({lines[0].rstrip('.')}). If no model hub is in "
+            "reach, give --model.name a local folder with the model's files, or use the embedded "
+            "model: --model.name minilm."
         ) from None
 
 

@@ -81,7 +81,7 @@ class ConsoleWatcher:
 
     def measured(self, rows: list[dict[str, Any]]) -> None:
         """Advance, or print a line."""
-        if self._config is None:
+        if self._config is None or not rows:
             return
         last = rows[-1]
         iteration = int(last["iteration"])
