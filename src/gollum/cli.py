@@ -47,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)
+
     def error(self, message: str) -> Any:
         raise ConfigError(f"{message}; see {self.prog} --help.")
 
@@ -128,13 +131,11 @@ def _execute(config: Any, quiet: bool) -> int:
 
 
 def _overrides(rest: Sequence[str]) -> list[tuple[str, Any]]:
-    """Dotted keys and YAML values from `--key value` or `--key=value`.
+    """Dotted keys and their values as text, from `--key value` or `--key=value`.
 
     Raises:
         ConfigError: something is not a key, or a key has no value.
     """
-    import yaml
-
     pairs: list[tuple[str, Any]] = []
     words = list(rest)
     while words:
@@ -146,10 +147,7 @@ def _overrides(rest: Sequence[str]) -> list[tuple[str, Any]]:
             if not words or words[0].startswith("--"):
                 raise ConfigError(f"--{key} needs a value.")
             text = words.pop(0)
-        try:
-            pairs.append((key, yaml.safe_load(text)))
-        except yaml.YAMLError:
-            pairs.append((key, text))
+        pairs.append((key, text))
     return pairs
 
 

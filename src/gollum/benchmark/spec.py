@@ -15,6 +15,7 @@ from gollum.errors import ConfigError, nearest
 from gollum.surrogates.presets import PRESETS, VARIANTS, Frozen, Settings
 
 ALIASES = {"benchmark": "data.task"}
+LISTS = ("data.inputs", "data.structures")
 # New key for each key of the reference implementation's class_path configurations.
 REFERENCE_KEYS = {
     "benchmark": "data.task",
@@ -153,7 +154,7 @@ def load_config(
 
     Args:
         file: YAML file, or None.
-        overrides: (dotted key, value) pairs.
+        overrides: (dotted key, value) pairs; a value may be text as typed on a command line.
 
     Raises:
         ConfigError: a key is unknown, a value is of the wrong kind, or keys contradict each
@@ -164,7 +165,7 @@ def load_config(
     for key, value in overrides:
         key = ALIASES.get(key, key)
         values = {k: v for k, v in values.items() if not _overrides(key, k, value)}
-        values[key] = value
+        values[key] = _from_text(key, value)
     _refuse_unknown(values)
     preset = values.get("preset", RunConfig.model_fields["preset"].default)
     if preset not in PRESETS:
@@ -177,6 +178,16 @@ def load_config(
         return RunConfig.model_validate(_nest(merged))
     except ValidationError as error:
         raise ConfigError(_sentence(error)) from None
+
+
+def _from_text(key: str, value: Any) -> Any:
+    """What was typed: `null` is no value, and columns may be listed as a,b or [a, b]."""
+    if value == "null":
+        return None
+    if isinstance(value, str) and key in LISTS:
+        listed = yaml.safe_load(value) if value.startswith("[") else value.split(",")
+        return [str(item).strip() for item in listed]
+    return value
 
 
 def _overrides(key: str, earlier: str, value: Any) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gollum.data.pool import Pool
 from gollum.errors import DataError
 from gollum.features import fixed
-from gollum.features.base import Featurizer, FixedFeatures, Projection
+from gollum.features.base import FixedFeatures, Projection
 from gollum.language.adapted import AdaptedText
 from gollum.language.backbone import Backbone, load_backbone
 from gollum.language.embed import Progress, Tokens, embed, tokenize
@@ -60,14 +60,14 @@ def build_surrogate(
         DataError: the pool lacks what the features need.
         ModelError: the language model can't be loaded.
     """
+    featurizer: FixedFeatures | AdaptedText | Projection
     if variant.features == "language":
         featurizer = _language(problem, variant, settings, runtime, progress)
     else:
         featurizer = FixedFeatures(_FIXED[variant.features](problem))
     if variant.projection:
         featurizer = Projection(featurizer, settings.projection.size, settings.projection.bias)
-    if not variant.joint:
-        featurizer.to(runtime.device)  # type: ignore[attr-defined]
+    featurizer.to(runtime.device)
     return Surrogate(problem.pool, featurizer, variant, settings, runtime)
 
 
@@ -77,7 +77,7 @@ def _language(
     settings: Settings,
     runtime: Runtime,
     progress: Progress | None,
-) -> Featurizer:
+) -> FixedFeatures | AdaptedText:
     model = settings.model
     backbone = load_backbone(
         model.name, runtime, pooling=model.pooling, trust_remote_code=model.trust_remote_code

@@ -1,0 +1,37 @@
+import os
+
+# Before anything imports the libraries that read them.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import functools
+
+import pytest
+from helpers import FAMILIES, load, save_model
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory):
+    """Folder of a tiny random model of a family; made once."""
+
+    @functools.cache
+    def folder(family):
+        return save_model(tmp_path_factory.mktemp(family), family)
+
+    return folder
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request):
+    return request.param
+
+
+@pytest.fixture
+def backbone(family, model_folder):
+    """A freshly loaded model of each family in turn, averaged over tokens."""
+    return load(model_folder(family))
+
+
+@pytest.fixture
+def bert(model_folder):
+    return load(model_folder("bert"))

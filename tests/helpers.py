@@ -1,0 +1,179 @@
+"""Tiny random language models and small pools for the tests."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from tokenizers.processors import TemplateProcessing
+from transformers import (
+    BartConfig,
+    BertConfig,
+    DistilBertConfig,
+    GPT2Config,
+    LlamaConfig,
+    MistralConfig,
+    ModernBertConfig,
+    MPNetConfig,
+    PreTrainedConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2Tokenizer,
+    RobertaConfig,
+    T5Config,
+)
+from transformers.models.auto.modeling_auto import AutoModel
+
+from gollum.data.pool import Pool
+from gollum.language.backbone import Backbone, load_backbone
+from gollum.runtime import Runtime
+
+WIDTH, LAYERS, HEADS, POSITIONS = 32, 4, 2, 64
+SPECIAL = ("<pad>", "<unk>", "<cls>", "<sep>", "<eos>")
+WORDS = tuple(f"w{i}" for i in range(40))
+VOCABULARY = (*SPECIAL, *WORDS)
+CPU = Runtime(torch.device("cpu"), torch.float32)
+
+_IDS = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 4}
+_BERT = {
+    "vocab_size": len(VOCABULARY),
+    "hidden_size": WIDTH,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": HEADS,
+    "intermediate_size": 2 * WIDTH,
+    "max_position_embeddings": POSITIONS,
+}
+_DECODER = _BERT | _IDS | {"num_key_value_heads": 1}
+
+CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
+    "bert": lambda: BertConfig(**_BERT),
+    "roberta": lambda: RobertaConfig(**_BERT | {"pad_token_id": 0}),
+    "mpnet": lambda: MPNetConfig(**_BERT | {"pad_token_id": 0}),
+    "modernbert": lambda: ModernBertConfig(
+        **_BERT | {"pad_token_id": 0, "local_attention": 6, "global_attn_every_n_layers": 2}
+    ),
+    "distilbert": lambda: DistilBertConfig(
+        vocab_size=len(VOCABULARY),
+        dim=WIDTH,
+        n_layers=LAYERS,
+        n_heads=HEADS,
+        hidden_dim=2 * WIDTH,
+        max_position_embeddings=POSITIONS,
+    ),
+    "t5": lambda: T5Config(
+        vocab_size=len(VOCABULARY),
+        d_model=WIDTH,
+        d_kv=WIDTH // HEADS,
+        d_ff=2 * WIDTH,
+        num_layers=LAYERS,
+        num_heads=HEADS,
+        pad_token_id=0,
+        eos_token_id=4,
+        decoder_start_token_id=0,
+    ),
+    "bart": lambda: BartConfig(
+        vocab_size=len(VOCABULARY),
+        d_model=WIDTH,
+        encoder_layers=LAYERS,
+        decoder_layers=LAYERS,
+        encoder_attention_heads=HEADS,
+        decoder_attention_heads=HEADS,
+        encoder_ffn_dim=2 * WIDTH,
+        decoder_ffn_dim=2 * WIDTH,
+        max_position_embeddings=POSITIONS,
+        decoder_start_token_id=4,
+        forced_eos_token_id=4,
+        **_IDS,
+    ),
+    "llama": lambda: LlamaConfig(**_DECODER),
+    "qwen2": lambda: Qwen2Config(**_DECODER),
+    "mistral": lambda: MistralConfig(**_DECODER, sliding_window=6),
+    "gpt2": lambda: GPT2Config(
+        vocab_size=len(VOCABULARY),
+        n_positions=POSITIONS,
+        n_embd=WIDTH,
+        n_layer=LAYERS,
+        n_head=HEADS,
+        bos_token_id=2,
+        eos_token_id=4,
+    ),
+}
+FAMILIES = tuple(CONFIGS)
+ENCODER_DECODERS = ("t5", "bart")
+DECODERS = ("llama", "qwen2", "mistral", "gpt2")
+
+
+def save_tokenizer(folder: Path, family: str) -> None:
+    """One token per word; special tokens as the family has them (GPT-2: none, not even padding).
+
+    The library always reads Qwen2's tokenizer as byte-pair encoding: there, a token is a letter.
+    """
+    if family == "qwen2":
+        letters = {t: i for i, t in enumerate((*SPECIAL, "Ġ", "w", *"0123456789"))}
+        Qwen2Tokenizer(
+            letters, [], unk_token="<unk>", eos_token="<eos>", pad_token="<pad>"
+        ).save_pretrained(folder)
+        return
+    tokenizer = Tokenizer(WordLevel({t: i for i, t in enumerate(VOCABULARY)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    special = {"unk_token": "<unk>", "eos_token": "<eos>"}
+    around = {
+        "t5": "$A <eos>",
+        "llama": "<cls> $A",
+        "mistral": "<cls> $A",
+        "gpt2": "$A",
+    }.get(family, "<cls> $A <sep>")
+    if family != "gpt2":
+        special["pad_token"] = "<pad>"  # noqa: S105 (not a password)
+    if family not in DECODERS and family != "t5":
+        special |= {"cls_token": "<cls>", "sep_token": "<sep>"}
+    tokenizer.post_processor = TemplateProcessing(
+        single=around, special_tokens=[(t, VOCABULARY.index(t)) for t in SPECIAL]
+    )
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
+
+
+def save_model(folder: Path, family: str, seed: int = 0) -> Path:
+    """A random model of a family, with weights large enough that every token matters."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        config = CONFIGS[family]()
+        model = AutoModel.from_config(config)
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                torch.nn.init.normal_(parameter, std=0.2)
+        model.save_pretrained(folder)
+    save_tokenizer(folder, family)
+    return folder
+
+
+def load(folder: Path, pooling: str | None = "mean") -> Backbone:
+    return load_backbone(str(folder), CPU, pooling=pooling)
+
+
+def make_texts(count: int, seed: int = 0, longest: int = 14) -> list[str]:
+    """Texts of 2 to `longest` words."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(2, longest + 1, count)
+    return [" ".join(rng.choice(WORDS, size)) for size in lengths]
+
+
+def make_pool(count: int, seed: int = 0, values: np.ndarray | None = None) -> Pool:
+    """Candidates c0, c1, … with two categories, a number and two SMILES columns."""
+    rng = np.random.default_rng(seed)
+    chains = ["C" * (1 + i % 7) + "O" * (i % 2) for i in range(count)]
+    table = pd.DataFrame(
+        {
+            "ligand": [f"L{i % 3}" for i in range(count)],
+            "hours": np.arange(count, dtype=float),
+            "start": chains,
+            "product": [f"{c}N" for c in chains],
+        },
+        index=pd.Index([f"c{i}" for i in range(count)], name="id"),
+    )
+    y = rng.normal(size=count) if values is None else np.asarray(values, dtype=np.float64)
+    return Pool("demo", table, "y", "maximize", y)
