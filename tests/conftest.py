@@ -7,6 +7,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 import functools
 
 import pytest
+
 from helpers import FAMILIES, load, save_model
 
 

@@ -114,11 +114,11 @@ def save_tokenizer(folder: Path, family: str) -> None:
     """
     if family == "qwen2":
         letters = {t: i for i, t in enumerate((*SPECIAL, "Ġ", "w", *"0123456789"))}
-        Qwen2Tokenizer(
-            letters, [], unk_token="<unk>", eos_token="<eos>", pad_token="<pad>"
-        ).save_pretrained(folder)
+        special = {"unk_token": "<unk>", "eos_token": "<eos>", "pad_token": "<pad>"}
+        Qwen2Tokenizer(letters, [], **special).save_pretrained(folder)
         return
-    tokenizer = Tokenizer(WordLevel({t: i for i, t in enumerate(VOCABULARY)}, unk_token="<unk>"))
+    numbers = {token: i for i, token in enumerate(VOCABULARY)}
+    tokenizer = Tokenizer(WordLevel(numbers, "<unk>"))
     tokenizer.pre_tokenizer = WhitespaceSplit()
     special = {"unk_token": "<unk>", "eos_token": "<eos>"}
     around = {

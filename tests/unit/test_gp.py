@@ -10,13 +10,12 @@ from gpytorch.kernels import MaternKernel, ScaleKernel
 from gpytorch.likelihoods import GaussianLikelihood
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from gpytorch.priors import LogNormalPrior, NormalPrior
-from helpers import make_pool
 
 from gollum.errors import FitError
-from gollum.surrogates import gp as gp_module
 from gollum.surrogates.base import Fitted
 from gollum.surrogates.fit import FitReport
 from gollum.surrogates.gp import JITTER, ExactGP, distances, log_prior, to_botorch
+from helpers import make_pool
 
 NAMES = ("raw_lengthscale", "raw_outputscale", "raw_noise", "constant")
 
@@ -93,7 +92,9 @@ def test_marginal_likelihood_of_one_point_is_a_normal_density():
     variance = (gp.outputscale + gp.noise).item()
     expected = -0.5 * (0.7 - gp.constant.item()) ** 2 / variance
     expected -= 0.5 * math.log(2 * math.pi * variance)
-    value = gp.log_marginal_likelihood(torch.zeros(1, 2).double(), torch.tensor([0.7]).double())
+    value = gp.log_marginal_likelihood(
+        torch.zeros(1, 2).double(), torch.tensor([0.7], dtype=torch.float64)
+    )
     assert value.item() == pytest.approx(expected, rel=1e-12)
 
 
@@ -137,7 +138,7 @@ def test_botorch_model_has_the_same_posterior_in_original_units(n):
     gp = random_gp(4)
     features, _ = data(4, n=40)
     pool = make_pool(40)
-    utility = 30.0 + 7.0 * torch.as_tensor(pool.values)[:n]
+    utility = torch.tensor(30.0 + 7.0 * pool.values[:n])
     location = utility.mean()
     scale = utility.std() if n > 1 else torch.tensor(1.0).double()
     process = gp.condition(features[:n], (utility - location) / scale)
@@ -237,9 +238,9 @@ def test_hyperparameters_start_at_raw_zero():
     assert {name for name, _ in ExactGP().named_parameters()} == set(NAMES)
 
 
-def test_hyperparameters_start_where_botorchs_module_does():
+def test_hyperparameters_start_where_gpytorchs_modules_do():
     features, targets = data(0)
-    fresh = gp_module.SingleTaskGP(
+    fresh = SingleTaskGP(
         features,
         targets.unsqueeze(-1),
         likelihood=GaussianLikelihood(noise_constraint=GreaterThan(1e-4)),

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
 from gollum.benchmark.spec import RunConfig, flatten
 from gollum.errors import ConfigError
+from gollum.files import write_text
 
 TRACE_COLUMNS = (
     "iteration", "id", "objective", "best_so_far", "top5_found", "top5_coverage",
     "predicted_mean", "predicted_sd", "acquisition", "loss", "evaluations",
     "fit_seconds", "acquire_seconds",
 )  # fmt: skip
+INTEGER_COLUMNS = ("iteration", "top5_found")
 TIMING_COLUMNS = ("fit_seconds", "acquire_seconds")
 # Keys that may differ when a run goes on: none changes what it measures next.
 FREE_KEYS = {"output", "threads", "logger", "n_iters"}
@@ -115,8 +117,17 @@ class RunFolder:
             for row in self.trace().to_dict("records")
         ]
 
+    def _earlier_config(self) -> dict[str, Any]:
+        try:
+            return dict(flatten(yaml.safe_load(self.config_file.read_text("utf-8"))))
+        except (yaml.YAMLError, UnicodeDecodeError, AttributeError):
+            raise ConfigError(
+                f"folder '{self.path}' holds a config.yaml that no run wrote; choose another "
+                "with --output."
+            ) from None
+
     def _refuse_other(self, config: RunConfig, pool_hash: str) -> None:
-        before = dict(flatten(yaml.safe_load(self.config_file.read_text("utf-8"))))
+        before = self._earlier_config()
         now = dict(flatten(yaml.safe_load(config.to_yaml())))
         for key in sorted(before.keys() | now.keys()):
             if key not in FREE_KEYS and before.get(key) != now.get(key):
@@ -134,18 +145,9 @@ class RunFolder:
 
 
 def read_trace(file: Path) -> pd.DataFrame:
-    """A trace as written, numbers to the last digit and ids as text."""
-    return pd.read_csv(file, dtype={"id": str}, float_precision="round_trip")
-
-
-def write_text(file: Path, text: str) -> None:
-    """Write a file in one step: it is there whole or not at all."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """A trace as written: numbers to the last bit, ids as text."""
+    table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    for column in table.columns.drop("id"):
+        kind = int if column in INTEGER_COLUMNS else float
+        table[column] = [kind(cell) if cell else np.nan for cell in table[column]]
+    return table

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from functools import cache
 from http.client import HTTPException
 from importlib.resources import files
@@ -20,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from gollum.data.pool import Direction, Pool
 from gollum.data.readers import read_table
 from gollum.errors import DataError, nearest
+from gollum.files import write_file
 
 LOCAL_DATA = "GOLLUM_DATA"  # environment variable: a folder with further tables
 TIMEOUT = 30  # seconds without an answer before a download is given up
@@ -198,13 +198,9 @@ def _fetch(url: str, name: str) -> bytes:
 
 
 def _write(content: bytes, target: Path) -> None:
-    """Write a file in one step, so that it is either whole or not there."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-") as scratch:
-            part = Path(scratch, target.name)
-            part.write_bytes(content)
-            part.replace(target)
+        write_file(target, content)
     except OSError as error:
         raise DataError(f"{target} cannot be written: {error.strerror}.") from None
 

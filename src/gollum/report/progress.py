@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gollum.data.pool import Direction
+from gollum.files import write_file
 
 Array = NDArray[np.float64]
 
@@ -137,12 +137,9 @@ def _label(text: str, longest: int) -> str:
 
 
 def _save(figure: Any, path: Path) -> Path:
-    """Write to a neighbouring file, then rename: readers never see half a picture."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     content = BytesIO()
     FigureCanvasAgg(figure).print_png(content)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_bytes(content.getvalue())
-    os.replace(part, path)
+    write_file(path, content.getvalue())
     return path

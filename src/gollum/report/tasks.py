@@ -8,6 +8,8 @@ from rich.table import Table
 
 from gollum.data.catalog import Task
 
+LONGEST_UNIT = 12  # characters
+
 
 def task_table(tasks: Iterable[Task]) -> Table:
     """One line per task: rows, objective, direction, licence, source, and whether it is here."""
@@ -24,10 +26,10 @@ def task_table(tasks: Iterable[Task]) -> Table:
         table.add_row(
             task.name,
             str(task.rows),
-            f"{task.objective} ({task.unit})" if task.unit else task.objective,
+            _with_unit(task),
             task.direction,
-            task.licence,
-            task.source,
+            task.licence.split(" (")[0],
+            task.source.split()[0].split(":")[0],
             _availability(task),
         )
     return table
@@ -42,6 +44,12 @@ def task_details(task: Task) -> Table:
         table.add_row(field, ", ".join(value) if isinstance(value, tuple) else str(value))
     table.add_row("here", _availability(task))
     return table
+
+
+def _with_unit(task: Task) -> str:
+    """The objective, with its unit where that is a short one."""
+    short = task.unit and len(task.unit) <= LONGEST_UNIT
+    return f"{task.objective} ({task.unit})" if short else task.objective
 
 
 def _availability(task: Task) -> str:

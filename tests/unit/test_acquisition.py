@@ -1,0 +1,297 @@
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from botorch.acquisition import (
+    ExpectedImprovement,
+    LogExpectedImprovement,
+    UpperConfidenceBound,
+)
+from botorch.exceptions.warnings import NumericsWarning
+from botorch.models import SingleTaskGP
+from botorch.models.transforms.outcome import Standardize
+from gpytorch.constraints import GreaterThan
+from gpytorch.kernels import MaternKernel, ScaleKernel
+from gpytorch.likelihoods import GaussianLikelihood
+from scipy.stats import norm
+
+from gollum.acquisition import criteria
+from gollum.acquisition.criteria import CRITERIA, UCB_BETA, MarginalModel, score, select
+from gollum.errors import ConfigError, DataError
+from gollum.features.base import FixedFeatures
+from gollum.surrogates.base import Surrogate, break_ties
+from gollum.surrogates.presets import VARIANTS, Settings
+from helpers import CPU, make_pool
+
+N, TRAIN = 40, 12
+
+
+def fit(features=None, values=None, order=None, seed=0):
+    """A Gaussian process on random features, given the first candidates c0 … c11."""
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(N, 3)) if features is None else features
+    values = features[:, 0] + np.sin(2 * features[:, 1]) if values is None else values
+    pool = make_pool(N, values=5.0 + 3.0 * values)
+    measured = pool.ids[:TRAIN]
+    if order is not None:
+        pool = type(pool)(pool.name, pool.table.iloc[order], "y", "maximize", pool.values[order])
+        features = features[order]
+    surrogate = Surrogate(pool, FixedFeatures(features), VARIANTS["one_hot"], Settings(), CPU)
+    return surrogate.fit(measured, pool.utility[pool.positions(measured)], (0,))
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return fit()
+
+
+def rest(fitted):
+    measured = set(fitted.pool.ids[fitted.rows])
+    return [i for i in fitted.pool.ids if i not in measured]
+
+
+def choose(fitted, candidates=None, criterion="log_ei", batch_size=1, seed=(0,)):
+    ids = rest(fitted) if candidates is None else candidates
+    return select(fitted, ids, criterion=criterion, batch_size=batch_size, seed=seed)
+
+
+def test_expected_improvement_is_the_closed_form(fitted):
+    mean, variance = (part.numpy() for part in fitted.posterior(rest(fitted)))
+    deviation = np.sqrt(variance)
+    z = (mean - fitted.utility.max().item()) / deviation
+    expected = deviation * (z * norm.cdf(z) + norm.pdf(z))
+    np.testing.assert_allclose(score(fitted, rest(fitted), "ei"), expected, rtol=1e-8, atol=1e-12)
+    log_expected = np.log(expected)
+    sure = expected > 1e-6
+    assert sure.any()
+    np.testing.assert_allclose(
+        score(fitted, rest(fitted), "log_ei").numpy()[sure], log_expected[sure], rtol=1e-8
+    )
+
+
+def test_upper_confidence_bound_is_mean_plus_two_deviations(fitted):
+    mean, variance = fitted.posterior(rest(fitted))
+    assert UCB_BETA == 4.0
+    torch.testing.assert_close(score(fitted, rest(fitted), "ucb"), mean + 2 * variance.sqrt())
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_scores_equal_botorchs_on_its_own_model(criterion, seed):
+    fitted = fit(seed=seed)
+    model, best = fitted.model, fitted.utility.max()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NumericsWarning)
+        theirs = {
+            "ei": lambda: ExpectedImprovement(model, best),
+            "log_ei": lambda: LogExpectedImprovement(model, best),
+            "ucb": lambda: UpperConfidenceBound(model, beta=UCB_BETA),
+        }[criterion]()
+    with torch.no_grad():
+        expected = theirs(fitted.features_of(rest(fitted)).unsqueeze(-2))
+    ours = score(fitted, rest(fitted), criterion)
+    torch.testing.assert_close(ours, expected, rtol=1e-8, atol=1e-10)
+    assert ours.argmax() == expected.argmax()
+    assert choose(fitted, criterion=criterion).ids == (rest(fitted)[int(expected.argmax())],)
+
+
+def test_ei_is_chosen_without_a_warning(fitted):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        CRITERIA["ei"](MarginalModel(fitted), 0.0)
+
+
+def test_marginal_model_has_the_shapes_of_a_botorch_model(fitted):
+    model = MarginalModel(fitted)
+    posterior = model.posterior(fitted.features.unsqueeze(1))
+    assert (posterior.mean.shape, posterior.variance.shape) == ((N, 1, 1), (N, 1, 1))
+    assert (model.num_outputs, model.batch_shape) == (1, torch.Size())
+
+
+def test_selection_reports_score_mean_and_deviation(fitted):
+    chosen = choose(fitted, batch_size=3)
+    mean, variance = fitted.posterior(chosen.ids)
+    assert chosen.means == pytest.approx(mean.tolist())
+    assert chosen.deviations == pytest.approx(variance.sqrt().tolist())
+    assert chosen.scores[0] == score(fitted, rest(fitted), "log_ei").max().item()
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_a_batch_starts_with_the_single_choice_and_has_no_repeats(fitted, criterion):
+    batch = choose(fitted, criterion=criterion, batch_size=6)
+    assert len(set(batch.ids)) == len(batch.ids) == len(batch.scores) == 6
+    assert batch.ids[:1] == choose(fitted, criterion=criterion).ids
+    assert set(batch.ids) <= set(rest(fitted))
+
+
+def process_of(fitted, features, utility):
+    """The same hyperparameters in a BoTorch model given other data."""
+    numbers = fitted.report.hyperparameters
+    transform = Standardize(m=1).double()
+    transform(fitted.utility.unsqueeze(-1))
+    model = SingleTaskGP(
+        features,
+        utility.unsqueeze(-1),
+        likelihood=GaussianLikelihood(noise_constraint=GreaterThan(1e-4)),
+        covar_module=ScaleKernel(MaternKernel(nu=2.5)),
+        outcome_transform=transform.eval(),
+    ).double()
+    model.covar_module.outputscale = numbers["outputscale"]
+    model.covar_module.base_kernel.lengthscale = numbers["lengthscale"]
+    model.mean_module.constant.data.fill_(numbers["constant"])
+    model.likelihood.noise = max(numbers["noise"], 1e-4 * (1 + 1e-12))
+    return model.eval()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_batch_equals_believing_by_hand(seed):
+    fitted = fit(seed=seed)
+    features, utility = fitted.features[fitted.rows], fitted.utility
+    remaining, expected, scores = rest(fitted), [], []
+    for _ in range(4):
+        model = process_of(fitted, features, utility)
+        points = fitted.features_of(remaining)
+        with torch.no_grad():
+            values = LogExpectedImprovement(model, utility.max())(points.unsqueeze(-2))
+            best = int(values.argmax())
+            believed = model.posterior(points[best : best + 1]).mean.squeeze(-1)
+        features, utility = (
+            torch.cat([features, points[best : best + 1]]),
+            torch.cat([utility, believed]),
+        )
+        expected.append(remaining.pop(best))
+        scores.append(values[best].item())
+    batch = choose(fitted, batch_size=4)
+    assert batch.ids == tuple(expected)
+    assert batch.scores == pytest.approx(scores, rel=1e-5)
+    greedy = score(fitted, rest(fitted), "log_ei").topk(4).indices
+    assert set(batch.ids) != {rest(fitted)[i] for i in greedy.tolist()}
+
+
+def test_conditioning_keeps_model_and_marginals_consistent(fitted):
+    chosen = rest(fitted)[:3]
+    more = fitted.condition(chosen, torch.tensor([4.0, 9.0, 2.0]))
+    with torch.no_grad():
+        posterior = more.model.posterior(more.features)
+        by_hand = process_of(
+            fitted,
+            fitted.features[np.concatenate([fitted.rows, fitted.pool.positions(chosen)])],
+            torch.cat([fitted.utility, torch.tensor([4.0, 9.0, 2.0]).double()]),
+        ).posterior(more.features)
+    mean, variance = more.marginals(more.features)
+    for theirs in (posterior, by_hand):
+        torch.testing.assert_close(mean, theirs.mean.squeeze(-1), rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(variance, theirs.variance.squeeze(-1), rtol=1e-6, atol=1e-6)
+    assert (more.location, more.scale) == (fitted.location, fitted.scale)
+    assert (more.posterior(chosen)[1] < fitted.posterior(chosen)[1]).all()
+
+
+def test_conditioning_leaves_the_original_alone(fitted):
+    before = fitted.posterior(rest(fitted))
+    fitted.condition(rest(fitted)[:1], torch.tensor([100.0]))
+    after = fitted.posterior(rest(fitted))
+    assert torch.equal(before[0], after[0])
+    assert torch.equal(before[1], after[1])
+
+
+TIED = ("c15", "c20", "c29", "c38")
+
+
+def tied_features(width=3):
+    """Features where four unmeasured candidates coincide at a promising place."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(N, width))
+    features[[int(i[1:]) for i in TIED]] = features[: TRAIN - 1].mean(0) + 2.0
+    return features
+
+
+def tied(order=None, width=3):
+    features = tied_features(width)
+    return fit(features, features.sum(1), order)
+
+
+def test_candidates_with_equal_features_have_equal_scores():
+    for width in (1, 3, 64):
+        for seed in range(5):
+            order = np.random.default_rng(seed).permutation(N)
+            scores = score(tied(order, width), TIED, "log_ei")
+            assert len(set(scores.tolist())) == 1
+
+
+def test_ties_follow_the_seed_and_never_the_order_of_rows():
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        chosen = set()
+        for _ in range(3):
+            model = tied(rng.permutation(N))
+            candidates = list(rng.permutation(rest(model)))
+            chosen.add(choose(model, candidates, criterion="ucb", seed=(seed, 4)).ids)
+        assert len(chosen) == 1
+        assert chosen.pop()[0] in TIED
+
+
+def test_over_many_seeds_every_tied_candidate_is_chosen():
+    model = tied()
+    chosen = [choose(model, criterion="ucb", seed=(seed,)).ids[0] for seed in range(60)]
+    assert set(chosen) == set(TIED)
+    assert max(chosen.count(i) for i in TIED) < 30
+
+
+def test_a_batch_of_ties_has_no_repeats():
+    batch = choose(tied(), criterion="ucb", batch_size=10)
+    assert len(set(batch.ids)) == 10
+
+
+def test_break_ties_is_a_permutation_that_depends_on_seed_and_ids_alone():
+    ids = [f"c{i}" for i in range(9)]
+    first = break_ties(ids, (1, 2))
+    assert sorted(first) == sorted(ids)
+    assert break_ties(ids[::-1], (1, 2)) == first
+    assert break_ties(ids, (1, 3)) != first
+    assert [i for i in first if i != "c4"] == break_ties([i for i in ids if i != "c4"], (1, 2))
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_only_given_candidates_are_chosen(fitted, criterion):
+    few = rest(fitted)[5:9]
+    assert set(choose(fitted, few, criterion=criterion, batch_size=4).ids) == set(few)
+
+
+def test_one_candidate_left(fitted):
+    (last,) = rest(fitted)[-1:]
+    assert choose(fitted, [last]).ids == (last,)
+    assert choose(fitted, [last], batch_size=5).ids == (last,)
+
+
+def test_candidates_are_left_as_given(fitted):
+    ids = rest(fitted)
+    before = list(ids)
+    choose(fitted, ids, batch_size=3)
+    assert ids == before
+
+
+def test_arrays_of_ids_are_accepted(fitted):
+    assert choose(fitted, np.array(rest(fitted), dtype=object)).ids == choose(fitted).ids
+
+
+def test_scores_that_are_no_numbers_count_as_the_worst(fitted, monkeypatch):
+    values = torch.tensor([torch.nan, 2.0, -torch.inf, 1.0])
+    monkeypatch.setitem(criteria.CRITERIA, "odd", lambda *_: lambda _: values)
+    assert choose(fitted, rest(fitted)[:4], criterion="odd").ids == (rest(fitted)[1],)
+    assert score(fitted, rest(fitted)[:4], "odd").tolist() == [-torch.inf, 2.0, -torch.inf, 1.0]
+
+
+def test_unknown_criterion_is_refused(fitted):
+    with pytest.raises(ConfigError, match=r"acquisition 'logei' is unknown.*'log_ei'"):
+        choose(fitted, criterion="logei")
+
+
+def test_no_candidates_is_refused(fitted):
+    with pytest.raises(DataError, match="every candidate has been measured"):
+        choose(fitted, [])
+
+
+def test_unknown_ids_are_refused(fitted):
+    with pytest.raises(DataError, match="no candidate with id 'nobody'"):
+        choose(fitted, ["c20", "nobody"])

@@ -1,0 +1,156 @@
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gollum.language import embed as embed_module
+from gollum.language.embed import TOKEN_BUDGET, batches, embed, pad, tokenize
+from helpers import POSITIONS, load, make_texts
+
+TEXTS = make_texts(9, seed=4)
+FRAME = {"bert": ([2], [3]), "t5": ([], [4]), "llama": ([2], []), "gpt2": ([], [])}
+
+
+def word(i):
+    return 5 + i
+
+
+@pytest.mark.parametrize("name", FRAME)
+def test_token_ids_with_the_familys_special_tokens(model_folder, name):
+    before, after = FRAME[name]
+    tokens = tokenize(load(model_folder(name)), ["w1 w2", "w7", "w1 strange"])
+    assert tokens.sequences == (
+        [*before, word(1), word(2), *after],
+        [*before, word(7), *after],
+        [*before, word(1), 1, *after],
+    )
+    assert tokens.index.tolist() == [0, 1, 2]
+    assert tokens.lengths.tolist() == [len(s) for s in tokens.sequences]
+    assert tokens.truncated == 0
+
+
+def test_identical_texts_are_tokenized_once(bert):
+    tokens = tokenize(bert, ["w1", "w2 w3", "w1", "w1", "w4"])
+    assert len(tokens.sequences) == 3
+    assert tokens.index.tolist() == [0, 1, 0, 0, 2]
+
+
+def test_truncated_texts_are_cut_and_counted_once_each(bert):
+    long = " ".join(["w1"] * 20)
+    tokens = tokenize(bert, ["w2", long, long, long + " w3", "w2 w3"], max_tokens=10)
+    assert tokens.truncated == 2
+    assert tokens.lengths.tolist() == [3, 10, 10, 4]
+    assert tokens.sequences[1] == [2, *[word(1)] * 8, 3]
+
+
+def test_a_text_of_exactly_the_limit_is_not_cut(bert):
+    tokens = tokenize(bert, ["w1 w2 w3", "w1 w2 w3 w4"], max_tokens=5)
+    assert tokens.truncated == 1
+    assert tokens.lengths.tolist() == [5, 5]
+
+
+def test_texts_longer_than_the_models_positions_are_cut_and_embedded(family, backbone):
+    tokens = tokenize(backbone, [" ".join(["w1"] * (2 * POSITIONS)), "w2"])
+    if family == "t5":  # relative positions: no limit of its own
+        assert tokens.truncated == 0
+    else:
+        assert tokens.truncated == 1
+        assert tokens.lengths.max() <= POSITIONS
+    assert embed(backbone, tokens).isfinite().all()
+
+
+def test_a_blank_text_still_has_a_vector(backbone):
+    vectors = embed(backbone, tokenize(backbone, ["", "w1 w2"]))
+    assert vectors.isfinite().all()
+
+
+def test_a_text_has_the_same_vector_alone_and_among_others(backbone):
+    together = embed(backbone, tokenize(backbone, TEXTS))
+    assert (together.shape, together.dtype) == ((len(TEXTS), 32), torch.float64)
+    alone = torch.cat([embed(backbone, tokenize(backbone, [text])) for text in TEXTS])
+    assert (together - alone).abs().max() <= 1e-5 * alone.abs().max()
+    assert torch.pdist(alone).min() > 1e-2
+
+
+def test_left_and_right_padding_of_a_decoders_last_token(model_folder):
+    backbone = load(model_folder("llama"), pooling="last_token")
+    together = embed(backbone, tokenize(backbone, TEXTS))
+    for text, vector in zip(TEXTS, together, strict=True):
+        ids = torch.tensor(tokenize(backbone, [text]).sequences)
+        with torch.no_grad():
+            expected = backbone.model(input_ids=ids).last_hidden_state[0, -1]
+        torch.testing.assert_close(vector, expected.double(), rtol=1e-4, atol=1e-5)
+
+
+def test_mean_of_the_models_own_output(backbone):
+    vectors = embed(backbone, tokenize(backbone, TEXTS))
+    for text, vector in zip(TEXTS, vectors, strict=True):
+        ids = torch.tensor(tokenize(backbone, [text]).sequences)
+        with torch.no_grad():
+            expected = backbone.model(input_ids=ids).last_hidden_state[0].double().mean(0)
+        torch.testing.assert_close(vector, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_identical_texts_are_embedded_once(bert, monkeypatch):
+    rows = []
+    bert.model.register_forward_pre_hook(
+        lambda _, args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    texts = [TEXTS[0], TEXTS[1], TEXTS[0], TEXTS[2], TEXTS[1], TEXTS[0]]
+    vectors = embed(bert, tokenize(bert, texts))
+    assert rows == [3]
+    assert torch.equal(vectors[0], vectors[2])
+    assert torch.equal(vectors[1], vectors[4])
+    assert not torch.equal(vectors[0], vectors[1])
+
+
+def test_embedding_carries_no_graph_and_reports_progress(bert, monkeypatch):
+    monkeypatch.setattr(embed_module, "batches", partial(batches, budget=30))
+    seen = []
+    vectors = embed(bert, tokenize(bert, TEXTS), lambda *step: seen.append(step))
+    assert not vectors.requires_grad
+    assert len(seen) > 1
+    assert [total for _, total in seen] == [len(TEXTS)] * len(seen)
+    assert [done for done, _ in seen] == sorted({done for done, _ in seen})
+    assert seen[-1] == (len(TEXTS), len(TEXTS))
+
+
+@given(
+    st.lists(st.integers(1, 600), min_size=1, max_size=60),
+    st.integers(1, 3000),
+)
+def test_batches_cover_every_position_once_within_the_budget(lengths, budget):
+    lengths = np.array(lengths)
+    parts = list(batches(lengths, budget))
+    assert sorted(np.concatenate(parts).tolist()) == list(range(len(lengths)))
+    for part in parts:
+        assert len(part) == 1 or len(part) * lengths[part].max() <= budget
+    in_order = lengths[np.concatenate(parts)]
+    assert (np.diff(in_order) <= 0).all()
+
+
+@given(st.lists(st.integers(1, 50), min_size=2, max_size=40), st.integers(10, 400))
+def test_a_batch_ends_only_where_one_more_would_not_fit(lengths, budget):
+    lengths = np.array(lengths)
+    for part in list(batches(lengths, budget))[:-1]:
+        assert (len(part) + 1) * lengths[part].max() > budget
+
+
+def test_batches_by_default_hold_the_token_budget():
+    parts = list(batches(np.full(40, 512)))
+    assert [len(part) for part in parts] == [TOKEN_BUDGET // 512] * 2 + [40 % 16]
+
+
+def test_pad_fills_on_the_right():
+    ids, mask = pad([[5, 6], [7], [8, 9, 10]], 0, torch.device("cpu"))
+    assert ids.tolist() == [[5, 6, 0], [7, 0, 0], [8, 9, 10]]
+    assert mask.tolist() == [[1, 1, 0], [1, 0, 0], [1, 1, 1]]
+    assert (ids.dtype, mask.dtype) == (torch.long, torch.long)
+
+
+def test_padding_is_marked_by_position_not_by_its_token():
+    _, mask = pad([[4, 4], [4, 4, 4]], 4, torch.device("cpu"))
+    assert mask.tolist() == [[1, 1, 0], [1, 1, 1]]
