@@ -17,6 +17,7 @@ DEMO = {
     "surrogate": "pllm_phi",
     "preset": "paper",
     "model.name": "minilm",
+    "model.precision": "auto",
     "n_iters": 15,
 }
 
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = known.handler(known, rest)
         return code
     except GollumError as error:
-        print(f"gollum: {error}", file=sys.stderr)
+        print(f"gollum: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("gollum: interrupted; the same command goes on from here.", file=sys.stderr)
@@ -94,7 +95,7 @@ def _demo(known: argparse.Namespace, rest: list[str]) -> int:
     if known.help:
         _print_keys("gollum demo [--KEY VALUE …] [--quiet]")
         return 0
-    return _execute(load_config(None, [*DEMO.items(), *_overrides(rest)]), known.quiet)
+    return _execute(load_config(None, _overrides(rest), DEMO.items()), known.quiet)
 
 
 def _execute(config: Any, quiet: bool) -> int:
@@ -108,7 +109,7 @@ def _execute(config: Any, quiet: bool) -> int:
     from gollum.report.console import ConsoleWatcher, print_result
     from gollum.report.progress import plot_progress
 
-    console = Console()
+    console = Console(markup=False, emoji=False)  # brackets of a table are just that
     with ConsoleWatcher(console, quiet) as watcher:
         result = run(config, with_logger(config, watcher))
     pool, n = result.problem.pool, config.n_init
@@ -172,7 +173,7 @@ def _tasks(known: argparse.Namespace, rest: list[str]) -> int:
 
     from gollum.report.tasks import task_details, task_table
 
-    console = Console()
+    console = Console(markup=False, emoji=False)  # brackets of a table are just that
     chosen = get_task(known.name) if known.name else None
     console.print(task_details(chosen) if chosen else task_table(all_tasks()))
     return 0

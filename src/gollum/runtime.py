@@ -66,8 +66,12 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise ConfigError(f"device '{name}' is unknown; use auto, cpu or cuda.") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device '{name}' was asked for, but PyTorch sees no GPU; use auto.")
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device '{name}' is not supported; use auto, cpu or cuda.")
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.type == "cuda" and (device.index or 0) >= gpus:
+        seen = f"only {gpus}" if gpus else "no GPU"
+        raise ConfigError(f"device '{name}' was asked for, but PyTorch sees {seen}; use auto.")
     return device
 
 
@@ -94,7 +98,9 @@ def seeded(seed: int, *stream: int) -> Iterator[None]:
     The stream is a function of the seed and the numbers after it (an iteration, say), so that a
     run resumed in the middle draws exactly what the unbroken one would have drawn.
     """
-    state = int(np.random.SeedSequence([seed, *stream]).generate_state(1, np.uint64)[0])
+    state = int(
+        np.random.SeedSequence([seed, len(stream), *stream]).generate_state(1, np.uint64)[0]
+    )
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(state % 2**63)

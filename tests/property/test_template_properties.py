@@ -41,8 +41,9 @@ def test_spans_hold_exactly_what_columns_wrote(pieces, end):
 @settings(max_examples=100, deadline=None)
 @given(
     before=words,
-    inside=words,
-    after=words.filter(lambda word: not word.startswith("]")),  # ']]]' is read as ']]' and ']'
+    # Brackets are paired from the left: '[[[' is '[[' and '[', ']]]' is ']]' and ']'.
+    inside=words.filter(lambda word: not word.startswith("[")),
+    after=words.filter(lambda word: not word.startswith("]")),
     value=words,
 )
 def test_spans_stay_right_around_optional_parts(before, inside, after, value):

@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from gollum.errors import ModelError
 from gollum.language import backbone as backbone_module
-from gollum.language.backbone import CATALOG, ModelCard, detect_pooling, load_backbone
+from gollum.language.backbone import CATALOG, ModelCard, load_backbone
 from gollum.language.embed import embed, tokenize
 from gollum.language.pooling import POOLINGS
 from helpers import CPU, DECODERS, ENCODER_DECODERS, VOCABULARY, WIDTH, load
@@ -98,21 +98,6 @@ def test_pooling_of_each_family(model_folder, family):
     if family in DECODERS:
         expected = "last_token"
     assert load(model_folder(family), pooling=None).pooling == expected
-
-
-@pytest.mark.parametrize(
-    ("architecture", "expected"),
-    [
-        ("LlamaForCausalLM", "last_token"),
-        ("GPT2LMHeadModel", "last_token"),
-        ("BertForMaskedLM", "cls"),
-        (None, "cls"),
-    ],
-)
-def test_pooling_by_the_architecture_that_was_saved(tmp_path, architecture, expected):
-    config = AutoConfig.for_model("bert")
-    config.architectures = architecture and [architecture]
-    assert detect_pooling(tmp_path, config) == expected
 
 
 @pytest.mark.parametrize(

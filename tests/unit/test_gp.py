@@ -168,6 +168,19 @@ def test_botorch_model_keeps_hyperparameters_at_the_noise_floor():
     assert model.mean_module.constant.item() == pytest.approx(gp.constant.item(), rel=1e-9)
 
 
+@pytest.mark.parametrize("n", [1, 14])
+def test_botorch_model_keeps_a_location_and_scale_that_its_data_do_not_have(n):
+    gp = random_gp(4)
+    features, targets = data(4)
+    location, scale = torch.tensor(10.0).double(), torch.tensor(4.0).double()
+    model = to_botorch(gp, features[:n], location + scale * targets[:n], location, scale)
+    mean, variance = gp.condition(features[:n], targets[:n]).marginals(features)
+    with torch.no_grad():
+        theirs = model.posterior(features)
+    torch.testing.assert_close(theirs.mean.squeeze(-1), location + scale * mean)
+    torch.testing.assert_close(theirs.variance.squeeze(-1), scale**2 * variance)
+
+
 @pytest.mark.parametrize("dimension", [1, 64, 2048])
 def test_priors_equal_gpytorchs(dimension):
     gp = random_gp(7)

@@ -123,8 +123,8 @@ def test_line_breaks_and_unicode_are_ordinary_text():
         ("{a{b}}", "unmatched '{'"),
         ("[{a}", "unmatched '['"),
         ("{a}]", "unmatched ']'"),
-        ("[{a} [{b}]]]", "nested"),
-        ("[{a} [ {b} ] ]", "nested"),
+        ("[{a} [{b}]]]", "optional part"),
+        ("[{a} [ {b} ] ]", "optional part"),
         ("{}", "without a column name"),
         ("{  }", "without a column name"),
     ],
@@ -133,6 +133,7 @@ def test_malformed_templates_are_refused_and_shown(source, what):
     message = refusal(source, {"a": 1, "b": 2})
     assert what in message
     assert source in message
+    assert message.endswith(".")
 
 
 def test_a_missing_column_is_named_with_the_nearest():

@@ -24,6 +24,7 @@ from gollum.errors import ConfigError, DataError, nearest
 from gollum.surrogates.base import Fitted, break_ties
 
 UCB_BETA = 4.0  # two posterior standard deviations
+ROUNDING = 1e-9  # relative difference of acquisition values that counts as none
 
 
 class MarginalModel(Model):
@@ -60,14 +61,14 @@ class MarginalModel(Model):
         return GPyTorchPosterior(normal)
 
 
-def _ei(model: Model, best_f: float) -> AcquisitionFunction:
+def _ei(model: Model, best_f: Tensor) -> AcquisitionFunction:
     with warnings.catch_warnings():
         # BoTorch advises log-EI; the paper's protocol is EI, and log_ei is one key away.
         warnings.simplefilter("ignore", NumericsWarning)
         return ExpectedImprovement(model, best_f)
 
 
-CRITERIA: dict[str, Callable[[Model, float], AcquisitionFunction]] = {
+CRITERIA: dict[str, Callable[[Model, Tensor], AcquisitionFunction]] = {
     "log_ei": LogExpectedImprovement,
     "ei": _ei,
     "ucb": lambda model, best_f: UpperConfidenceBound(model, beta=UCB_BETA),
@@ -126,8 +127,9 @@ def select(
     believed = fitted
     for _ in range(min(batch_size, len(remaining))):
         values = score(believed, remaining, criterion)
-        scores.append(values.max().item())
-        tied = [remaining[i] for i in (values == scores[-1]).nonzero().flatten().tolist()]
+        best = values.max()
+        tied = [remaining[i] for i in _tied(values, best).nonzero().flatten().tolist()]
+        scores.append(best.item())
         chosen.append(break_ties(tied, seed)[0])
         remaining.remove(chosen[-1])
         if len(chosen) < batch_size:
@@ -139,6 +141,13 @@ def select(
     )
 
 
+def _tied(values: Tensor, best: Tensor) -> Tensor:
+    """Which values equal the best up to rounding, so that row order never decides."""
+    if not bool(best.isfinite()):
+        return values == best
+    return values >= best - ROUNDING * (1.0 + best.abs())
+
+
 @torch.no_grad()
 def score(fitted: Fitted, candidates: Sequence[str], criterion: str) -> Tensor:
     """Acquisition value of each candidate; best_f is the best utility so far.
@@ -146,7 +155,7 @@ def score(fitted: Fitted, candidates: Sequence[str], criterion: str) -> Tensor:
     Returns:
         One value per candidate; not-a-number counts as the worst.
     """
-    best_f = fitted.utility.max().item()
+    best_f = fitted.utility.max()  # a tensor: BoTorch would round a plain float to float32
     acquisition = CRITERIA[criterion](MarginalModel(fitted), best_f)
     values: Tensor = acquisition(fitted.features_of(candidates).unsqueeze(-2))
     return values.nan_to_num(nan=-torch.inf, neginf=-torch.inf)

@@ -29,11 +29,11 @@ class WandbWatcher:
             raise MissingExtraError("Weights & Biases logging", "wandb") from None
         self._wandb = wandb
         self._inner = inner
-        self._iterations = 0
+        self._iterations = self._left = 0
 
     def prepared(self, config: RunConfig, problem: Problem, done: int) -> None:
         """Start a run there."""
-        self._iterations = config.n_iters
+        self._iterations, self._left = config.n_iters, len(problem.pool)
         self._wandb.init(project="gollum", name=config.folder.name, config=config.model_dump())
         self._inner.prepared(config, problem, done)
 
@@ -50,5 +50,6 @@ class WandbWatcher:
         for row in rows:
             self._wandb.log({key: value for key, value in row.items() if value is not None})
         self._inner.measured(rows)
-        if rows and rows[-1]["iteration"] >= self._iterations:
+        self._left -= len(rows)
+        if rows and (rows[-1]["iteration"] >= self._iterations or not self._left):
             self._wandb.finish()

@@ -144,31 +144,38 @@ class RunConfig(Settings):
 
 def keys() -> dict[str, tuple[str, Any]]:
     """Every dotted key of a run with its description and default, in order."""
-    return {key: (about, default) for key, about, default in _leaves(RunConfig, "")}
+    paper = dict(flatten(PRESETS["paper"]))
+    return {key: (about, paper.get(key, default)) for key, about, default in _leaves(RunConfig, "")}
 
 
 def load_config(
-    file: str | Path | None = None, overrides: Iterable[tuple[str, Any]] = ()
+    file: str | Path | None = None,
+    overrides: Iterable[tuple[str, Any]] = (),
+    base: Iterable[tuple[str, Any]] = (),
 ) -> RunConfig:
-    """Preset, then file, then command-line values; the later wins.
+    """Preset, then base, then file, then command-line values; the later wins.
 
     Args:
         file: YAML file, or None.
         overrides: (dotted key, value) pairs; a value may be text as typed on a command line.
+        base: (dotted key, value) pairs that file and overrides may replace.
 
     Raises:
         ConfigError: a key is unknown, a value is of the wrong kind, or keys contradict each
             other; one sentence.
     """
     given = _read(Path(file)) if file is not None else {}
-    values = dict(flatten(given))
-    for key, value in overrides:
-        key = ALIASES.get(key, key)
-        values = {k: v for k, v in values.items() if not _overrides(key, k, value)}
-        values[key] = _from_text(key, value)
+    below = {**dict(base), **dict(flatten(given))}
+    typed = {ALIASES.get(k, k): _from_text(ALIASES.get(k, k), v) for k, v in overrides}
+    kept = {
+        earlier: value
+        for earlier, value in below.items()
+        if not any(_overrides(key, earlier, new) for key, new in typed.items())
+    }
+    values = {**kept, **typed}
     _refuse_unknown(values)
     preset = values.get("preset", RunConfig.model_fields["preset"].default)
-    if preset not in PRESETS:
+    if not isinstance(preset, str) or preset not in PRESETS:
         raise ConfigError(
             f"preset '{preset}' is unknown; choose from {', '.join(PRESETS)}."
             + nearest(str(preset), PRESETS)
@@ -185,9 +192,20 @@ def _from_text(key: str, value: Any) -> Any:
     if value == "null":
         return None
     if isinstance(value, str) and key in LISTS:
-        listed = yaml.safe_load(value) if value.startswith("[") else value.split(",")
-        return [str(item).strip() for item in listed]
+        return _listed(key, value)
     return value
+
+
+def _listed(key: str, text: str) -> list[str]:
+    if not text.startswith("["):
+        return [item.strip() for item in text.split(",")]
+    try:
+        items = yaml.load(text, yaml.BaseLoader)  # noqa: S506 (builds nothing but text and lists)
+    except yaml.YAMLError:
+        items = None
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise ConfigError(f"key '{key}': '{text}' is not a list of columns; write a,b or [a, b].")
+    return items
 
 
 def _overrides(key: str, earlier: str, value: Any) -> bool:

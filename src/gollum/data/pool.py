@@ -94,6 +94,10 @@ class Pool:
                 f"{name}: no input column besides '{objective}'; add columns that describe "
                 "the experiments."
             )
+        for given in map(str, columns):
+            if given == objective or columns.count(given) > 1:
+                what = "is the objective" if given == objective else "is named twice"
+                raise DataError(f"{name}: the input '{given}' {what}; leave it out of the inputs.")
         ids = _ids(table, id_column, name)
         kept = ~table[columns].duplicated(keep="first").to_numpy()
         notes: tuple[str, ...] = ()

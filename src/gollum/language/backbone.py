@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -16,21 +16,31 @@ from urllib.request import urlopen
 
 import torch
 from huggingface_hub import constants
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_MASKED_LM_MAPPING,
     AutoConfig,
     AutoModel,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
 
 from gollum.errors import ModelError, nearest
 from gollum.language.pooling import POOLINGS
 from gollum.runtime import Runtime
 
-HUB_ERRORS = (OSError, ValueError, ImportError, RuntimeError, KeyError)
+HUB_ERRORS = (OSError, ValueError, ImportError, RuntimeError, KeyError, SafetensorError)
+SENTENCE_TRANSFORMERS_POOLING = {
+    "mean_tokens": "mean",
+    "cls_token": "cls",
+    "lasttoken": "last_token",
+    "weightedmean_tokens": "weighted_mean",
+}
 HUB_TIMEOUT = 5  # seconds
 
 
@@ -94,13 +104,28 @@ class Backbone:
 
     @property
     def pad_id(self) -> int:
-        """Token id that fills the padding."""
-        return int(self.tokenizer.pad_token_id)
+        """Token id that fills the padding; masked, so any will do where the tokenizer has none."""
+        return self._first_token("pad_token_id", "eos_token_id")
+
+    @property
+    def blank_id(self) -> int:
+        """Token id that stands for a text without tokens."""
+        return self._first_token("eos_token_id", "bos_token_id", "pad_token_id")
+
+    def _first_token(self, *names: str) -> int:
+        """The first of these special tokens that the tokenizer has, or 0."""
+        ids = (getattr(self.tokenizer, name, None) for name in names)
+        return int(next((i for i in ids if i is not None), 0))
 
     @property
     def max_tokens(self) -> int:
         """Longest text that the model's positions and its tokenizer allow."""
         positions = getattr(self.model.config, "max_position_embeddings", None) or 10**9
+        for name, module in self.model.named_modules():
+            # RoBERTa and MPNet count positions from behind their padding index.
+            offset = getattr(module, "padding_idx", None)
+            if name.endswith("position_embeddings") and offset is not None:
+                positions = module.num_embeddings - offset - 1
         return int(min(positions, self.tokenizer.model_max_length))
 
     def hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
@@ -145,42 +170,67 @@ def load_backbone(
     with _quiet(), _refusing(name):
         config = AutoConfig.from_pretrained(location, **options)
         tokenizer = AutoTokenizer.from_pretrained(location, **options)
-        revision = _revision(name, location, card, config)
-        model = AutoModel.from_pretrained(
+        files = location if isinstance(location, Path) else _snapshot(location)
+        revision = _revision(name, location, files, card)
+        pooled = pooling or card.pooling or detect_pooling(files, config)
+        model, loading = AutoModel.from_pretrained(
             location,
             config=config,
             dtype=runtime.dtype,
             use_safetensors=True,
+            output_loading_info=True,
             **_attention(runtime),
             **options,
         )
+    _refuse_missing(name, loading["missing_keys"], config)
     if config.is_encoder_decoder:
         model = model.get_encoder()
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
     model = model.to(runtime.device).eval().requires_grad_(False)
-    pooled = pooling or card.pooling or detect_pooling(location, config)
     return Backbone(name, model, tokenizer, pooled, revision, runtime)
 
 
-def detect_pooling(location: str | Path, config: Any) -> str:
+def detect_pooling(folder: Path, config: Any) -> str:
     """Pooling from sentence-transformers' files when there are any, else from the family.
 
     Encoder-decoders are averaged, decoders use the last token, encoders the first.
+
+    Raises:
+        ModelError: the file that says it is not readable.
     """
-    file = Path(location) / "1_Pooling" / "config.json"
+    file = folder / "1_Pooling" / "config.json"
     if file.is_file():
-        modes = json.loads(file.read_text())
-        for key, pooling in (("mean_tokens", "mean"), ("cls_token", "cls"),
-                             ("lasttoken", "last_token"),
-                             ("weightedmean_tokens", "weighted_mean")):  # fmt: skip
+        try:
+            modes = json.loads(file.read_text("utf-8"))
+        except ValueError:
+            raise ModelError(
+                f"'{file}' is not readable; copy the model again, or give --model.pooling."
+            ) from None
+        for key, pooling in SENTENCE_TRANSFORMERS_POOLING.items():
             if modes.get(f"pooling_mode_{key}"):
                 return pooling
     if config.is_encoder_decoder:
         return "mean"
-    architecture = (config.architectures or [""])[0]
-    decoder = "CausalLM" in architecture or "LMHead" in architecture
+    kind = type(config)
+    decoder = kind in MODEL_FOR_CAUSAL_LM_MAPPING and kind not in MODEL_FOR_MASKED_LM_MAPPING
     return "last_token" if decoder or getattr(config, "is_decoder", False) else "cls"
+
+
+def _snapshot(hub_id: str) -> Path:
+    """Folder of the local cache that holds the fetched files of a hub model."""
+    cached_file(hub_id, "1_Pooling/config.json", _raise_exceptions_for_missing_entries=False,
+                _raise_exceptions_for_connection_errors=False)  # fmt: skip
+    return Path(cached_file(hub_id, "config.json")).parent
+
+
+def _refuse_missing(name: str, missing: Iterable[str], config: Any) -> None:
+    """Weights that are not in the files would stay random; only unused ones may be absent."""
+    unused = ("pooler.", "decoder.") if config.is_encoder_decoder else ("pooler.",)
+    lacking = sorted(key for key in missing if not key.startswith(unused))
+    if lacking:
+        raise ModelError(
+            f"model '{name}': its files lack {len(lacking)} weights, such as '{lacking[0]}'; "
+            "copy the whole model again."
+        )
 
 
 def _attention(runtime: Runtime) -> dict[str, str]:
@@ -225,17 +275,18 @@ def _complete(folder: Path) -> Path:
     return folder
 
 
-def _revision(name: str, location: str | Path, card: ModelCard, config: Any) -> str:
+def _revision(name: str, location: str | Path, files: Path, card: ModelCard) -> str:
+    """The hub's commit, or sha256 over the weights of a folder."""
     if not isinstance(location, Path):
-        return str(getattr(config, "_commit_hash", None) or "unknown")
+        return files.name
     digest = hashlib.sha256()
-    for file in sorted(location.glob("*.safetensors")):
+    for file in sorted(files.glob("*.safetensors")):
         with file.open("rb") as stream:
             while block := stream.read(1 << 20):
                 digest.update(block)
     if card.sha256 and digest.hexdigest() != card.sha256:
         raise ModelError(
-            f"model '{name}': the weights in '{location}' do not have the published sha256 "
+            f"model '{name}': the weights in '{files}' do not have the published sha256 "
             f"{card.sha256[:12]}… (found {digest.hexdigest()[:12]}…); reinstall the package."
         )
     return digest.hexdigest()

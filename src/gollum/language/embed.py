@@ -49,6 +49,7 @@ def tokenize(backbone: Backbone, texts: Sequence[str], max_tokens: int = 512) ->
         )["input_ids"]
         for i, ids in zip(too_long, cut, strict=True):
             full[i] = ids
+    full = [ids or [backbone.blank_id] for ids in full]
     index = np.array([number[t] for t in texts], dtype=np.int64)
     return Tokens(tuple(full), index, len(too_long))
 

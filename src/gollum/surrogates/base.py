@@ -144,7 +144,8 @@ def standard_deviation(y: Tensor) -> Tensor:
     if len(y) < 2:
         return torch.ones_like(y[0])
     deviation = y.std()
-    return torch.where(deviation < 1e-8, torch.ones_like(deviation), deviation)
+    constant = deviation <= 1e-10 * y.abs().max()
+    return torch.where(constant, torch.ones_like(deviation), deviation)
 
 
 def break_ties(ids: Sequence[str], seed: Sequence[int]) -> list[str]:

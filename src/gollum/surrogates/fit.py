@@ -29,7 +29,7 @@ class FitReport:
 
     Attributes:
         strategy: 'joint' or 'lbfgs'.
-        losses: −L/n at every evaluation, in order.
+        losses: −L/n at every evaluation, in order; less the log prior over n where there is one.
         hyperparameters: final lengthscale, outputscale, noise and constant mean.
         seconds: wall-clock time.
         notes: retries and other things a user should know, one sentence each.

@@ -207,12 +207,14 @@ def to_botorch(
     likelihood = GaussianLikelihood(noise_constraint=GreaterThan(gp.noise_floor))
     model = SingleTaskGP(
         features,
-        utility.unsqueeze(-1),
+        ((utility - location) / scale).unsqueeze(-1),
         likelihood=likelihood,
         mean_module=ConstantMean(),
         covar_module=ScaleKernel(MaternKernel(nu=2.5)),
-        outcome_transform=_standardize(location, scale),
+        outcome_transform=None,
     ).to(features)
+    # Set afterwards: the constructor would learn location and scale anew from its targets.
+    model.outcome_transform = _standardize(location, scale)
     model.mean_module.constant.data.fill_(gp.constant.item())
     model.covar_module.outputscale = gp.outputscale.detach()
     model.covar_module.base_kernel.lengthscale = gp.lengthscale.detach()
@@ -221,11 +223,8 @@ def to_botorch(
 
 
 def _standardize(location: Tensor, scale: Tensor) -> Standardize:
-    """BoTorch's transform with a given mean and deviation, learned from two values that have them.
-
-    In eval mode it is not learned again from the model's own targets.
-    """
-    transform = Standardize(m=1).to(location)
+    """BoTorch's transform with given mean and deviation, learned from two values that have them."""
+    transform = Standardize(m=1, min_stdv=0.0).to(location)
     one = torch.ones((1, 1), dtype=location.dtype, device=location.device)
     transform(location + scale * torch.cat([-one, one]) / math.sqrt(2.0))
     return transform.eval()

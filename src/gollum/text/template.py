@@ -1,8 +1,9 @@
 """Template: a row of the pool becomes a text, and the text remembers which column wrote what.
 
-Grammar: literal text; `{column}` or `{column:format}` (a Python format specification) for a
-slot; `[ … ]` for an optional part that disappears when one of its slots is blank; `{{`, `}}`,
-`[[` and `]]` for the characters themselves.
+Grammar: literal text; `{column}` or `{column:format}` (a Python format specification) for a slot,
+with the column in double quotes where its name holds braces or looks like it had a format;
+`[ … ]` for an optional part that disappears when one of its slots is blank; `{{`, `}}`, `[[` and
+`]]` for the characters themselves.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from gollum.errors import TemplateError, nearest
 
 BLANK = "none"
 _TOKEN = re.compile(
-    r"(?P<escape>\{\{|\}\}|\[\[|\]\])|\{(?P<slot>[^{}]*)\}|(?P<open>\[)|(?P<close>\])|(?P<stray>[{}])"
+    r"(?P<escape>\{\{|\}\}|\[\[|\]\])"
+    r'|\{"(?P<quoted>(?:[^"]|"")+)"(?::(?P<format>[^{}]*))?\}'
+    r"|\{(?P<slot>[^{}]*)\}|(?P<open>\[)|(?P<close>\])|(?P<stray>[{}])"
 )
 # A colon inside a column name is not taken for the start of a format specification.
 _FORMATTED = re.compile(
@@ -82,7 +85,7 @@ class Template:
     @classmethod
     def column(cls, name: str) -> Template:
         """The text is read from a column as it stands."""
-        return cls("{" + name + "}")
+        return cls(_slot_source(name))
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
@@ -206,31 +209,55 @@ def _parse(source: str) -> tuple[Part, ...]:
             literal += match["escape"][0]
             continue
         if match["stray"]:
-            raise TemplateError(f"the template has an unmatched '{match['stray']}': {source}")
+            raise TemplateError(_unmatched(match["stray"], source))
         flush()
-        if match["slot"] is not None:
-            (parts if group is None else group).append(_slot(match["slot"], source))
+        slot = _slot(match, source)
+        if slot is not None:
+            (parts if group is None else group).append(slot)
         elif match["open"]:
             if group is not None:
-                raise TemplateError(f"optional parts '[ … ]' cannot be nested: {source}")
+                raise TemplateError(
+                    f"the template '{source}' has an optional part '[ … ]' inside another one; "
+                    "put them side by side."
+                )
             group = []
         else:
             if group is None:
-                raise TemplateError(f"the template has an unmatched ']': {source}")
+                raise TemplateError(_unmatched("]", source))
             parts.append(tuple(group))
             group = None
     literal += source[position:]
     if group is not None:
-        raise TemplateError(f"the template has an unmatched '[': {source}")
+        raise TemplateError(_unmatched("[", source))
     flush()
     return tuple(parts)
 
 
-def _slot(inside: str, source: str) -> Slot:
-    if not inside.strip():
-        raise TemplateError(f"the template has a slot without a column name: {source}")
-    match = _FORMATTED.fullmatch(inside)
-    return Slot(match["column"], match["format"]) if match else Slot(inside)
+def _unmatched(bracket: str, source: str) -> str:
+    return (
+        f"the template '{source}' has an unmatched '{bracket}'; write '{2 * bracket}' for the "
+        "character itself."
+    )
+
+
+def _slot(token: re.Match[str], source: str) -> Slot | None:
+    if token["quoted"] is not None:
+        return Slot(token["quoted"].replace('""', '"'), token["format"] or "")
+    if token["slot"] is None:
+        return None
+    if not token["slot"].strip():
+        raise TemplateError(
+            f"the template '{source}' has a slot without a column name; write one into the braces."
+        )
+    match = _FORMATTED.fullmatch(token["slot"])
+    return Slot(match["column"], match["format"]) if match else Slot(token["slot"])
+
+
+def _slot_source(column: str) -> str:
+    """A slot for any column name, quoted where the plain form would be read otherwise."""
+    plain = column.strip() and not _FORMATTED.fullmatch(column) and not set(column) & set('{}"')
+    quoted = column.replace('"', '""')
+    return f"{{{column}}}" if plain else f'{{"{quoted}"}}'
 
 
 def _is_blank(value: Any) -> bool:
@@ -251,8 +278,11 @@ def _write(value: Any, slot: Slot) -> str:
 
 
 def _column_phrase(column: str) -> str:
-    escaped = re.sub(r"([\[\]])", r"\1\1", column)
-    for ending, unit in UNITS.items():
+    """'temperature: {temperature_C} °C' for a column called temperature_C."""
+    label, unit = column, ""
+    for ending, name in UNITS.items():
         if column.endswith(ending) and len(column) > len(ending):
-            return f"{escaped.removesuffix(ending).replace('_', ' ')}: {{{column}}} {unit}"
-    return f"{escaped.replace('_', ' ')}: {{{column}}}"
+            label, unit = column.removesuffix(ending), f" {name}"
+            break
+    words = re.sub(r"([{}\[\]])", r"\1\1", label.replace("_", " "))
+    return f"{words}: {_slot_source(column)}{unit}"
