@@ -9,8 +9,8 @@ import pytest
 from huggingface_hub import constants
 
 from gollum.cli import main
-from gollum.language import backbone
-from gollum.language.backbone import ModelCard
+from gollum.language import sources
+from gollum.language.sources import ModelCard
 
 ROWS = [(f"L{i % 6}", 20 + 10 * (i // 6), "CCO", 1.5 * i) for i in range(24)]
 TABLE = pd.DataFrame(ROWS, columns=["ligand", "temperature", "smiles", "yield"])
@@ -359,9 +359,9 @@ def test_model_folder_of_broken_files(refused, tmp_path):
 
 
 def test_weights_that_are_not_the_published_ones(refused, monkeypatch):
-    card = backbone.CATALOG["minilm"]
+    card = sources.CATALOG["minilm"]
     wrong = ModelCard(card.source, card.folder, "0" * 64, card.pooling)
-    monkeypatch.setitem(backbone.CATALOG, "minilm", wrong)
+    monkeypatch.setitem(sources.CATALOG, "minilm", wrong)
     message = refused(*TASK, "--surrogate", "static")
     assert "'minilm'" in message
     assert "sha256" in message
@@ -369,7 +369,7 @@ def test_weights_that_are_not_the_published_ones(refused, monkeypatch):
 
 
 def test_model_package_that_is_not_installed(refused, monkeypatch):
-    monkeypatch.setitem(backbone.CATALOG, "minilm", ModelCard("no_such_package", "model"))
+    monkeypatch.setitem(sources.CATALOG, "minilm", ModelCard("no_such_package", "model"))
     message = refused(*TASK, "--surrogate", "static")
     assert "pip install 'gollum[embedded]'" in message
 

