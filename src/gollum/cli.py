@@ -77,7 +77,7 @@ def _parser() -> _Parser:
 
 
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
-    from gollum.benchmark.spec import load_config
+    from gollum.benchmark.config import load_config
 
     if known.help:
         _print_keys("gollum run --config FILE [--KEY VALUE …] [--print_config] [--quiet]")
@@ -90,7 +90,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _demo(known: argparse.Namespace, rest: list[str]) -> int:
-    from gollum.benchmark.spec import load_config
+    from gollum.benchmark.config import load_config
 
     if known.help:
         _print_keys("gollum demo [--KEY VALUE …] [--quiet]")
@@ -153,7 +153,7 @@ def _overrides(rest: Sequence[str]) -> list[tuple[str, Any]]:
 
 
 def _print_keys(usage: str) -> None:
-    from gollum.benchmark.spec import keys
+    from gollum.benchmark.config import keys
 
     print(f"usage: {usage}\n\nKeys, with the default of the paper preset:")
     for key, (about, default) in keys().items():

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 import gollum
+from gollum.benchmark.config import keys, load_config
 from gollum.benchmark.record import read_trace
-from gollum.benchmark.spec import keys, load_config
 from gollum.cli import main
 from gollum.data.catalog import all_tasks
 

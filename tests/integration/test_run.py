@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from gollum.analysis.metrics import random_search
+from gollum.benchmark.config import load_config
 from gollum.benchmark.record import TIMING_COLUMNS, TRACE_COLUMNS, read_trace
 from gollum.benchmark.run import run
-from gollum.benchmark.spec import load_config
 from gollum.cli import main
 from gollum.data.catalog import get_task
 

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from gollum.benchmark.config import load_config
 from gollum.benchmark.record import TIMING_COLUMNS, TRACE_COLUMNS, RunFolder, read_trace
-from gollum.benchmark.spec import load_config
 from gollum.errors import ConfigError
 from gollum.files import write_text
 

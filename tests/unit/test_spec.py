@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gollum.benchmark.spec import REFERENCE_KEYS, flatten, keys, load_config
+from gollum.benchmark.config import REFERENCE_KEYS, flatten, keys, load_config
 from gollum.cli import DEMO
 from gollum.errors import ConfigError
 

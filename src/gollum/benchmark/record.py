@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from gollum.benchmark.spec import RunConfig, flatten
+from gollum.benchmark.config import flatten
+from gollum.benchmark.spec import RunConfig
 from gollum.errors import ConfigError
 from gollum.files import write_text
 
