@@ -19,6 +19,7 @@ DEMO = {
     "model.name": "minilm",
     "model.precision": "auto",
     "n_iters": 15,
+    "output": "runs/demo",
 }
 
 
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"gollum: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("gollum: interrupted; the same command goes on from here.", file=sys.stderr)
+        print("gollum: interrupted; a run goes on with the same command.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

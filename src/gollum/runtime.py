@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -101,13 +102,28 @@ def seeded(seed: int, *stream: int) -> Iterator[None]:
     state = int(
         np.random.SeedSequence([seed, len(stream), *stream]).generate_state(1, np.uint64)[0]
     )
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(state % 2**63)
         yield
 
 
 def limit_threads(threads: int | None) -> None:
-    """Use so many processor threads in PyTorch; by default what the process may really use."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    torch.set_num_threads(threads or available or 1)
+    """Use so many processor threads in PyTorch.
+
+    By default what OMP_NUM_THREADS says, else what the process may really use: its affinity and
+    its container's quota.
+    """
+    if threads is None and os.environ.get("OMP_NUM_THREADS"):
+        return
+    torch.set_num_threads(threads or _usable_processors())
+
+
+def _usable_processors() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    count = len(affinity(0)) if affinity else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(count, round(int(quota) / int(period))))
+    except (OSError, ValueError):  # no container, or no quota ("max")
+        return count

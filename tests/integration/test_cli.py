@@ -12,7 +12,7 @@ import gollum
 from gollum.benchmark.config import keys, load_config
 from gollum.benchmark.record import read_trace
 from gollum.cli import main
-from gollum.data.catalog import all_tasks
+from gollum.data.catalog import all_tasks, task_names
 
 ROOT = Path(__file__).parents[2]
 HELP_SECONDS = 1.0
@@ -97,21 +97,21 @@ def test_version():
 
 
 def test_tasks_are_listed_with_rows_and_where_they_are(gollum_says):
-    lines = [line.split("│") for line in gollum_says("tasks").splitlines()]
-    cells = {row[1].strip(): [cell.strip() for cell in row] for row in lines if len(row) > 3}
-    assert set(cells) == {task.name for task in all_tasks()}
+    lines = [line.split() for line in gollum_says("tasks").splitlines()]
+    cells = {row[0]: row for row in lines if row and row[0] in task_names()}
+    assert set(cells) == set(task_names())
     for task in all_tasks():
         row = cells[task.name]
-        assert row[2] == str(task.rows)
-        assert (row[7] == "bundled") == task.is_bundled
+        assert row[1] == str(task.rows)
+        assert (row[-1] == "bundled") == task.is_bundled
         assert task.direction in row
 
 
 def test_a_task_that_is_elsewhere_is_not_called_here(gollum_says, monkeypatch, tmp_path):
     monkeypatch.delenv("GOLLUM_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    (line,) = [line for line in gollum_says("tasks").splitlines() if "│ oer " in line]
-    assert line.split("│")[7].strip() == "no"
+    (line,) = [line for line in gollum_says("tasks").splitlines() if line.startswith(" oer ")]
+    assert line.split()[-1] == "no"
     assert "bundled" in gollum_says("tasks", "bh-cf3")
 
 
@@ -291,6 +291,6 @@ def test_wandb_that_is_not_installed_is_asked_for(monkeypatch, capsys):
     assert main([*TASK, "--logger", "wandb"]) == 2
     message = capsys.readouterr().err
     assert message.startswith("gollum: Weights & Biases")
-    assert "pip install 'gollum[wandb]'" in message
+    assert "pip install wandb" in message
     assert len(message.splitlines()) == 1
     assert os.listdir() == []

@@ -11,8 +11,10 @@ import pytest
 
 from gollum.analysis.metrics import random_search
 from gollum.benchmark.config import load_config
+from gollum.benchmark.problem import load_problem
 from gollum.benchmark.record import TIMING_COLUMNS, TRACE_COLUMNS, read_trace
 from gollum.benchmark.run import run
+from gollum.benchmark.spec import DataConfig
 from gollum.cli import main
 from gollum.data.catalog import get_task
 
@@ -163,7 +165,8 @@ def test_the_summary_agrees_with_trace_and_pool(finished, pool):
 
 def test_the_summary_says_where_the_figures_come_from(finished, pool):
     provenance = json.loads((finished / "summary.json").read_text())["provenance"]
-    assert provenance["pool_sha256"] == pool.fingerprint
+    problem = load_problem(DataConfig(task="bh-ethyl"))
+    assert provenance["data_sha256"] == problem.fingerprint != pool.fingerprint
     assert provenance["precision"] == "float32"
     assert {"gollum", "model_revision", "device", "threads", "python", "torch"} <= set(provenance)
     assert provenance["threads"] == 1

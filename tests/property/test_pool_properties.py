@@ -39,12 +39,13 @@ def test_default_ids_count_the_rows_of_the_file(data):
 
 @settings(max_examples=80, deadline=None)
 @given(data=rows)
-def test_the_first_of_equal_rows_is_kept(data):
+def test_of_equal_rows_the_first_measured_one_is_kept(data):
     pool = Pool.from_table(frame(data), "y")
     firsts = {}
     for i, row in enumerate(data):
-        firsts.setdefault(row[:2], f"r{i + 1}")
-    assert list(pool.ids) == list(firsts.values())
+        if row[:2] not in firsts or (np.isnan(data[firsts[row[:2]]][2]) and not np.isnan(row[2])):
+            firsts[row[:2]] = i
+    assert list(pool.ids) == [f"r{i + 1}" for i in sorted(firsts.values())]
     assert bool(pool.notes) == (len(firsts) < len(data))
 
 

@@ -9,10 +9,11 @@ from gollum.text.template import UNITS, Slot, Template
 
 words = st.text(max_size=12)
 present = st.text(min_size=1, max_size=12)
-# What a column may be called: anything but braces, which are tested one by one elsewhere.
-characters = st.characters(exclude_characters="{}", exclude_categories=("Cs",))
+# What a column may be called: anything.
+characters = st.characters(exclude_categories=("Cs",))
 plain = st.text(st.characters(exclude_characters="{}:", exclude_categories=("Cs",)), max_size=8)
-slot_names = plain.filter(str.strip)
+# A name that starts with a double quote is one of those that a slot must quote.
+slot_names = plain.filter(lambda name: name.strip() and not name.startswith('"'))
 look_like_formats = st.builds("{}:{}".format, plain, st.sampled_from(["", "2", ".1f", "%", "d"]))
 column_names = (st.text(characters, min_size=1, max_size=10) | look_like_formats).filter(str.strip)
 names_with_units = st.builds(str.__add__, column_names, st.sampled_from(["", *UNITS]))

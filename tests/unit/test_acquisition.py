@@ -56,17 +56,30 @@ def choose(fitted, candidates=None, criterion="log_ei", batch_size=1, seed=(0,))
     return select(fitted, ids, criterion=criterion, batch_size=batch_size, seed=seed)
 
 
+def in_units(fitted, criterion, values):
+    """Scores of the standardised utility as scores in the units of the utility."""
+    return {
+        "ei": values * fitted.scale,
+        "log_ei": values + fitted.scale.log(),
+        "ucb": fitted.location + fitted.scale * values,
+    }[criterion]
+
+
+def scores_of(fitted, criterion):
+    return in_units(fitted, criterion, score(fitted, rest(fitted), criterion))
+
+
 def test_expected_improvement_is_the_closed_form(fitted):
     mean, variance = (part.numpy() for part in fitted.posterior(rest(fitted)))
     deviation = np.sqrt(variance)
     z = (mean - fitted.utility.max().item()) / deviation
     expected = deviation * (z * norm.cdf(z) + norm.pdf(z))
-    np.testing.assert_allclose(score(fitted, rest(fitted), "ei"), expected, rtol=1e-8)
+    np.testing.assert_allclose(scores_of(fitted, "ei"), expected, rtol=1e-8)
     log_expected = np.log(expected)
     sure = expected > 1e-6
     assert sure.any()
     np.testing.assert_allclose(
-        score(fitted, rest(fitted), "log_ei").numpy()[sure], log_expected[sure], rtol=1e-8
+        scores_of(fitted, "log_ei").numpy()[sure], log_expected[sure], rtol=1e-8
     )
 
 
@@ -80,14 +93,14 @@ def test_a_large_offset_of_the_objective_does_not_blur_the_best_value():
     mean, variance = (part.numpy() for part in moved.posterior(rest(moved)))
     z = (mean - moved.utility.max().item()) / np.sqrt(variance)
     expected = np.sqrt(variance) * (z * norm.cdf(z) + norm.pdf(z))
-    np.testing.assert_allclose(score(moved, rest(moved), "ei"), expected, rtol=1e-4)
+    np.testing.assert_allclose(scores_of(moved, "ei"), expected, rtol=1e-4)
     assert choose(moved, criterion="ei").ids == choose(plain, criterion="ei").ids
 
 
 def test_upper_confidence_bound_is_mean_plus_two_deviations(fitted):
     mean, variance = fitted.posterior(rest(fitted))
     assert UCB_BETA == 4.0
-    torch.testing.assert_close(score(fitted, rest(fitted), "ucb"), mean + 2 * variance.sqrt())
+    torch.testing.assert_close(scores_of(fitted, "ucb"), mean + 2 * variance.sqrt())
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -104,7 +117,7 @@ def test_scores_equal_botorchs_on_its_own_model(criterion, seed):
         }[criterion]()
     with torch.no_grad():
         expected = theirs(fitted.features_of(rest(fitted)).unsqueeze(-2))
-    ours = score(fitted, rest(fitted), criterion)
+    ours = scores_of(fitted, criterion)
     torch.testing.assert_close(ours, expected, rtol=1e-8, atol=1e-10)
     assert ours.argmax() == expected.argmax()
     assert choose(fitted, criterion=criterion).ids == (rest(fitted)[int(expected.argmax())],)
@@ -113,7 +126,7 @@ def test_scores_equal_botorchs_on_its_own_model(criterion, seed):
 def test_ei_is_chosen_without_a_warning(fitted):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        CRITERIA["ei"](MarginalModel(fitted), 0.0)
+        CRITERIA["ei"](MarginalModel(fitted), torch.zeros((), dtype=torch.float64))
 
 
 def test_marginal_model_has_the_shapes_of_a_botorch_model(fitted):
@@ -177,7 +190,7 @@ def test_a_batch_equals_believing_by_hand(seed):
         scores.append(values[best])
     batch = choose(fitted, batch_size=4, criterion="ei")
     assert batch.ids == tuple(expected)
-    assert batch.scores == pytest.approx(scores, rel=1e-6)
+    assert [v * fitted.scale.item() for v in batch.scores] == pytest.approx(scores, rel=1e-6)
     assert batch.scores[1] != score(fitted, rest(fitted), "ei").topk(2).values[1].item()
 
 
@@ -256,6 +269,27 @@ def test_ties_up_to_rounding_follow_the_seed_too():
     for _ in range(12):
         model = tied(rng.permutation(N), blur=rng)
         assert choose(model, criterion="ucb", seed=(3,)).ids == expected
+
+
+def test_tiny_scores_are_not_ties(monkeypatch, fitted):
+    """Plain EI underflows long before it is meaningless: 3e-12 is more than 1e-12."""
+    ids = rest(fitted)[:3]
+    values = torch.tensor([1e-20, 1e-12, 3e-12], dtype=torch.float64)
+    monkeypatch.setattr(criteria, "score", lambda *_: values)
+    for seed in range(8):
+        assert choose(fitted, ids, criterion="ei", seed=(seed,)).ids == (ids[2],)
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("factor", [1e-12, 1e9])
+def test_the_unit_of_the_objective_changes_no_choice(criterion, factor):
+    rng = np.random.default_rng(5)
+    features = rng.normal(size=(N, 3))
+    values = features[:, 0] + 0.5 * rng.normal(size=N)
+    plain = fit(features, values)
+    scaled = fit(features, factor * (values + 5.0 / 3.0) - 5.0 / 3.0)
+    expected = choose(plain, criterion=criterion, batch_size=3).ids
+    assert choose(scaled, criterion=criterion, batch_size=3).ids == expected
 
 
 def test_over_many_seeds_every_tied_candidate_is_chosen():

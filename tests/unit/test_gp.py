@@ -142,7 +142,7 @@ def test_botorch_model_has_the_same_posterior_in_original_units(n):
     location = utility.mean()
     scale = utility.std() if n > 1 else torch.tensor(1.0).double()
     process = gp.condition(features[:n], (utility - location) / scale)
-    report = FitReport("lbfgs", (0.0,), {}, 0.0)
+    report = FitReport("lbfgs", (0.0,), 0.0, {}, 0.0)
     fitted = Fitted(pool, features, process, np.arange(n), utility, location, scale, report)
 
     assert isinstance(fitted.model, SingleTaskGP)

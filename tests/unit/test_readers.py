@@ -173,5 +173,5 @@ def test_an_empty_sheet_is_refused(tmp_path):
 )
 def test_a_missing_package_names_its_extra(tmp_path, monkeypatch, ending, module, extra):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingExtraError, match=rf"gollum\[{extra}\]"):
+    with pytest.raises(MissingExtraError, match=rf"the .{extra}. extra"):
         read_table(written(tmp_path, "x", f"t.{ending}"))

@@ -39,7 +39,7 @@ def folder(tmp_path):
 def used(folder):
     """The folder of a run of two evaluations."""
     folder.create(config())
-    folder.save([row(0), row(1, "r2", 2.5)], {"provenance": {"pool_sha256": HASH}})
+    folder.save([row(0), row(1, "r2", 2.5)], {"provenance": {"data_sha256": HASH}})
     return folder
 
 
@@ -121,7 +121,7 @@ def test_floats_come_back_bit_for_bit(used):
 
 def test_columns_are_written_in_their_order_and_blanks_come_back_as_none(used):
     rows = [row(0), row(1, "r2", loss=0.5, evaluations=17, fit_seconds=0.1)]
-    used.save(rows, {"provenance": {"pool_sha256": HASH}})
+    used.save(rows, {"provenance": {"data_sha256": HASH}})
     header = used.trace_file.read_text().splitlines()[0]
     assert header == ",".join(TRACE_COLUMNS)
     assert set(TIMING_COLUMNS) <= set(TRACE_COLUMNS)
@@ -132,7 +132,7 @@ def test_columns_are_written_in_their_order_and_blanks_come_back_as_none(used):
 
 def test_saving_what_was_read_changes_no_byte(used):
     rows = [row(0, "007", 0.1 + 0.2), row(1, "r,\"2'", 1e23, loss=-1 / 3, evaluations=42)]
-    used.save(rows, {"provenance": {"pool_sha256": HASH}})
+    used.save(rows, {"provenance": {"data_sha256": HASH}})
     before = used.trace_file.read_bytes()
     used.save(used.earlier_rows(config(), HASH), {})
     assert used.trace_file.read_bytes() == before
@@ -142,13 +142,13 @@ def test_saving_what_was_read_changes_no_byte(used):
     "name", ["007", "1.0", "1e5", "NA", "None", "null", "nan", "", "a b", "µ", "True"]
 )
 def test_ids_come_back_as_they_were(used, name):
-    used.save([row(0, name)], {"provenance": {"pool_sha256": HASH}})
+    used.save([row(0, name)], {"provenance": {"data_sha256": HASH}})
     assert used.earlier_rows(config(), HASH)[0]["id"] == name
     assert read_trace(used.trace_file)["id"].tolist() == [name]
 
 
 def test_summary_comes_back(used):
-    figures = {"best": 1 / 3, "name": "µ", "provenance": {"pool_sha256": HASH}}
+    figures = {"best": 1 / 3, "name": "µ", "provenance": {"data_sha256": HASH}}
     used.save([row()], figures)
     assert used.summary() == figures
     assert "µ" in used.summary_file.read_text("utf-8")

@@ -132,10 +132,16 @@ def test_describe_names_device_precision_and_versions():
 def test_limit_threads(monkeypatch):
     chosen = []
     monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    limit_threads(None)
     limit_threads(3)
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(runtime.Path, "read_text", lambda _: "max 100000")
     monkeypatch.setattr(runtime.os, "sched_getaffinity", lambda _: {0, 4, 5}, raising=False)
     limit_threads(None)
     monkeypatch.delattr(runtime.os, "sched_getaffinity")
     monkeypatch.setattr(runtime.os, "cpu_count", lambda: 7)
     limit_threads(None)
-    assert chosen == [3, 3, 7]
+    monkeypatch.setattr(runtime.Path, "read_text", lambda _: "200000 100000")
+    limit_threads(None)
+    assert chosen == [3, 3, 7, 2]

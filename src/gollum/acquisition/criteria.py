@@ -30,6 +30,7 @@ ROUNDING = 1e-9  # relative difference of acquisition values that counts as none
 class MarginalModel(Model):
     """A fitted surrogate as a BoTorch model for analytic (one point at a time) criteria.
 
+    It works on the standardised utility, so that no choice depends on the objective's unit.
     Scoring N candidates costs one triangular solve, where BoTorch's own model would hold a copy
     of all training rows for each of them.
     """
@@ -55,8 +56,8 @@ class MarginalModel(Model):
         observation_noise: bool | Tensor = False,
         posterior_transform: Callable[..., object] | None = None,
     ) -> GPyTorchPosterior:
-        """Marginal posterior at features X, b x 1 x d."""
-        mean, variance = self.fitted.marginals(X.squeeze(-2))
+        """Marginal posterior of the standardised utility at features X, b x 1 x d."""
+        mean, variance = self.fitted.process.marginals(X.squeeze(-2))
         normal = MultivariateNormal(mean.unsqueeze(-1), DiagLinearOperator(variance.unsqueeze(-1)))
         return GPyTorchPosterior(normal)
 
@@ -81,7 +82,7 @@ class Selection:
 
     Attributes:
         ids: chosen candidates, best first.
-        scores: their acquisition values at the moment of choosing.
+        scores: their acquisition values at the moment of choosing, of the standardised utility.
         means: posterior mean of their utility, before anything of this batch was assumed.
         deviations: posterior standard deviation of their utility, likewise.
     """
@@ -145,7 +146,7 @@ def _tied(values: Tensor, best: Tensor) -> Tensor:
     """Which values equal the best up to rounding, so that row order never decides."""
     if not bool(best.isfinite()):
         return values == best
-    return values >= best - ROUNDING * (1.0 + best.abs())
+    return values >= best - ROUNDING * best.abs()
 
 
 @torch.no_grad()
@@ -153,9 +154,10 @@ def score(fitted: Fitted, candidates: Sequence[str], criterion: str) -> Tensor:
     """Acquisition value of each candidate; best_f is the best utility so far.
 
     Returns:
-        One value per candidate; not-a-number counts as the worst.
+        One value per candidate, of the standardised utility; not-a-number counts as the worst.
     """
-    best_f = fitted.utility.max()  # a tensor: BoTorch would round a plain float to float32
+    # A tensor, because BoTorch would round a plain float to float32.
+    best_f = (fitted.utility.max() - fitted.location) / fitted.scale
     acquisition = CRITERIA[criterion](MarginalModel(fitted), best_f)
     values: Tensor = acquisition(fitted.features_of(candidates).unsqueeze(-2))
     return values.nan_to_num(nan=-torch.inf, neginf=-torch.inf)

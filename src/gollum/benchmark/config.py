@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -174,10 +175,10 @@ def _sentence(error: ValidationError) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error":
         return message if message.endswith((".", "?")) else f"{message}."
-    if first["type"] == "missing":
-        return "give the candidates with data.task or data.path."
     shown = first["input"]
-    return f"key '{key}': {message[0].lower()}{message[1:]}, got {shown!r}."
+    options = re.findall(r"'([^']+)'", first.get("ctx", {}).get("expected", ""))
+    close = nearest(str(shown), options)
+    return f"key '{key}': {message[0].lower()}{message[1:]}, got {shown!r}.{close}"
 
 
 def _leaves(model: type[Frozen], prefix: str) -> Iterator[tuple[str, str, Any]]:

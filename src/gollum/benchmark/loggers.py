@@ -29,12 +29,15 @@ class WandbWatcher:
             raise MissingExtraError("Weights & Biases logging", "wandb") from None
         self._wandb = wandb
         self._inner = inner
-        self._iterations = self._left = 0
+        self._done = self._iterations = self._left = 0
 
     def prepared(self, config: RunConfig, problem: Problem, done: int) -> None:
         """Start a run there."""
-        self._iterations, self._left = config.n_iters, len(problem.pool)
-        self._wandb.init(project="gollum", name=config.folder.name, config=config.model_dump())
+        self._done, self._iterations, self._left = done, config.n_iters, len(problem.pool)
+        name = config.folder.name
+        self._wandb.init(
+            project="gollum", name=name, id=name, resume="allow", config=config.model_dump()
+        )
         self._inner.prepared(config, problem, done)
 
     def embedding(self, done: int, total: int) -> None:
@@ -48,6 +51,8 @@ class WandbWatcher:
     def measured(self, rows: list[dict[str, Any]]) -> None:
         """Log each row; end the run there after the last iteration."""
         for row in rows:
+            if self._done and row["iteration"] <= self._done:
+                continue  # logged before the run was interrupted
             self._wandb.log({key: value for key, value in row.items() if value is not None})
         self._inner.measured(rows)
         self._left -= len(rows)

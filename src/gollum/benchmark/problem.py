@@ -84,7 +84,7 @@ def _problem(
     notes = (*pool.notes, *lint(template, pool, texts))
     reactions = None
     if reaction is not None:
-        reactions = tuple(r.text for r in reaction.render_pool(pool))
+        reactions = tuple(r.text for r in reaction.render_pool(pool, blank=""))
     return Problem(
         pool, tuple(t.text for t in texts), structures, reactions, title, unit or "", notes
     )

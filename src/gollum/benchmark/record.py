@@ -57,12 +57,12 @@ class RunFolder:
         """Progress against random search."""
         return self.path / "progress.png"
 
-    def earlier_rows(self, config: RunConfig, pool_hash: str) -> list[dict[str, Any]]:
+    def earlier_rows(self, config: RunConfig, data_hash: str) -> list[dict[str, Any]]:
         """What an earlier run of the same configuration left in the folder; writes nothing.
 
         Args:
             config: the run.
-            pool_hash: fingerprint of its candidates.
+            data_hash: fingerprint of its candidates and their texts.
 
         Returns:
             Rows of the trace so far, in order; empty for a new run.
@@ -72,13 +72,19 @@ class RunFolder:
         """
         if not self.path.exists():
             return []
-        if self.path.is_file() or (any(self.path.iterdir()) and not self.config_file.is_file()):
+        if self.path.is_file() or (self._holds_files() and not self.config_file.is_file()):
             raise ConfigError(
                 f"'{self.path}' holds something else; choose another folder with --output."
             )
         if self.config_file.is_file():
-            self._refuse_other(config, pool_hash)
-        return self._rows()
+            self._refuse_other(config, data_hash)
+        rows = self._rows()
+        if rows and rows[-1]["iteration"] > config.n_iters:
+            raise ConfigError(
+                f"folder '{self.path}' holds {rows[-1]['iteration']} iterations already, more than "
+                f"n_iters = {config.n_iters}; raise --n_iters or choose another --output."
+            )
+        return rows
 
     def create(self, config: RunConfig) -> None:
         """Make the folder and write the configuration into it.
@@ -96,10 +102,13 @@ class RunFolder:
             ) from None
 
     def save(self, rows: list[dict[str, Any]], summary: dict[str, Any]) -> None:
-        """Replace trace and summary, each in one step, so that a kill leaves no half of either."""
+        """Replace summary and trace, each in one step, so that a kill leaves no half of either.
+
+        The trace comes last: what it does not hold yet is measured again when the run goes on.
+        """
         table = pd.DataFrame(rows, columns=list(TRACE_COLUMNS)).astype({"evaluations": "Int64"})
-        write_text(self.trace_file, table.to_csv(index=False, lineterminator="\n"))
         write_text(self.summary_file, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+        write_text(self.trace_file, table.to_csv(index=False, lineterminator="\n"))
 
     def trace(self) -> pd.DataFrame:
         """The trace as a table."""
@@ -127,7 +136,11 @@ class RunFolder:
                 "with --output."
             ) from None
 
-    def _refuse_other(self, config: RunConfig, pool_hash: str) -> None:
+    def _holds_files(self) -> bool:
+        """Whether anything is there but what a killed write may have left."""
+        return any(not p.name.endswith(".part") for p in self.path.iterdir())
+
+    def _refuse_other(self, config: RunConfig, data_hash: str) -> None:
         before = self._earlier_config()
         now = dict(flatten(yaml.safe_load(config.to_yaml())))
         for key in sorted(before.keys() | now.keys()):
@@ -137,11 +150,11 @@ class RunFolder:
                     f"{now.get(key)}; choose another folder with --output."
                 )
         if self.summary_file.is_file():
-            known = self.summary()["provenance"]["pool_sha256"]
-            if known != pool_hash:
+            known = self.summary()["provenance"]["data_sha256"]
+            if known != data_hash:
                 raise ConfigError(
-                    f"folder '{self.path}' holds a run on an earlier version of this table; "
-                    "choose another folder with --output."
+                    f"folder '{self.path}' holds a run on an earlier version of this table or of "
+                    "its texts; choose another folder with --output."
                 )
 
 

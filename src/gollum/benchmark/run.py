@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from gollum import __version__
 from gollum.acquisition.criteria import Selection, select
-from gollum.analysis.metrics import auc_best_so_far, top_k_found, top_mask
+from gollum.analysis.metrics import (
+    auc_best_so_far,
+    best_so_far,
+    coverage_trace,
+    quantile_counts,
+    top_k_found,
+)
 from gollum.benchmark.problem import load_problem
 from gollum.benchmark.record import RunFolder
 from gollum.benchmark.spec import RunConfig
 from gollum.data.initial import initial_design
 from gollum.data.pool import Pool
+from gollum.errors import FitError
+from gollum.features.base import Featurizer
 from gollum.runtime import Runtime, limit_threads, seeded
 from gollum.surrogates.base import Fitted, Surrogate
 from gollum.surrogates.build import Problem, build_surrogate
@@ -79,32 +89,43 @@ def run(config: RunConfig, watcher: Watcher) -> RunResult:
     parts = variant(config.surrogate)
     problem = load_problem(config.data)
     folder = RunFolder(config.folder)
-    rows = folder.earlier_rows(config, problem.pool.fingerprint)
+    rows = folder.earlier_rows(config, problem.fingerprint)
     runtime = Runtime.resolve(config.device, config.model.precision)
+
+    @cache
+    def surrogate() -> Surrogate:
+        built = build_surrogate(problem, parts, config, runtime, watcher.embedding)
+        watcher.noted(built.featurizer.notes)
+        return built
+
     done = int(rows[-1]["iteration"]) if rows else 0
+    start = [] if rows else _starting_points(config, problem.pool, surrogate)
     watcher.prepared(config, problem, done)
     watcher.noted(problem.notes)
     watcher.measured(rows)
     if not rows or (done < config.n_iters and len(rows) < len(problem.pool)):
-        surrogate = build_surrogate(problem, parts, config, runtime, watcher.embedding)
-        watcher.noted(surrogate.featurizer.notes)
-        loop = _Loop(config, problem, surrogate, folder, runtime, rows)
-        start = [] if rows else _starting_points(config, problem.pool, surrogate)
+        loop = _Loop(config, problem, surrogate(), folder, runtime, rows)
         folder.create(config)
         if start:
             watcher.measured(loop.measure_start(start))
         while loop.iterations_done < config.n_iters and loop.candidates:
-            watcher.measured(loop.iterate())
+            new, notes = loop.iterate()
+            watcher.noted(notes)
+            watcher.measured(new)
     return RunResult(config, problem, folder.trace(), folder.summary(), folder)
 
 
-def _starting_points(config: RunConfig, pool: Pool, surrogate: Surrogate) -> list[str]:
+def _starting_points(
+    config: RunConfig, pool: Pool, surrogate: Callable[[], Surrogate]
+) -> list[str]:
     def features() -> NDArray[np.float64]:
-        featurizer = surrogate.featurizer
-        with seeded(config.seed, 0):
-            featurizer.reset()
-        featurizer.train(False)
-        matrix: NDArray[np.float64] = featurizer(np.arange(len(pool))).detach().cpu().numpy()
+        """What is known before anything is trained: no projection, adapters at zero."""
+        featurizer = surrogate().featurizer
+        source: Featurizer = getattr(featurizer, "inner", featurizer)
+        with seeded(config.seed, 0), torch.no_grad():
+            source.reset()
+            source.train(False)
+            matrix: NDArray[np.float64] = source(np.arange(len(pool))).cpu().numpy()
         return matrix
 
     positions = initial_design(
@@ -132,7 +153,6 @@ class _Loop:
         self.config, self.problem, self.pool = config, problem, problem.pool
         self.surrogate, self.folder, self.runtime = surrogate, folder, runtime
         self.rows = rows
-        self._top = dict(zip(self.pool.ids, top_mask(self.pool.utility), strict=True))
 
     @property
     def iterations_done(self) -> int:
@@ -149,13 +169,23 @@ class _Loop:
         """Measure the first design."""
         return self._measure(0, ids, [{}] * len(ids))
 
-    def iterate(self) -> list[dict[str, Any]]:
-        """Fit, choose, measure."""
+    def iterate(self) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+        """Fit, choose, measure; new rows, and what the fit has to tell.
+
+        Raises:
+            FitError: the fit failed; what was measured before is kept.
+        """
         iteration = self.iterations_done + 1
         stream = (self.config.seed, iteration)
         ids = [str(row["id"]) for row in self.rows]
         began = time.perf_counter()
-        fitted = self.surrogate.fit(ids, self.pool.utility[self.pool.positions(ids)], stream)
+        try:
+            fitted = self.surrogate.fit(ids, self.pool.utility[self.pool.positions(ids)], stream)
+        except FitError as error:
+            raise FitError(
+                f"{self.pool.name}, iteration {iteration}: {error} What was measured is kept in "
+                f"'{self.folder.path}'; try another --seed or --preset."
+            ) from None
         acquiring = time.perf_counter()
         selection = select(
             fitted,
@@ -169,7 +199,8 @@ class _Loop:
             "acquire_seconds": round(time.perf_counter() - acquiring, 4),
         }
         details = [{**d, **seconds} for d in self._details(fitted, selection)]
-        return self._measure(iteration, list(selection.ids), details)
+        notes = tuple(f"iteration {iteration}: {note}" for note in fitted.report.notes)
+        return self._measure(iteration, list(selection.ids), details), notes
 
     def _details(self, fitted: Fitted, selection: Selection) -> list[dict[str, Any]]:
         report = fitted.report
@@ -178,7 +209,7 @@ class _Loop:
                 "predicted_mean": self.pool.sign() * mean,
                 "predicted_sd": deviation,
                 "acquisition": value,
-                "loss": report.losses[-1],
+                "loss": report.loss,
                 "evaluations": report.evaluations,
             }
             for mean, deviation, value in zip(
@@ -190,23 +221,18 @@ class _Loop:
         self, iteration: int, ids: list[str], details: list[dict[str, Any]]
     ) -> list[dict[str, Any]]:
         before = len(self.rows)
-        total = sum(map(bool, self._top.values()))
-        better = max if self.pool.direction == "maximize" else min
         values = self.pool.values[self.pool.positions(ids)].tolist()
         for candidate, value, detail in zip(ids, values, details, strict=True):
-            last = self.rows[-1] if self.rows else {"best_so_far": value, "top5_found": 0}
-            found = int(last["top5_found"]) + int(self._top[candidate])
             self.rows.append(
-                {
-                    "iteration": iteration,
-                    "id": candidate,
-                    "objective": value,
-                    "best_so_far": better(last["best_so_far"], value),
-                    "top5_found": found,
-                    "top5_coverage": found / total,
-                    **detail,
-                }
+                {"iteration": iteration, "id": candidate, "objective": value, **detail}
             )
+        order = self._order()
+        coverage = coverage_trace(self.pool.utility, order)
+        best = self.pool.sign() * best_so_far(self.pool.utility[order])
+        for i, row in enumerate(self.rows[before:], start=before):
+            row["best_so_far"] = float(best[i])
+            row["top5_found"] = int(coverage.found[i])
+            row["top5_coverage"] = float(coverage.share[i])
         done = iteration >= self.config.n_iters or len(self.rows) == len(self.pool)
         self.folder.save(self.rows, self.summary("finished" if done else "running"))
         return self.rows[before:]
@@ -214,7 +240,7 @@ class _Loop:
     def summary(self, status: str) -> dict[str, Any]:
         """Figures of the run so far and where they come from."""
         last = self.rows[-1]
-        order = self.pool.positions(row["id"] for row in self.rows)
+        order, utility = self._order(), self.pool.utility
         seconds = {
             row["iteration"]: row.get("fit_seconds", 0) + row.get("acquire_seconds", 0)
             for row in self.rows
@@ -232,16 +258,21 @@ class _Loop:
             "top5_found": int(last["top5_found"]),
             "best": last["best_so_far"],
             "best_id": self._best_id(),
-            "auc": auc_best_so_far(self.pool.utility, order),
-            "top_found": {str(k): v for k, v in top_k_found(self.pool.utility, order).items()},
+            "auc": auc_best_so_far(utility, order),
+            "top_found": {str(k): v for k, v in top_k_found(utility, order).items()},
+            "quantile_found": {str(q): v for q, v in quantile_counts(utility, order).items()},
             "seconds": round(sum(seconds.values()), 3),
             "provenance": {
                 "gollum": __version__,
-                "pool_sha256": self.pool.fingerprint,
+                "data_sha256": self.problem.fingerprint,
                 "model_revision": self.surrogate.featurizer.revision,
                 **self.runtime.describe(),
             },
         }
+
+    def _order(self) -> NDArray[np.int64]:
+        """Positions of the measured candidates in the pool, in order."""
+        return self.pool.positions(row["id"] for row in self.rows)
 
     def _best_id(self) -> str:
         best = self.rows[-1]["best_so_far"]

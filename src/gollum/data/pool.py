@@ -66,9 +66,9 @@ class Pool:
     ) -> Pool:
         """Check a table and make a pool of it.
 
-        Rows whose inputs repeat an earlier row exactly are dropped (the first is kept), and the
-        number is reported in `notes`. Cells of the objective may be empty: those rows stay in
-        the pool with value NaN.
+        Of rows with exactly the same inputs the first measured one is kept (the first, if none
+        is), and the number of others is reported in `notes`. Cells of the objective may be empty:
+        those rows stay in the pool with value NaN.
 
         Args:
             table: one row per experiment, with its objective column.
@@ -99,13 +99,13 @@ class Pool:
                 what = "is the objective" if given == objective else "is named twice"
                 raise DataError(f"{name}: the input '{given}' {what}; leave it out of the inputs.")
         ids = _ids(table, id_column, name)
-        kept = ~table[columns].duplicated(keep="first").to_numpy()
+        kept = _first_of_each(table[columns], values)
         notes: tuple[str, ...] = ()
         if not kept.all():
             first = int(np.flatnonzero(~kept)[0]) + HEADER_ROWS + 1
             notes = (
-                f"{name}: {int((~kept).sum())} of {len(table)} rows repeat the inputs of an "
-                f"earlier row (the first is row {first}) and were dropped.",
+                f"{name}: {int((~kept).sum())} of {len(table)} rows repeat the inputs of "
+                f"another row (the first is row {first}) and were dropped.",
             )
         data = table.loc[kept, columns].copy()
         data.index = pd.Index(ids[kept], name="id")
@@ -190,6 +190,14 @@ def _require_column(table: pd.DataFrame, column: str, name: str) -> None:
             f"{name}: there is no column '{column}'.{nearest(column, map(str, table.columns))} "
             f"The columns are {available}."
         )
+
+
+def _first_of_each(inputs: pd.DataFrame, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """N flags: the first row with these inputs, measured ones before others."""
+    measured_first = np.argsort(np.isnan(values), kind="stable")
+    kept = np.empty(len(values), dtype=bool)
+    kept[measured_first] = ~inputs.iloc[measured_first].duplicated(keep="first").to_numpy()
+    return kept
 
 
 def _numeric(column: pd.Series, name: str) -> NDArray[np.float64]:

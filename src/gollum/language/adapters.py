@@ -50,7 +50,8 @@ def inject_lora(
 ) -> list[LoraLayer]:
     """Add rank-stabilised LoRA to the top layers and freeze everything else.
 
-    The update of a weight is (α/√r)·B·A (Kalajdzievski, arXiv 2312.03732).
+    A and B are at least float32, also on a bfloat16 model, so that small steps are not rounded
+    away. The update of a weight is (α/√r)·B·A (Kalajdzievski, arXiv 2312.03732).
 
     Args:
         model: the language model, changed in place.
@@ -77,6 +78,8 @@ def inject_lora(
     layers = [m for m in model.modules() if isinstance(m, LoraLayer)]
     for layer in layers:
         layer.lora_dropout[ADAPTER] = FastDropout(dropout)
+        for matrix in (layer.lora_A[ADAPTER], layer.lora_B[ADAPTER]):
+            matrix.to(torch.promote_types(matrix.weight.dtype, torch.float32))
     return layers
 
 

@@ -26,7 +26,7 @@ from transformers.utils import logging as transformers_logging
 
 from gollum.errors import ModelError, nearest
 from gollum.language.pooling import POOLINGS
-from gollum.language.sources import find_model
+from gollum.language.sources import CATALOG, find_model
 from gollum.runtime import Runtime
 
 HUB_ERRORS = (OSError, ValueError, ImportError, RuntimeError, KeyError, SafetensorError)
@@ -204,7 +204,7 @@ def _refusing(name: str) -> Iterator[None]:
         raise ModelError(
             f"model '{name}' could not be loaded ({lines[0].rstrip('.')}). If no model hub is in "
             "reach, give --model.name a local folder with the model's files, or use the embedded "
-            "model: --model.name minilm."
+            "model: --model.name minilm." + nearest(name, CATALOG)
         ) from None
 
 

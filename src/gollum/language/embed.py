@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ class Tokens:
     index: NDArray[np.int64]
     truncated: int
 
-    @property
+    @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """Number of tokens of each distinct text."""
         return np.array([len(s) for s in self.sequences], dtype=np.int64)
@@ -41,11 +42,12 @@ def tokenize(backbone: Backbone, texts: Sequence[str], max_tokens: int = 512) ->
     distinct = list(dict.fromkeys(texts))
     number = {text: i for i, text in enumerate(distinct)}
     limit = min(max_tokens, backbone.max_tokens)
-    full = backbone.tokenizer(distinct, verbose=False)["input_ids"]
+    only_ids = {"return_attention_mask": False, "return_token_type_ids": False}
+    full = backbone.tokenizer(distinct, verbose=False, **only_ids)["input_ids"]
     too_long = [i for i, ids in enumerate(full) if len(ids) > limit]
     if too_long:
         cut = backbone.tokenizer(
-            [distinct[i] for i in too_long], truncation=True, max_length=limit
+            [distinct[i] for i in too_long], truncation=True, max_length=limit, **only_ids
         )["input_ids"]
         for i, ids in zip(too_long, cut, strict=True):
             full[i] = ids

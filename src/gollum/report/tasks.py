@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rich import box
 from rich.table import Table
 
 from gollum.data.catalog import Task
@@ -13,11 +14,10 @@ LONGEST_UNIT = 12  # characters
 
 def task_table(tasks: Iterable[Task]) -> Table:
     """One line per task: rows, objective, direction, licence, source, and whether it is here."""
-    table = Table(caption="`gollum tasks NAME` tells more, `gollum tasks --download NAME` fetches.")
-    table.add_column("task", no_wrap=True)
-    table.add_column("rows", justify="right")
-    for column in ("objective", "direction", "licence", "source", "here"):
-        table.add_column(column, overflow="fold")
+    caption = "`gollum tasks NAME` tells more, `gollum tasks --download NAME` fetches."
+    table = Table(caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for column in ("task", "rows", "objective", "direction", "licence", "source", "here"):
+        table.add_column(column, overflow="fold", no_wrap=column in ("task", "here", "direction"))
     group = ""
     for task in tasks:
         if task.group != group:

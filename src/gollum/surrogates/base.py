@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -21,6 +21,8 @@ from gollum.surrogates.deep_kernel import DeepKernelGP
 from gollum.surrogates.fit import FitReport, fit_joint, fit_lbfgs
 from gollum.surrogates.gp import Conditioned, to_botorch
 from gollum.surrogates.presets import Settings, Variant
+
+CHUNK = 16384  # rows of the pool featurized at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,11 +76,16 @@ class Surrogate:
                 report = fit_lbfgs(model, rows, targets, self.settings.lbfgs)
         model.eval()
         with torch.no_grad():
-            features = model.features(np.arange(len(self.pool)))
+            every = np.arange(len(self.pool))
+            chunks = [model.features(every[i : i + CHUNK]) for i in range(0, len(every), CHUNK)]
+            features = torch.cat(chunks)
         if not bool(features.isfinite().all()):
             raise FitError(f"{self.pool.name}: some features are not finite after fitting.")
-        return Fitted(self.pool, features, model.gp.condition(features[rows], targets), rows, y,
-                      location, scale, report)  # fmt: skip
+        process = model.gp.condition(features[rows], targets)
+        if process.jitter:
+            note = f"{process.jitter:g} had to be added to the diagonal of the covariance."
+            report = replace(report, notes=(*report.notes, note))
+        return Fitted(self.pool, features, process, rows, y, location, scale, report)
 
 
 @dataclass(frozen=True, eq=False)

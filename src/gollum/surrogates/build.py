@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from gollum.data.pool import Pool
 from gollum.errors import DataError
@@ -38,6 +40,12 @@ class Problem:
     title: str = ""
     unit: str = ""
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over the pool and everything a featurizer reads of it."""
+        parts = [self.pool.fingerprint, *self.structures, *self.texts, *(self.reactions or ())]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def build_surrogate(
@@ -97,10 +105,10 @@ def _language(
 def _truncation(backbone: Backbone, tokens: Tokens, pool: str, max_tokens: int) -> tuple[str, ...]:
     if not tokens.truncated:
         return ()
+    longer = " or raise --model.max_tokens" if max_tokens < backbone.max_tokens else ""
     return (
         f"{pool}: {tokens.truncated} of {len(tokens.sequences)} distinct texts were cut at "
-        f"{min(max_tokens, backbone.max_tokens)} tokens; shorten the template or raise "
-        "--model.max_tokens.",
+        f"{min(max_tokens, backbone.max_tokens)} tokens; shorten the template{longer}.",
     )
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from botorch.optim.closures.core import ForwardBackwardClosure
-from botorch.optim.core import scipy_minimize
+from botorch.optim.core import OptimizationStatus, scipy_minimize
 from botorch.optim.stopping import ExpMAStoppingCriterion
-from linear_operator.utils.errors import NanError, NotPSDError
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -30,6 +29,7 @@ class FitReport:
     Attributes:
         strategy: 'joint' or 'lbfgs'.
         losses: −L/n at every evaluation, in order; less the log prior over n where there is one.
+        loss: the same at the parameters that were kept.
         hyperparameters: final lengthscale, outputscale, noise and constant mean.
         seconds: wall-clock time.
         notes: retries and other things a user should know, one sentence each.
@@ -37,6 +37,7 @@ class FitReport:
 
     strategy: str
     losses: tuple[float, ...]
+    loss: float
     hyperparameters: dict[str, float]
     seconds: float
     notes: tuple[str, ...] = ()
@@ -93,7 +94,7 @@ def fit_joint(
         schedule.step()
     model.eval()
     seconds = time.perf_counter() - start
-    return FitReport("joint", tuple(losses), model.gp.hyperparameters(), seconds)
+    return FitReport("joint", tuple(losses), losses[-1], model.gp.hyperparameters(), seconds)
 
 
 def fit_lbfgs(
@@ -118,18 +119,23 @@ def fit_lbfgs(
         features = model.features(rows)
     for attempt in range(1 + RESTARTS):
         try:
-            losses = _lbfgs(model, features, targets, settings)
-            report = FitReport("lbfgs", losses, model.gp.hyperparameters(), 0.0, tuple(notes))
-            return replace(report, seconds=time.perf_counter() - start)
-        except (FitError, NanError, NotPSDError, RuntimeError) as error:
+            losses, loss = _lbfgs(model, features, targets, settings, notes)
+            seconds = time.perf_counter() - start
+            hyperparameters = model.gp.hyperparameters()
+            return FitReport("lbfgs", losses, loss, hyperparameters, seconds, tuple(notes))
+        except FitError as error:
             notes.append(f"L-BFGS start {attempt + 1} failed: {error}")
             _randomise(model)
     raise FitError("the Gaussian process could not be fitted: " + " ".join(notes))
 
 
 def _lbfgs(
-    model: DeepKernelGP, features: Tensor, targets: Tensor, settings: LbfgsSettings
-) -> tuple[float, ...]:
+    model: DeepKernelGP,
+    features: Tensor,
+    targets: Tensor,
+    settings: LbfgsSettings,
+    notes: list[str],
+) -> tuple[tuple[float, ...], float]:
     model.train()
     losses: list[float] = []
 
@@ -143,16 +149,18 @@ def _lbfgs(
     parameters = dict(model.gp.named_parameters())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        scipy_minimize(
+        result = scipy_minimize(
             ForwardBackwardClosure(loss, parameters),
             parameters,
             bounds={name: (-20.0, 200.0) for name in parameters if name.startswith("raw")},
             options={"maxiter": settings.max_iterations},
         )
     model.eval()
-    if not np.isfinite(losses[-1]):
-        raise FitError(f"the loss became {losses[-1]}.")
-    return tuple(losses)
+    if not np.isfinite(result.fval):
+        raise FitError(f"the loss became {result.fval}.")
+    if result.status != OptimizationStatus.SUCCESS:
+        notes.append(f"L-BFGS ended without convergence ({result.message}).")
+    return tuple(losses), float(result.fval)
 
 
 @torch.no_grad()

@@ -1,7 +1,8 @@
 """Template: a row of the pool becomes a text, and the text remembers which column wrote what.
 
 Grammar: literal text; `{column}` or `{column:format}` (a Python format specification) for a slot,
-with the column in double quotes where its name holds braces or looks like it had a format;
+with the column in double quotes (doubled inside) where its name holds braces or double quotes or
+looks like it had a format;
 `[ … ]` for an optional part that disappears when one of its slots is blank; `{{`, `}}`, `[[` and
 `]]` for the characters themselves.
 """
@@ -125,11 +126,12 @@ class Template:
                 "the same; write column names in braces, such as {ligand}."
             )
 
-    def render(self, row: dict[str, Any]) -> Text:
+    def render(self, row: dict[str, Any], blank: str = BLANK) -> Text:
         """Put one row into words.
 
         Args:
             row: value of each column.
+            blank: what stands for a blank cell outside optional parts.
 
         Raises:
             TemplateError: a format specification does not suit the value.
@@ -137,19 +139,19 @@ class Template:
         text, spans = "", []
         for piece in self._pieces(row):
             if isinstance(piece, Slot):
-                written = _write(row[piece.column], piece)
+                written = _write(row[piece.column], piece, blank)
                 spans.append(Span(piece.column, len(text), len(text) + len(written)))
                 text += written
             else:
                 text += piece
         return Text(text, tuple(spans))
 
-    def render_pool(self, pool: Pool) -> list[Text]:
+    def render_pool(self, pool: Pool, blank: str = BLANK) -> list[Text]:
         """Put every candidate into words, in pool order."""
         self.check(list(pool.table.columns), pool.name)
         columns = [pool.table[c].tolist() for c in self.columns]
         return [
-            self.render(dict(zip(self.columns, row, strict=True)))
+            self.render(dict(zip(self.columns, row, strict=True)), blank)
             for row in zip(*columns, strict=True)
         ]
 
@@ -264,9 +266,9 @@ def _is_blank(value: Any) -> bool:
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
-def _write(value: Any, slot: Slot) -> str:
+def _write(value: Any, slot: Slot, blank: str) -> str:
     if _is_blank(value):
-        return BLANK
+        return blank
     specification = slot.format or (".6g" if isinstance(value, float) else "")
     try:
         return format(value, specification)
