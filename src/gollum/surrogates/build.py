@@ -91,7 +91,11 @@ def _language(
         model.name, runtime, pooling=model.pooling, trust_remote_code=model.trust_remote_code
     )
     tokens = tokenize(backbone, problem.texts, model.max_tokens)
-    notes = _truncation(backbone, tokens, problem.pool.name, model.max_tokens)
+    notes = (
+        f"{backbone.name}: {backbone.pooling} pooling, {backbone.hidden_size} features, "
+        f"{str(runtime.dtype).removeprefix('torch.')} on {runtime.device}.",
+        *_truncation(backbone, tokens, problem.pool.name, model.max_tokens),
+    )
     if variant.lora:
         return AdaptedText(
             backbone, tokens, **settings.lora.model_dump(), notes=notes, progress=progress

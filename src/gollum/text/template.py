@@ -2,9 +2,8 @@
 
 Grammar: literal text; `{column}` or `{column:format}` (a Python format specification) for a slot,
 with the column in double quotes (doubled inside) where its name holds braces or double quotes or
-looks like it had a format;
-`[ … ]` for an optional part that disappears when one of its slots is blank; `{{`, `}}`, `[[` and
-`]]` for the characters themselves.
+looks like it had a format; `[ … ]` for an optional part that disappears when one of its slots is
+blank; `{{`, `}}`, `[[` and `]]` for the characters themselves.
 """
 
 from __future__ import annotations
