@@ -9,6 +9,7 @@ to --results, one row per run.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -25,6 +26,8 @@ def run_cell(arguments: tuple[str, str, str, int], options: argparse.Namespace) 
     """Run one cell in a process of its own and return its folder."""
     task, surrogate, preset, seed = arguments
     folder = options.runs / preset / f"{task}-{surrogate}-seed{seed}"
+    if is_finished(folder):
+        return folder
     keys = {
         "data.task": task, "surrogate": surrogate, "preset": preset, "seed": str(seed),
         "n_iters": str(options.iterations), "threads": "1", "output": str(folder),
@@ -38,15 +41,23 @@ def run_cell(arguments: tuple[str, str, str, int], options: argparse.Namespace) 
     return folder
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether the run in a folder has ended."""
+    summary = folder / "summary.json"
+    return summary.exists() and json.loads(summary.read_text())["status"] == "finished"
+
+
 def collect(folders: list[Path]) -> pd.DataFrame:
     """One row per finished run."""
     rows = []
-    for folder in folders:
-        if (folder / "summary.json").exists():
-            summary = pd.read_json(folder / "summary.json", typ="series")
-            if summary["status"] == "finished":
-                rows.append(summary.drop(["provenance", "top_found"]).to_dict())
-    return pd.DataFrame(rows)
+    for folder in filter(is_finished, folders):
+        summary = json.loads((folder / "summary.json").read_text())
+        provenance = summary["provenance"]
+        summary["model_revision"] = provenance["model_revision"][:12]
+        summary["precision"] = provenance["precision"] if provenance["model_revision"] else ""
+        summary["version"] = provenance["gollum"]
+        rows.append({k: v for k, v in summary.items() if not isinstance(v, dict)})
+    return pd.DataFrame(rows).sort_values(["task", "surrogate", "preset", "seed"])
 
 
 def main() -> None:
