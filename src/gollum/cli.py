@@ -18,7 +18,7 @@ DEMO = {
     "preset": "paper",
     "model.name": "minilm",
     "model.precision": "auto",
-    "n_iters": 15,
+    "n_iters": 12,
     "output": "runs/demo",
 }
 
