@@ -30,6 +30,7 @@ from transformers.models.auto.modeling_auto import AutoModel
 
 from gollum.data.pool import Pool
 from gollum.language.backbone import Backbone, load_backbone
+from gollum.language.embed import tokenize
 from gollum.runtime import Runtime
 
 WIDTH, LAYERS, HEADS, POSITIONS = 32, 4, 2, 64
@@ -177,3 +178,9 @@ def make_pool(count: int, seed: int = 0, values: np.ndarray | None = None) -> Po
     )
     y = rng.normal(size=count) if values is None else np.asarray(values, dtype=np.float64)
     return Pool("demo", table, "y", "maximize", y)
+
+
+def padded(backbone: Backbone, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and mask of all distinct texts in one batch."""
+    tokens = tokenize(backbone, texts)
+    return tokens.padded(np.arange(len(tokens)), backbone.pad_id, backbone.device)

@@ -154,3 +154,23 @@ def test_projection_is_the_closed_form(model_folder):
     expected = torch.where(linear > 0, linear, linear.expm1())
     torch.testing.assert_close(made(ROWS), expected)
     assert (made.notes, made.revision) == (("a note.",), "abc")
+
+
+def test_frozen_features_do_not_depend_on_the_adapters(featurizer, kind):
+    def trained():
+        restart(featurizer, 5)
+        nudge(featurizer)
+        return featurizer(ROWS)
+
+    before, adapts = trained(), "adapted" in kind
+    assert featurizer.freeze(True) == adapts
+    frozen = featurizer(ROWS)
+    assert (frozen.shape, frozen.dtype) == (before.shape, before.dtype)
+    assert torch.equal(frozen, before) == (not adapts)
+    assert frozen.requires_grad == ("projected" in kind)
+    (featurizer.inner if "projected" in kind else featurizer).reset()
+    featurizer.train(True)
+    assert torch.equal(featurizer(ROWS), frozen)
+    featurizer.train(False)
+    assert featurizer.freeze(False) == adapts
+    assert torch.equal(trained(), before)

@@ -9,6 +9,7 @@ import torch
 
 from gollum.data.pool import Pool
 from gollum.errors import DataError
+from gollum.surrogates import base
 from gollum.surrogates.build import Problem, build_surrogate
 from gollum.surrogates.presets import (
     VARIANTS,
@@ -103,6 +104,9 @@ def test_posterior_of_every_candidate(surrogate):
     some = fitted.posterior(["c9", "c2", "c9"])
     torch.testing.assert_close(some[0], mean[[9, 2, 9]])
     torch.testing.assert_close(some[1], variance[[9, 2, 9]])
+    by_row = fitted.marginals(np.array([9, 2, 9]))
+    assert torch.equal(by_row[0], some[0])
+    assert torch.equal(by_row[1], some[1])
 
 
 def test_the_report_matches_the_variant(surrogate, name):
@@ -119,12 +123,31 @@ def test_features_of_the_whole_pool(surrogate, name):
     fitted = fit(surrogate)
     width = {"static": WIDTH, "llm_phi": WIDTH, "pllm": 6, "pllm_phi": 6}
     assert fitted.features.shape == (N, width.get(name, fitted.features.shape[1]))
-    assert fitted.features.dtype == torch.float64
+    bits = name in ("morgan", "drfp")
+    assert fitted.features.dtype == (torch.uint8 if bits else torch.float64)
+    every = fitted.features_at(np.arange(N))
+    assert every.dtype == torch.float64
+    assert torch.equal(every, fitted.features.double())
+    assert torch.equal(fitted.process.features, every[fitted.rows])
+    if not VARIANTS[name].joint:
+        assert fitted.features.data_ptr() == surrogate.featurizer.matrix.data_ptr()
     if VARIANTS[name].scaling == "bounds":
         assert fitted.features.abs().max() <= 0.95 + 1e-12
     if VARIANTS[name].scaling == "pool":
         assert fitted.features.mean().item() == pytest.approx(0.0, abs=1e-9)
         assert fitted.features.std().item() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", ["morgan", "pllm", "llm_phi"])
+def test_pieces_of_the_pool_make_the_whole(build, name, monkeypatch):
+    surrogate = build.shared(name, dropout=0.0)
+    whole = fit(surrogate)
+    monkeypatch.setattr(base, "CHUNK", 5)
+    monkeypatch.setattr(base, "SCORED", 4)
+    pieces = fit(surrogate)
+    torch.testing.assert_close(pieces.features, whole.features, rtol=1e-4, atol=1e-4)
+    for a, b in zip(everything(pieces), everything(whole), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
 
 
 def test_unknown_ids_are_refused(surrogate):
@@ -272,7 +295,7 @@ def test_conditioning_adds_measurements(surrogate):
 def test_the_botorch_model_has_the_same_posterior(surrogate):
     fitted = fit(surrogate)
     with torch.no_grad():
-        theirs = fitted.model.posterior(fitted.features)
+        theirs = fitted.model.posterior(fitted.features_at(np.arange(N)))
     mean, variance = everything(fitted)
     torch.testing.assert_close(theirs.mean.squeeze(-1), mean, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(theirs.variance.squeeze(-1), variance, rtol=1e-5, atol=1e-6)

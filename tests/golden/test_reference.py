@@ -48,11 +48,8 @@ def build(variant, values):
     tokenizer = SimpleNamespace(pad_token_id=0)
     backbone = Backbone("tiny-bert", model, tokenizer, "mean", "golden", runtime)
     ids, mask = values["input_ids"], values["attention_mask"]
-    tokens = Tokens(
-        tuple(row[keep.astype(bool)].tolist() for row, keep in zip(ids, mask, strict=True)),
-        np.arange(len(ids)),
-        0,
-    )
+    real = mask.astype(bool)
+    tokens = Tokens(ids[real].astype(np.int32), mask.sum(1), np.arange(len(ids)), ids.shape[1])
     settings = Settings(lora=LoraSettings(dropout=0.0), projection=ProjectionSettings(size=8))
     text = AdaptedText(backbone, tokens, rank=4, alpha=16.0, dropout=0.0, fraction=0.25)
     featurizer = Projection(text, 8, 0.01) if PROJECTED[variant] else text

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from gollum.analysis.metrics import random_search
 from gollum.benchmark.config import load_config
@@ -17,6 +18,7 @@ from gollum.benchmark.run import run
 from gollum.benchmark.spec import DataConfig
 from gollum.cli import main
 from gollum.data.catalog import get_task
+from gollum.runtime import has_native_bfloat16
 
 PATIENCE = 60  # seconds that a process may take to get going
 
@@ -167,7 +169,9 @@ def test_the_summary_says_where_the_figures_come_from(finished, pool):
     provenance = json.loads((finished / "summary.json").read_text())["provenance"]
     problem = load_problem(DataConfig(task="bh-ethyl"))
     assert provenance["data_sha256"] == problem.fingerprint != pool.fingerprint
-    assert provenance["precision"] == "float32"
+    assert provenance["precision"] == (
+        "bfloat16" if has_native_bfloat16(torch.device("cpu")) else "float32"
+    )
     assert {"gollum", "model_revision", "device", "threads", "python", "torch"} <= set(provenance)
     assert provenance["threads"] == 1
 

@@ -1,3 +1,4 @@
+import math
 import warnings
 
 import numpy as np
@@ -7,19 +8,34 @@ from botorch.acquisition import (
     ExpectedImprovement,
     LogExpectedImprovement,
     UpperConfidenceBound,
+    qExpectedImprovement,
 )
 from botorch.exceptions.warnings import NumericsWarning
 from botorch.models import SingleTaskGP
+from botorch.sampling import SobolQMCNormalSampler
+from botorch.utils.sampling import draw_sobol_normal_samples
 from gpytorch.constraints import GreaterThan
 from gpytorch.kernels import MaternKernel, ScaleKernel
 from gpytorch.likelihoods import GaussianLikelihood
+from scipy.integrate import quad
 from scipy.stats import norm
 
 from gollum.acquisition import criteria
-from gollum.acquisition.criteria import CRITERIA, UCB_BETA, MarginalModel, score, select
+from gollum.acquisition.criteria import (
+    CRITERIA,
+    RESCORED,
+    ROUNDING,
+    SAMPLES,
+    UCB_BETA,
+    MarginalModel,
+    score,
+    select,
+)
 from gollum.errors import ConfigError, DataError
 from gollum.features.base import FixedFeatures
-from gollum.surrogates.base import Surrogate, break_ties
+from gollum.surrogates.base import Fitted, Surrogate, break_ties, standard_deviation
+from gollum.surrogates.fit import FitReport
+from gollum.surrogates.gp import ExactGP
 from gollum.surrogates.presets import VARIANTS, Settings
 from helpers import CPU, make_pool
 
@@ -51,9 +67,13 @@ def rest(fitted):
     return [i for i in fitted.pool.ids if i not in measured]
 
 
+def rows_of(fitted, ids=None):
+    return fitted.pool.positions(rest(fitted) if ids is None else ids)
+
+
 def choose(fitted, candidates=None, criterion="log_ei", batch_size=1, seed=(0,)):
-    ids = rest(fitted) if candidates is None else candidates
-    return select(fitted, ids, criterion=criterion, batch_size=batch_size, seed=seed)
+    rows = rows_of(fitted, candidates)
+    return select(fitted, rows, criterion=criterion, batch_size=batch_size, seed=seed)
 
 
 def in_units(fitted, criterion, values):
@@ -61,12 +81,13 @@ def in_units(fitted, criterion, values):
     return {
         "ei": values * fitted.scale,
         "log_ei": values + fitted.scale.log(),
+        "q_log_ei": values + fitted.scale.log(),
         "ucb": fitted.location + fitted.scale * values,
     }[criterion]
 
 
 def scores_of(fitted, criterion):
-    return in_units(fitted, criterion, score(fitted, rest(fitted), criterion))
+    return in_units(fitted, criterion, score(fitted, rows_of(fitted), criterion))
 
 
 def test_expected_improvement_is_the_closed_form(fitted):
@@ -113,6 +134,7 @@ def test_scores_equal_botorchs_on_its_own_model(criterion, seed):
         theirs = {
             "ei": lambda: ExpectedImprovement(model, best),
             "log_ei": lambda: LogExpectedImprovement(model, best),
+            "q_log_ei": lambda: LogExpectedImprovement(model, best),
             "ucb": lambda: UpperConfidenceBound(model, beta=UCB_BETA),
         }[criterion]()
     with torch.no_grad():
@@ -126,14 +148,26 @@ def test_scores_equal_botorchs_on_its_own_model(criterion, seed):
 def test_ei_is_chosen_without_a_warning(fitted):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        CRITERIA["ei"](MarginalModel(fitted), torch.zeros((), dtype=torch.float64))
+        CRITERIA["ei"](marginal_model(fitted), torch.zeros((), dtype=torch.float64))
+
+
+def marginal_model(fitted):
+    return MarginalModel(*fitted.standardised_marginals(np.arange(N)))
 
 
 def test_marginal_model_has_the_shapes_of_a_botorch_model(fitted):
-    model = MarginalModel(fitted)
-    posterior = model.posterior(fitted.features.unsqueeze(1))
+    model = marginal_model(fitted)
+    posterior = model.posterior(torch.arange(N, dtype=torch.float64).view(N, 1, 1))
     assert (posterior.mean.shape, posterior.variance.shape) == ((N, 1, 1), (N, 1, 1))
     assert (model.num_outputs, model.batch_shape) == (1, torch.Size())
+
+
+def test_marginal_model_gives_the_points_that_were_asked_for(fitted):
+    points = torch.tensor([7, 0, 39, 7])
+    posterior = marginal_model(fitted).posterior(points.double().view(-1, 1, 1))
+    mean, variance = fitted.standardised_marginals(points.numpy())
+    torch.testing.assert_close(posterior.mean[:, 0, 0], mean)
+    torch.testing.assert_close(posterior.variance[:, 0, 0], variance)
 
 
 def test_selection_reports_score_mean_and_deviation(fitted):
@@ -141,7 +175,7 @@ def test_selection_reports_score_mean_and_deviation(fitted):
     mean, variance = fitted.posterior(chosen.ids)
     assert chosen.means == pytest.approx(mean.tolist())
     assert chosen.deviations == pytest.approx(variance.sqrt().tolist())
-    assert chosen.scores[0] == score(fitted, rest(fitted), "log_ei").max().item()
+    assert chosen.scores[0] == score(fitted, rows_of(fitted), "log_ei").max().item()
 
 
 @pytest.mark.parametrize("criterion", CRITERIA)
@@ -191,7 +225,7 @@ def test_a_batch_equals_believing_by_hand(seed):
     batch = choose(fitted, batch_size=4, criterion="ei")
     assert batch.ids == tuple(expected)
     assert [v * fitted.scale.item() for v in batch.scores] == pytest.approx(scores, rel=1e-6)
-    assert batch.scores[1] != score(fitted, rest(fitted), "ei").topk(2).values[1].item()
+    assert batch.scores[1] != score(fitted, rows_of(fitted), "ei").topk(2).values[1].item()
 
 
 def test_conditioning_equals_botorch_with_more_data(fitted):
@@ -199,7 +233,7 @@ def test_conditioning_equals_botorch_with_more_data(fitted):
     more = fitted.condition(chosen, values)
     features = torch.cat([fitted.features[fitted.rows], fitted.features_of(chosen)])
     expected = believed(fitted, features, torch.cat([fitted.utility, values]), fitted.features)
-    mean, variance = more.marginals(fitted.features)
+    mean, variance = more.marginals(np.arange(N))
     torch.testing.assert_close(mean, expected[0], rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(variance, expected[1], rtol=1e-6, atol=1e-6)
     assert (more.location, more.scale) == (fitted.location, fitted.scale)
@@ -210,7 +244,7 @@ def test_after_conditioning_the_botorch_model_has_the_same_posterior(fitted):
     more = fitted.condition(rest(fitted)[:3], torch.tensor([4.0, 9.0, 2.0]))
     with torch.no_grad():
         posterior = more.model.posterior(more.features)
-    mean, variance = more.marginals(more.features)
+    mean, variance = more.marginals(np.arange(N))
     torch.testing.assert_close(mean, posterior.mean.squeeze(-1), rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(variance, posterior.variance.squeeze(-1), rtol=1e-6, atol=1e-6)
 
@@ -246,7 +280,8 @@ def test_candidates_with_equal_features_have_equal_scores():
     for width in (1, 3, 64):
         for seed in range(5):
             order = np.random.default_rng(seed).permutation(N)
-            scores = score(tied(order, width), TIED, "log_ei")
+            model = tied(order, width)
+            scores = score(model, rows_of(model, TIED), "log_ei")
             assert len(set(scores.tolist())) == 1
 
 
@@ -299,8 +334,9 @@ def test_over_many_seeds_every_tied_candidate_is_chosen():
     assert max(chosen.count(i) for i in TIED) < 30
 
 
-def test_a_batch_of_ties_has_no_repeats():
-    batch = choose(tied(), criterion="ucb", batch_size=10)
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_a_batch_of_ties_has_no_repeats(criterion):
+    batch = choose(tied(), criterion=criterion, batch_size=10)
     assert len(set(batch.ids)) == 10
 
 
@@ -325,22 +361,19 @@ def test_one_candidate_left(fitted):
     assert choose(fitted, [last], batch_size=5).ids == (last,)
 
 
-def test_candidates_are_left_as_given(fitted):
-    ids = rest(fitted)
-    before = list(ids)
-    choose(fitted, ids, batch_size=3)
-    assert ids == before
-
-
-def test_arrays_of_ids_are_accepted(fitted):
-    assert choose(fitted, np.array(rest(fitted), dtype=object)).ids == choose(fitted).ids
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_candidates_are_left_as_given(fitted, criterion):
+    rows = np.flip(rows_of(fitted)).copy()
+    before = rows.copy()
+    select(fitted, rows, criterion=criterion, batch_size=3, seed=(0,))
+    assert np.array_equal(rows, before)
 
 
 def test_scores_that_are_no_numbers_count_as_the_worst(fitted, monkeypatch):
     values = torch.tensor([torch.nan, 2.0, -torch.inf, 1.0])
     monkeypatch.setitem(criteria.CRITERIA, "odd", lambda *_: lambda _: values)
     assert choose(fitted, rest(fitted)[:4], criterion="odd").ids == (rest(fitted)[1],)
-    assert score(fitted, rest(fitted)[:4], "odd").tolist() == [-torch.inf, 2.0, -torch.inf, 1.0]
+    assert score(fitted, rows_of(fitted)[:4], "odd").tolist() == [-torch.inf, 2.0, -torch.inf, 1.0]
 
 
 def test_unknown_criterion_is_refused(fitted):
@@ -353,6 +386,269 @@ def test_no_candidates_is_refused(fitted):
         choose(fitted, [])
 
 
-def test_unknown_ids_are_refused(fitted):
-    with pytest.raises(DataError, match="no candidate with id 'nobody'"):
-        choose(fitted, ["c20", "nobody"])
+def given(features, values, measured, *, lengthscale=1.0, noise=1e-3):
+    """A process with these numbers, without a fit."""
+    gp = ExactGP(1e-4)
+    for name, value in (("lengthscale", lengthscale), ("outputscale", 1.0), ("noise", noise)):
+        getattr(gp, f"raw_{name}").data.fill_(math.log(math.expm1(value)))
+    features, utility = torch.as_tensor(features), torch.as_tensor(values[measured])
+    location, scale = utility.mean(), standard_deviation(utility)
+    process = gp.condition(features[measured], (utility - location) / scale)
+    report = FitReport("lbfgs", (0.0,), 0.0, gp.hyperparameters(), 0.0)
+    pool = make_pool(len(values), values=values)
+    return Fitted(pool, features, process, measured, utility, location, scale, report)
+
+
+LARGE, BATCH = 400, 40
+
+
+def large(kind, seed):
+    """A pool of 400: all different, every place four times, or few that may be better."""
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(LARGE, 3))
+    if kind == "ties":
+        features = np.repeat(features[: LARGE // 4], 4, axis=0)[rng.permutation(LARGE)]
+    values = features[:, 0] + np.sin(2 * features[:, 1]) + 0.1 * rng.normal(size=LARGE)
+    measured = rng.permutation(LARGE)[:30]
+    if kind == "hopeless":
+        features = features / 4
+        values[measured[0]] += 10.0
+    return given(features, values, measured)
+
+
+def believing(fitted, criterion, seed, size=BATCH):
+    """Ids and scores of a batch for which every candidate is scored at every step."""
+    believed, remaining = fitted, rest(fitted)
+    ids, scores = [], []
+    while len(ids) < size:
+        values = score(believed, rows_of(fitted, remaining), criterion)
+        best = values.max().item()
+        near = best - ROUNDING * abs(best) if math.isfinite(best) else best
+        equal = [i for i, value in zip(remaining, values.tolist(), strict=True) if value >= near]
+        ids.append(break_ties(equal, seed)[0])
+        scores.append(best)
+        remaining.remove(ids[-1])
+        believed = believed.condition(ids[-1:], believed.posterior(ids[-1:])[0])
+    return ids, scores
+
+
+def underflowing(model, best_f):
+    """Log of the plain EI: minus infinity where that underflows."""
+    plain = CRITERIA["ei"](model, best_f)
+    return lambda points: plain(points).log()
+
+
+@pytest.mark.parametrize("step", [RESCORED, 4])
+@pytest.mark.parametrize("kind", ["different", "ties", "hopeless"])
+@pytest.mark.parametrize("criterion", ["ei", "log_ei", "ucb", "underflowing"])
+def test_a_batch_equals_scoring_every_candidate_at_every_step(criterion, kind, step, monkeypatch):
+    monkeypatch.setitem(criteria.CRITERIA, "underflowing", underflowing)
+    monkeypatch.setattr(criteria, "RESCORED", step)
+    seed = (step, 5)
+    fitted = large(kind, step)
+    expected, scores = believing(fitted, criterion, seed)
+    batch = choose(fitted, criterion=criterion, batch_size=BATCH, seed=seed)
+    assert batch.ids == tuple(expected)
+    assert batch.scores == pytest.approx(scores, rel=1e-8, abs=1e-12)
+    assert (-math.inf in scores) == (criterion == "underflowing" and kind == "hopeless")
+
+
+@pytest.mark.parametrize("size", [1, 5, 300, 2000])
+@pytest.mark.parametrize("seed", range(5))
+def test_after_refreshing_the_largest_values_are_right(size, seed):
+    rng = np.random.default_rng((size, seed))
+    fresh = torch.tensor(rng.normal(size=size).round(1 if seed % 2 else 8))  # with ties, or not
+    fresh[torch.tensor(rng.random(size) < 0.1 * seed)] = -torch.inf
+    stale = fresh + torch.tensor(rng.exponential(size=size) * rng.integers(0, 2, size))
+    stale[torch.tensor(rng.random(size) < 0.05)] = 100.0
+    values, asked = stale.clone(), []
+
+    def rescore(rows):
+        asked.extend(rows - 7)
+        return fresh[rows - 7]
+
+    criteria._refresh(values, np.arange(7, 7 + size), rescore)
+    assert values.max() == fresh.max()
+    assert torch.equal(values == values.max(), fresh == fresh.max())
+    again = torch.zeros(size, dtype=torch.bool)
+    again[asked] = True
+    assert torch.equal(values, torch.where(again, fresh, stale))
+
+
+def test_refreshing_nothing_but_the_worst_ends():
+    values = torch.full((600,), -torch.inf)
+    rows = np.arange(600)
+    criteria._refresh(values, rows, lambda part: pytest.fail("there was nothing to score"))
+    assert (values == -torch.inf).all()
+    values = torch.zeros(600)
+    criteria._refresh(values, rows, lambda part: torch.full((len(part),), -torch.inf))
+    assert (values == -torch.inf).all()
+
+
+def test_only_what_may_be_the_best_is_scored_again(monkeypatch):
+    """Two hundred far-apart groups: believing in one of them says nothing about the others."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(50.0 * np.arange(200), 15)
+    features = np.stack([groups, 0.1 * rng.normal(size=3000)], axis=1)
+    fitted = given(features, rng.normal(size=3000), np.arange(0, 3000, 15))
+    counts, plain = [], score
+
+    def counted(believed, rows, criterion):
+        counts.append(len(rows))
+        return plain(believed, rows, criterion)
+
+    monkeypatch.setattr(criteria, "score", counted)
+    batch = choose(fitted, criterion="ei", batch_size=10)
+    assert counts[0] == 2800
+    assert len(counts) >= 10
+    assert sum(counts[1:]) <= 9 * (RESCORED + 2 * RESCORED)
+    assert batch.ids == tuple(believing(fitted, "ei", (0,), 10)[0])
+
+
+def joint(seed=0, noise=1e-2):
+    """A process whose candidates are uncertain and correlated."""
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(60, 2))
+    values = 20.0 + 4.0 * np.sin(2 * features[:, 0]) + rng.normal(size=60)
+    return given(features, values, np.arange(8), lengthscale=1.5, noise=noise)
+
+
+def drawn(fitted, rows, count=2**15):
+    """Joint posterior samples of the standardised utility by BoTorch's model; count x m."""
+    with torch.no_grad():
+        posterior = fitted.model.posterior(fitted.features_at(rows)).distribution
+    factor = torch.linalg.cholesky(posterior.covariance_matrix)
+    normal = draw_sobol_normal_samples(len(rows), count, dtype=torch.float64, seed=7)
+    return (posterior.mean + normal @ factor.T - fitted.location) / fitted.scale
+
+
+def improvement(fitted, samples):
+    return (samples.amax(1) - fitted.best).clamp_min(0).mean().item()
+
+
+def batch_ei(fitted, ids, count=4096):
+    """EI of a batch by BoTorch, of the standardised utility."""
+    sampler = SobolQMCNormalSampler(torch.Size([count]), seed=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NumericsWarning)
+        acquisition = qExpectedImprovement(fitted.model, fitted.utility.max(), sampler=sampler)
+    with torch.no_grad():
+        return (acquisition(fitted.features_of(ids)) / fitted.scale).item()
+
+
+CHOSEN = np.array([33, 12, 50, 21, 44])
+
+
+@pytest.mark.parametrize(("samples", "tolerance"), [(SAMPLES, 0.06), (2**13, 0.01)])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_the_gain_is_what_a_candidate_adds_to_the_batch(count, samples, tolerance, monkeypatch):
+    monkeypatch.setattr(criteria, "SAMPLES", samples)
+    fitted, chosen = joint(), CHOSEN[:count]
+    others = np.setdiff1d(np.arange(8, 60), CHOSEN)
+    rows = others[score(fitted, others, "ei").topk(12).indices]
+    gains = criteria._joint(fitted, chosen, 6, (1,))(rows).exp().numpy()
+    expected, whole = [], []
+    for row in rows:
+        together = drawn(fitted, np.append(chosen, row))
+        whole.append(improvement(fitted, together))
+        expected.append(whole[-1] - improvement(fitted, together[:, :-1]))
+    assert max(expected) > 1.5 * min(expected) > 0
+    np.testing.assert_allclose(gains, expected, rtol=tolerance, atol=tolerance * max(expected))
+    ids = fitted.pool.ids[np.append(chosen, rows[0])]
+    assert whole[0] == pytest.approx(batch_ei(fitted, ids, 2**14), rel=1e-2)
+
+
+@pytest.mark.parametrize(("samples", "tolerance"), [(SAMPLES, 0.02), (2**13, 1e-3)])
+def test_with_one_pending_point_the_gain_is_an_integral(samples, tolerance, monkeypatch):
+    monkeypatch.setattr(criteria, "SAMPLES", samples)
+    fitted, pending = joint(), 33
+    best = fitted.best.item()
+    for row in (12, 20, 50):
+        with torch.no_grad():
+            both = fitted.model.posterior(fitted.features_at(np.array([pending, row]))).distribution
+        mean = ((both.mean - fitted.location) / fitted.scale).tolist()
+        covariance = (both.covariance_matrix / fitted.scale**2).tolist()
+        deviation = math.sqrt(covariance[0][0])
+        slope = covariance[0][1] / deviation
+        left = math.sqrt(covariance[1][1] - slope**2)
+
+        def integrand(z, mean=mean, deviation=deviation, slope=slope, left=left):
+            u = (mean[1] + slope * z - max(best, mean[0] + deviation * z)) / left
+            return norm.pdf(z) * left * (u * norm.cdf(u) + norm.pdf(u))
+
+        edge = (best - mean[0]) / deviation
+        expected = quad(integrand, -9, edge)[0] + quad(integrand, edge, 9)[0]
+        gain = criteria._joint(fitted, np.array([pending]), 4, (2,))(np.array([row])).exp().item()
+        assert gain == pytest.approx(expected, rel=tolerance)
+
+
+def test_a_joint_batch_adds_up_to_its_expected_improvement():
+    fitted = joint()
+    batch = choose(fitted, criterion="q_log_ei", batch_size=6)
+    assert np.exp(batch.scores).sum() == pytest.approx(batch_ei(fitted, batch.ids), rel=0.03)
+    assert list(batch.scores) == sorted(batch.scores, reverse=True)
+
+
+def test_a_joint_batch_takes_the_largest_gain_each_time():
+    fitted, seed = joint(), (6, 1)
+    batch = choose(fitted, criterion="q_log_ei", batch_size=6, seed=seed)
+    chosen = rows_of(fitted, batch.ids)
+    for count in range(1, 6):
+        others = np.setdiff1d(np.arange(8, 60), chosen[:count])
+        gains = criteria._joint(fitted, chosen[:count], 6, seed)(others)
+        assert others[int(gains.argmax())] == chosen[count]
+        assert batch.scores[count] == pytest.approx(gains.max().item(), rel=1e-9)
+
+
+def test_a_joint_batch_repeats_with_its_seed():
+    fitted = joint()
+    batches = [choose(fitted, criterion="q_log_ei", batch_size=8, seed=(4, 2)) for _ in range(2)]
+    assert batches[0] == batches[1]
+    other = choose(fitted, criterion="q_log_ei", batch_size=8, seed=(4, 3))
+    assert other.scores[0] == batches[0].scores[0]
+    assert other.scores[1] != batches[0].scores[1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_joint_batch_is_worth_at_least_a_believed_one(seed):
+    """Candidates in groups, so that the singly best ones all tell the same story."""
+    rng = np.random.default_rng(seed)
+    centres = 1.5 * rng.normal(size=(20, 2))
+    features = np.repeat(centres, 10, axis=0) + 0.05 * rng.normal(size=(200, 2))
+    values = np.sin(2 * features).sum(1) + 0.1 * rng.normal(size=200)
+    fitted = given(features, values, np.arange(0, 150, 10))
+    alone = score(fitted, rows_of(fitted), "ei").topk(6).indices
+    singly = [rest(fitted)[i] for i in alone]
+    believed = choose(fitted, criterion="log_ei", batch_size=6).ids
+    together = choose(fitted, criterion="q_log_ei", batch_size=6).ids
+    value = batch_ei(fitted, together)
+    assert value >= 0.99 * batch_ei(fitted, believed)
+    assert value > 1.15 * batch_ei(fitted, singly)
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_a_batch_does_not_depend_on_the_order_of_rows(criterion):
+    fitted = large("ties", 3)
+    rows = rows_of(fitted)
+    batches = []
+    for seed in range(3):
+        order = np.random.default_rng(seed).permutation(rows)
+        batches.append(select(fitted, order, criterion=criterion, batch_size=8, seed=(2, 7)).ids)
+    assert batches[0] == batches[1] == batches[2]
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("extra", [0, 1, 50])
+def test_a_batch_of_all_candidates(fitted, criterion, extra):
+    count = len(rest(fitted))
+    batch = choose(fitted, criterion=criterion, batch_size=count + extra)
+    assert sorted(batch.ids) == sorted(rest(fitted))
+    assert np.isfinite(batch.scores).all()
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_a_plate_of_96_after_one_measurement(criterion):
+    rng = np.random.default_rng(0)
+    fitted = given(rng.normal(size=(97, 3)), rng.normal(size=97), np.array([40]))
+    batch = choose(fitted, criterion=criterion, batch_size=96)
+    assert sorted(batch.ids) == sorted(set(fitted.pool.ids) - {"c40"})

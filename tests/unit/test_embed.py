@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gollum.language import embed as embed_module
-from gollum.language.embed import TOKEN_BUDGET, batches, embed, pad, tokenize
+from gollum.language.embed import (
+    MULTIPLE,
+    TOKEN_BUDGET,
+    Tokens,
+    batches,
+    embed,
+    padded_length,
+    tokenize,
+)
 from helpers import POSITIONS, load, make_texts
 
 TEXTS = make_texts(9, seed=4)
@@ -22,19 +30,20 @@ def word(i):
 def test_token_ids_with_the_familys_special_tokens(model_folder, name):
     before, after = FRAME[name]
     tokens = tokenize(load(model_folder(name)), ["w1 w2", "w7", "w1 strange"])
-    assert tokens.sequences == (
+    expected = [
         [*before, word(1), word(2), *after],
         [*before, word(7), *after],
         [*before, word(1), 1, *after],
-    )
+    ]
+    assert [tokens.sequence(i) for i in range(3)] == expected
     assert tokens.index.tolist() == [0, 1, 2]
-    assert tokens.lengths.tolist() == [len(s) for s in tokens.sequences]
+    assert tokens.lengths.tolist() == [len(s) for s in expected]
     assert tokens.truncated == 0
 
 
 def test_identical_texts_are_tokenized_once(bert):
     tokens = tokenize(bert, ["w1", "w2 w3", "w1", "w1", "w4"])
-    assert len(tokens.sequences) == 3
+    assert len(tokens) == 3
     assert tokens.index.tolist() == [0, 1, 0, 0, 2]
 
 
@@ -43,7 +52,7 @@ def test_truncated_texts_are_cut_and_counted_once_each(bert):
     tokens = tokenize(bert, ["w2", long, long, long + " w3", "w2 w3"], max_tokens=10)
     assert tokens.truncated == 2
     assert tokens.lengths.tolist() == [3, 10, 10, 4]
-    assert tokens.sequences[1] == [2, *[word(1)] * 8, 3]
+    assert tokens.sequence(1) == [2, *[word(1)] * 8, 3]
 
 
 def test_a_text_of_exactly_the_limit_is_not_cut(bert):
@@ -79,7 +88,7 @@ def test_left_and_right_padding_of_a_decoders_last_token(model_folder):
     backbone = load(model_folder("llama"), pooling="last_token")
     together = embed(backbone, tokenize(backbone, TEXTS))
     for text, vector in zip(TEXTS, together, strict=True):
-        ids = torch.tensor(tokenize(backbone, [text]).sequences)
+        ids = torch.tensor([tokenize(backbone, [text]).sequence(0)])
         with torch.no_grad():
             expected = backbone.model(input_ids=ids).last_hidden_state[0, -1]
         torch.testing.assert_close(vector, expected.double(), rtol=1e-4, atol=1e-5)
@@ -88,7 +97,7 @@ def test_left_and_right_padding_of_a_decoders_last_token(model_folder):
 def test_mean_of_the_models_own_output(backbone):
     vectors = embed(backbone, tokenize(backbone, TEXTS))
     for text, vector in zip(TEXTS, vectors, strict=True):
-        ids = torch.tensor(tokenize(backbone, [text]).sequences)
+        ids = torch.tensor([tokenize(backbone, [text]).sequence(0)])
         with torch.no_grad():
             expected = backbone.model(input_ids=ids).last_hidden_state[0].double().mean(0)
         torch.testing.assert_close(vector, expected, rtol=1e-4, atol=1e-5)
@@ -127,7 +136,7 @@ def test_batches_cover_every_position_once_within_the_budget(lengths, budget):
     parts = list(batches(lengths, budget))
     assert sorted(np.concatenate(parts).tolist()) == list(range(len(lengths)))
     for part in parts:
-        assert len(part) == 1 or len(part) * lengths[part].max() <= budget
+        assert len(part) == 1 or len(part) * padded_length(lengths[part].max()) <= budget
     in_order = lengths[np.concatenate(parts)]
     assert (np.diff(in_order) <= 0).all()
 
@@ -136,7 +145,7 @@ def test_batches_cover_every_position_once_within_the_budget(lengths, budget):
 def test_a_batch_ends_only_where_one_more_would_not_fit(lengths, budget):
     lengths = np.array(lengths)
     for part in list(batches(lengths, budget))[:-1]:
-        assert (len(part) + 1) * lengths[part].max() > budget
+        assert (len(part) + 1) * padded_length(lengths[part].max()) > budget
 
 
 def test_batches_by_default_hold_the_token_budget():
@@ -144,13 +153,31 @@ def test_batches_by_default_hold_the_token_budget():
     assert [len(part) for part in parts] == [TOKEN_BUDGET // 512] * 2 + [40 % 16]
 
 
-def test_pad_fills_on_the_right():
-    ids, mask = pad([[5, 6], [7], [8, 9, 10]], 0, torch.device("cpu"))
-    assert ids.tolist() == [[5, 6, 0], [7, 0, 0], [8, 9, 10]]
-    assert mask.tolist() == [[1, 1, 0], [1, 0, 0], [1, 1, 1]]
+def tokens_of(*sequences, limit=512):
+    lengths = np.array([len(s) for s in sequences])
+    return Tokens(
+        np.concatenate(sequences).astype(np.int32), lengths, np.arange(len(lengths)), limit
+    )
+
+
+def test_padding_fills_on_the_right_up_to_a_multiple():
+    ids, mask = tokens_of([5, 6], [7], [8, 9, 10]).padded(
+        np.array([2, 0, 2, 1]), 1, torch.device("cpu")
+    )
+    assert ids.shape == mask.shape == (4, MULTIPLE)
+    assert ids[:, :3].tolist() == [[8, 9, 10], [5, 6, 1], [8, 9, 10], [7, 1, 1]]
+    assert mask[:, :3].tolist() == [[1, 1, 1], [1, 1, 0], [1, 1, 1], [1, 0, 0]]
+    assert (ids[:, 3:] == 1).all()
+    assert (mask[:, 3:] == 0).all()
     assert (ids.dtype, mask.dtype) == (torch.long, torch.long)
 
 
+@pytest.mark.parametrize(("limit", "padded"), [(512, 32), (32, 32), (20, 20), (17, 17), (4, 17)])
+def test_padding_never_exceeds_what_the_model_takes(limit, padded):
+    ids, _ = tokens_of([7] * 17, [7], limit=limit).padded(np.arange(2), 0, torch.device("cpu"))
+    assert ids.shape == (2, padded)
+
+
 def test_padding_is_marked_by_position_not_by_its_token():
-    _, mask = pad([[4, 4], [4, 4, 4]], 4, torch.device("cpu"))
-    assert mask.tolist() == [[1, 1, 0], [1, 1, 1]]
+    _, mask = tokens_of([4, 4], [4, 4, 4]).padded(np.arange(2), 4, torch.device("cpu"))
+    assert mask[:, :4].tolist() == [[1, 1, 0, 0], [1, 1, 1, 0]]

@@ -170,6 +170,16 @@ def test_at_most_max_evaluations(limit):
     assert report.strategy == "joint"
 
 
+def test_fine_tuning_changes_nothing_where_nothing_is_adapted():
+    losses = []
+    for fine_tuning in (None, 3):
+        model, targets = projected()
+        settings = OptimizerSettings(max_evaluations=15, fine_tuning=fine_tuning)
+        losses.append(fit_joint(model, ROWS, targets, settings).losses)
+    assert len(losses[0]) == 15
+    assert losses[0] == losses[1]
+
+
 def test_a_joint_fit_that_leaves_the_numbers_is_refused():
     model, targets = projected()
     targets = targets.clone()

@@ -64,6 +64,7 @@ def test_morgan_equals_rdkit_and_puts_columns_side_by_side():
     generator = GetMorganGenerator(radius=2, fpSize=64)
     expected = generator.GetFingerprintAsNumPy(chem.MolFromSmiles("CCBr"))
     assert bits.shape == (4, 128)
+    assert bits.dtype == np.uint8
     assert bits[0, :64] == pytest.approx(expected)
     assert bits[2, :64] == pytest.approx(expected)
     assert not bits[3, :64].any()
@@ -99,7 +100,7 @@ def test_drfp_equals_the_encoder_and_keeps_the_order():
     reactions = ["CCBr.N>>CCN", "CCl.N>[Pd]>CN", "CCBr.N>>CCN", "CC=O..N>>CCN"]
     expected = package.DrfpEncoder.encode(reactions, n_folded_length=256, radius=2)
     bits = drfp(reactions, "demo", list("abcd"), radius=2, n_bits=256)
-    assert bits.dtype == np.float64
+    assert bits.dtype == np.uint8
     assert bits == pytest.approx(np.stack(expected))
 
 

@@ -12,6 +12,7 @@ from gpytorch.mlls import ExactMarginalLogLikelihood
 from gpytorch.priors import LogNormalPrior, NormalPrior
 
 from gollum.errors import FitError
+from gollum.surrogates import base
 from gollum.surrogates.base import Fitted
 from gollum.surrogates.fit import FitReport
 from gollum.surrogates.gp import JITTER, ExactGP, distances, log_prior, to_botorch
@@ -106,18 +107,37 @@ def test_gradient_of_the_likelihood_is_the_finite_difference():
     )
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 16384])
 @pytest.mark.parametrize("seed", range(3))
-def test_marginals_equal_gpytorch(seed, chunk):
+def test_marginals_equal_gpytorch(seed):
     gp = random_gp(seed)
     features, targets = data(seed, repeats=2)
     grid = torch.cat([data(seed + 50, n=30)[0], features[:3]])
     oracle = Oracle(features, targets, gp).eval()
     with exact(), torch.no_grad():
         theirs = oracle(grid)
-    mean, variance = gp.condition(features, targets).marginals(grid, chunk)
+    mean, variance = gp.condition(features, targets).marginals(grid)
     torch.testing.assert_close(mean, theirs.mean, rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(variance, theirs.variance, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_posterior_covariance_equals_gpytorch(seed):
+    gp = random_gp(seed)
+    features, targets = data(seed, repeats=2)
+    a = torch.cat([data(seed + 50, n=9)[0], features[:2]])
+    b = torch.cat([data(seed + 60, n=5)[0], a[3:4], features[1:4]])
+    oracle = Oracle(features, targets, gp).eval()
+    with exact(), torch.no_grad():
+        theirs = oracle(torch.cat([a, b])).covariance_matrix
+    process = gp.condition(features, targets)
+    found = process.posterior_covariance(a, b)
+    assert found.shape == (len(a), len(b))
+    torch.testing.assert_close(found, theirs[: len(a), len(a) :], rtol=1e-6, atol=1e-6)
+    own = process.posterior_covariance(a, a)
+    torch.testing.assert_close(own, theirs[: len(a), : len(a)], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(own.diagonal(), process.marginals(a)[1], rtol=1e-6, atol=1e-6)
+    assert torch.linalg.eigvalsh(own).min() > -1e-9
+    assert not own.requires_grad
 
 
 def test_marginals_interpolate_and_return_to_the_prior():
@@ -133,6 +153,15 @@ def test_marginals_interpolate_and_return_to_the_prior():
     assert variance[-1].item() == pytest.approx(gp.outputscale.item())
 
 
+def fitted_to(gp, features, pool, utility, location, scale):
+    """Given the first candidates of a pool."""
+    measured = features[: len(utility)].double()
+    process = gp.condition(measured, (utility - location) / scale)
+    report = FitReport("lbfgs", (0.0,), 0.0, {}, 0.0)
+    rows = np.arange(len(utility))
+    return Fitted(pool, features, process, rows, utility, location, scale, report)
+
+
 @pytest.mark.parametrize("n", [1, 2, 14])
 def test_botorch_model_has_the_same_posterior_in_original_units(n):
     gp = random_gp(4)
@@ -141,19 +170,93 @@ def test_botorch_model_has_the_same_posterior_in_original_units(n):
     utility = torch.tensor(30.0 + 7.0 * pool.values[:n])
     location = utility.mean()
     scale = utility.std() if n > 1 else torch.tensor(1.0).double()
-    process = gp.condition(features[:n], (utility - location) / scale)
-    report = FitReport("lbfgs", (0.0,), 0.0, {}, 0.0)
-    fitted = Fitted(pool, features, process, np.arange(n), utility, location, scale, report)
+    fitted = fitted_to(gp, features, pool, utility, location, scale)
 
     assert isinstance(fitted.model, SingleTaskGP)
     with torch.no_grad():
         theirs = fitted.model.posterior(features)
-    mean, variance = fitted.marginals(features)
+    mean, variance = fitted.marginals(np.arange(40))
     torch.testing.assert_close(mean, theirs.mean.squeeze(-1), rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(variance, theirs.variance.squeeze(-1), rtol=1e-6, atol=1e-6)
     by_id = fitted.posterior(pool.ids[[5, 2]])
     torch.testing.assert_close(by_id[0], mean[[5, 2]])
     torch.testing.assert_close(by_id[1], variance[[5, 2]])
+
+
+def of_40(dtype=torch.float64, count=10):
+    pool = make_pool(40)
+    features = data(4, n=40)[0]
+    if dtype != torch.float64:
+        features = (features > 0).to(dtype)
+    utility = torch.tensor(30.0 + 7.0 * pool.values[:count])
+    return fitted_to(random_gp(4), features, pool, utility, utility.mean(), utility.std())
+
+
+ROWS = {
+    "all": range(40),
+    "range": range(7, 19),
+    "one": [23],
+    "last": [39],
+    "backwards": [12, 11, 10],
+    "repeated": [3, 3, 5],
+    "out_of_order": [4, 6, 5, 7],
+    "with_a_gap": [4, 5, 7],
+    "ends_like_a_range": [2, 9, 1, 5],
+    "none": [],
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.uint8])
+@pytest.mark.parametrize("name", ROWS)
+def test_features_of_any_rows_come_in_double_precision(name, dtype):
+    fitted, rows = of_40(dtype), np.array(ROWS[name], dtype=np.int64)
+    found = fitted.features_at(rows)
+    expected = [fitted.features[row].tolist() for row in rows]
+    assert found.dtype == torch.float64
+    assert found.shape == (len(rows), 3)
+    assert found.tolist() == expected
+    assert torch.equal(fitted.features_of(fitted.pool.ids[rows]), found)
+
+
+def test_features_of_consecutive_rows_are_not_copied():
+    fitted = of_40()
+    for name in ("all", "range", "one", "last"):
+        rows = np.array(ROWS[name])
+        assert fitted.features_at(rows).data_ptr() == fitted.features[rows[0]].data_ptr()
+    for name in ("backwards", "out_of_order", "repeated"):
+        found = fitted.features_at(np.array(ROWS[name]))
+        assert found.untyped_storage().data_ptr() != fitted.features.untyped_storage().data_ptr()
+
+
+@pytest.mark.parametrize("piece", [1, 7, 40, 4096])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.uint8])
+def test_marginals_in_pieces_are_those_of_all_at_once(piece, dtype, monkeypatch):
+    monkeypatch.setattr(base, "SCORED", piece)
+    fitted = of_40(dtype)
+    mean, variance = fitted.process.marginals(fitted.features.double())
+    for rows in (np.arange(40), np.array([5, 39, 2, 5, 17, 18, 0, 11])):
+        found = fitted.standardised_marginals(rows)
+        torch.testing.assert_close(found, (mean[rows], variance[rows]), rtol=1e-12, atol=1e-12)
+        scaled = fitted.marginals(rows)
+        torch.testing.assert_close(scaled[0], fitted.location + fitted.scale * mean[rows])
+        torch.testing.assert_close(scaled[1], fitted.scale**2 * variance[rows])
+        by_id = fitted.posterior(fitted.pool.ids[rows])
+        assert torch.equal(by_id[0], scaled[0])
+        assert torch.equal(by_id[1], scaled[1])
+
+
+def test_the_posterior_of_no_candidates_is_empty():
+    mean, variance = of_40().posterior([])
+    assert (mean.shape, variance.shape) == ((0,), (0,))
+    assert (mean.dtype, variance.dtype) == (torch.float64, torch.float64)
+
+
+def test_the_best_is_the_largest_standardised_utility():
+    fitted = of_40()
+    expected = (fitted.utility.max() - fitted.location) / fitted.scale
+    assert fitted.best == expected
+    more = fitted.condition(["c30"], torch.tensor([1e3]))
+    assert more.best.item() == pytest.approx((1e3 - fitted.location.item()) / fitted.scale.item())
 
 
 def test_botorch_model_keeps_hyperparameters_at_the_noise_floor():

@@ -9,10 +9,10 @@ from gollum.language import adapted
 from gollum.language.adapted import AdaptedText
 from gollum.language.adapters import ADAPTER, transformer_layers
 from gollum.language.backbone import load_backbone
-from gollum.language.embed import batches, embed, pad, tokenize
+from gollum.language.embed import batches, embed, tokenize
 from gollum.language.prefix import FrozenPrefix
 from gollum.runtime import Runtime, seeded
-from helpers import LAYERS, load, make_texts
+from helpers import LAYERS, load, make_texts, padded
 
 TEXTS = make_texts(11)
 ROWS = np.arange(len(TEXTS))
@@ -38,8 +38,8 @@ def adapt(backbone, *, fraction=0.25, dropout=0.0, trained=True, texts=TEXTS, **
 
 def full_pass(text):
     """All texts in one padded batch through the whole adapted model."""
-    backbone, sequences = text.backbone, text.tokens.sequences
-    ids, mask = pad(sequences, backbone.pad_id, backbone.device)
+    backbone, tokens = text.backbone, text.tokens
+    ids, mask = tokens.padded(np.arange(len(tokens)), backbone.pad_id, backbone.device)
     return backbone.pool(backbone.hidden(ids, mask), mask)[text.tokens.index]
 
 
@@ -129,7 +129,7 @@ def test_a_split_that_breaks_the_model_runs_it_whole(model_folder, monkeypatch):
 
 def test_a_split_at_the_wrong_place_is_noticed(bert):
     prefix = FrozenPrefix(bert, 2)
-    ids, mask = pad(tokenize(bert, TEXTS).sequences, bert.pad_id, bert.device)
+    ids, mask = padded(bert, TEXTS)
     assert prefix.is_exact(ids, mask)
     record = prefix.record
     prefix.record = lambda *batch: 1.01 * record(*batch)
@@ -145,7 +145,7 @@ def test_adapting_every_layer_needs_no_prefix_and_no_note(bert):
 def test_the_model_is_left_as_it_was(backbone):
     layers = transformer_layers(backbone.model)
     prefix = FrozenPrefix(backbone, 2)
-    ids, mask = pad(tokenize(backbone, TEXTS).sequences, backbone.pad_id, backbone.device)
+    ids, mask = padded(backbone, TEXTS)
     before = backbone.hidden(ids, mask)
     prefix.resume(prefix.record(ids, mask), ids, mask)
     assert torch.equal(backbone.hidden(ids, mask), before)
@@ -165,8 +165,12 @@ def test_the_frozen_layers_run_only_at_construction(bert):
 
 def test_recorded_states_are_cut_to_each_text(bert):
     text = adapt(bert)
-    lengths = [len(sequence) for sequence in text.tokens.sequences]
-    assert [tuple(state.shape) for state in text._states] == [(n, text.size) for n in lengths]
+    longest = np.argmax(text.tokens.lengths)
+    states = text._states.padded(np.arange(len(text.tokens)), text.backbone.device)
+    for state, length in zip(states, text.tokens.lengths, strict=True):
+        assert (state[:length] != 0).any(1).all()
+        assert (state[length:] == 0).all()
+    assert states.shape == (len(text.tokens), text.tokens.lengths[longest], text.size)
 
 
 def test_lora_dropout_is_on_only_while_training(bert):
@@ -204,4 +208,7 @@ def test_bfloat16_stays_close_to_float32(model_folder):
     with torch.no_grad():
         close(text(ROWS), exact(ROWS), relative=5e-2)
     assert text.notes == ()
-    assert text._states[0].dtype == torch.bfloat16
+    entering = text._states.padded(ROWS[:3], torch.device("cpu"))
+    assert entering.dtype == torch.bfloat16
+    expected = exact._states.padded(ROWS[:3], torch.device("cpu"))
+    close(entering.float(), expected, relative=5e-2)

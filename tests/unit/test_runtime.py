@@ -4,7 +4,13 @@ import torch
 
 from gollum import runtime
 from gollum.errors import ConfigError
-from gollum.runtime import PROVENANCE_PACKAGES, Runtime, has_native_bfloat16, limit_threads, seeded
+from gollum.runtime import (
+    PROVENANCE_PACKAGES,
+    Runtime,
+    has_native_bfloat16,
+    prepare_process,
+    seeded,
+)
 
 
 def draw(seed, *stream):
@@ -129,19 +135,19 @@ def test_describe_names_device_precision_and_versions():
     assert set(PROVENANCE_PACKAGES) < set(facts)
 
 
-def test_limit_threads(monkeypatch):
+def test_prepare_process(monkeypatch):
     chosen = []
     monkeypatch.setattr(torch, "set_num_threads", chosen.append)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    limit_threads(None)
-    limit_threads(3)
+    prepare_process(None)
+    prepare_process(3)
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(runtime.Path, "read_text", lambda _: "max 100000")
     monkeypatch.setattr(runtime.os, "sched_getaffinity", lambda _: {0, 4, 5}, raising=False)
-    limit_threads(None)
+    prepare_process(None)
     monkeypatch.delattr(runtime.os, "sched_getaffinity")
     monkeypatch.setattr(runtime.os, "cpu_count", lambda: 7)
-    limit_threads(None)
+    prepare_process(None)
     monkeypatch.setattr(runtime.Path, "read_text", lambda _: "200000 100000")
-    limit_threads(None)
+    prepare_process(None)
     assert chosen == [3, 3, 7, 2]

@@ -24,7 +24,7 @@ TRACE_COLUMNS = (
 INTEGER_COLUMNS = ("iteration", "top5_found")
 TIMING_COLUMNS = ("fit_seconds", "acquire_seconds")
 # Keys that may differ when a run goes on: none changes what it measures next.
-FREE_KEYS = {"output", "threads", "logger", "n_iters"}
+FREE_KEYS = {"output", "threads", "logger", "n_iters", "memory_gb"}
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from gollum.data.initial import initial_design
 from gollum.data.pool import Pool
 from gollum.errors import FitError
 from gollum.features.base import Featurizer
-from gollum.runtime import Runtime, limit_threads, seeded
+from gollum.runtime import Runtime, prepare_process, seeded
 from gollum.surrogates.base import Fitted, Surrogate
 from gollum.surrogates.build import Problem, build_surrogate
 from gollum.surrogates.presets import variant
@@ -85,7 +85,7 @@ def run(config: RunConfig, watcher: Watcher) -> RunResult:
         UserError: configuration, data or model can't be used.
         FitError: a surrogate could not be fitted.
     """
-    limit_threads(config.threads)
+    prepare_process(config.threads)
     parts = variant(config.surrogate)
     problem = load_problem(config.data)
     folder = RunFolder(config.folder)
@@ -94,7 +94,7 @@ def run(config: RunConfig, watcher: Watcher) -> RunResult:
 
     @cache
     def surrogate() -> Surrogate:
-        built = build_surrogate(problem, parts, config, runtime, watcher.embedding)
+        built = build_surrogate(problem, parts, config, runtime, watcher.embedding, watcher.noted)
         watcher.noted(built.featurizer.notes)
         return built
 
@@ -108,7 +108,7 @@ def run(config: RunConfig, watcher: Watcher) -> RunResult:
         folder.create(config)
         if start:
             watcher.measured(loop.measure_start(start))
-        while loop.iterations_done < config.n_iters and loop.candidates:
+        while loop.iterations_done < config.n_iters and len(loop.rows) < len(problem.pool):
             new, notes = loop.iterate()
             watcher.noted(notes)
             watcher.measured(new)
@@ -160,10 +160,11 @@ class _Loop:
         return int(self.rows[-1]["iteration"]) if self.rows else 0
 
     @property
-    def candidates(self) -> list[str]:
-        """Ids not measured yet, in pool order."""
-        measured = {row["id"] for row in self.rows}
-        return [str(i) for i in self.pool.ids if i not in measured]
+    def candidates(self) -> NDArray[np.int64]:
+        """Positions of what is not measured yet, in pool order."""
+        unknown = np.ones(len(self.pool), dtype=bool)
+        unknown[self._order()] = False
+        return np.flatnonzero(unknown)
 
     def measure_start(self, ids: list[str]) -> list[dict[str, Any]]:
         """Measure the first design."""

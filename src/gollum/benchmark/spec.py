@@ -62,8 +62,8 @@ class RunConfig(Settings):
     """Surrogate: static, pllm, llm_phi, pllm_phi, one_hot, morgan or drfp."""
     preset: Literal["paper", "fast"] = "paper"
     """Where the numbers below come from when they are not given."""
-    acquisition: Literal["log_ei", "ei", "ucb"] = "ei"
-    """Acquisition function."""
+    acquisition: Literal["log_ei", "ei", "ucb", "q_log_ei"] = "ei"
+    """Acquisition function; with q_log_ei a batch is chosen for what it brings as a whole."""
     initial: str = "below_median"
     """First design: below_median, random, k_medoids or farthest_point."""
     n_init: int = Field(10, ge=1)

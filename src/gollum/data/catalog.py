@@ -16,6 +16,7 @@ import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from gollum.cachefile import cache_folder
 from gollum.data.pool import Direction, Pool
 from gollum.data.readers import read_table
 from gollum.errors import DataError, nearest
@@ -130,7 +131,7 @@ class Task(BaseModel):
         return Path(folder, self.local) if folder and self.local else None
 
     def _cached(self) -> Path:
-        return _cache_folder() / PurePosixPath(self.url or "").name
+        return cache_folder("tasks") / PurePosixPath(self.url or "").name
 
 
 @cache
@@ -174,7 +175,7 @@ def download(task: Task, folder: Path | None = None) -> Path:
     """
     if task.url is None:
         return task.path()
-    target = (folder or _cache_folder()) / PurePosixPath(task.url).name
+    target = (folder or cache_folder("tasks")) / PurePosixPath(task.url).name
     content = _fetch(task.url, task.name)
     if hashlib.sha256(content).hexdigest() != task.sha256:
         raise DataError(
@@ -215,8 +216,3 @@ def _check_hash(path: Path, sha256: str, name: str) -> None:
 
 def _tasks_folder() -> Path:
     return Path(str(files("gollum.data") / "tasks"))
-
-
-def _cache_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base, "gollum", "tasks")

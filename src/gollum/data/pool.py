@@ -114,10 +114,12 @@ class Pool:
     def __len__(self) -> int:
         return len(self.table)
 
-    @property
+    @cached_property
     def ids(self) -> NDArray[np.str_]:
         """The N ids, in file order."""
-        return self.table.index.to_numpy()
+        ids = self.table.index.to_numpy(copy=True)
+        ids.flags.writeable = False
+        return ids
 
     @property
     def utility(self) -> NDArray[np.float64]:

@@ -40,20 +40,24 @@ class Featurizer(Protocol):
         """Switch what differs between fitting and predicting (dropout)."""
         ...
 
+    def freeze(self, frozen: bool) -> bool:
+        """Switch to the language model as it was before adapting; whether that differs."""
+        ...
+
 
 class FixedFeatures(nn.Module):
-    """A matrix of features, computed once."""
+    """A matrix of features, computed once: float64, or small integers for bits."""
 
     matrix: Tensor
 
     def __init__(
         self,
-        matrix: NDArray[np.float64] | Tensor,
+        matrix: NDArray[np.float64] | NDArray[np.uint8] | Tensor,
         notes: tuple[str, ...] = (),
         revision: str = "",
     ) -> None:
         super().__init__()
-        self.register_buffer("matrix", torch.as_tensor(matrix, dtype=torch.float64))
+        self.register_buffer("matrix", torch.as_tensor(matrix))
         self.size = self.matrix.shape[1]
         self.notes = notes
         self.revision = revision
@@ -61,9 +65,13 @@ class FixedFeatures(nn.Module):
     def reset(self) -> None:
         """There is nothing to draw."""
 
+    def freeze(self, frozen: bool) -> bool:
+        """There is nothing to freeze."""
+        return False
+
     def forward(self, rows: NDArray[np.int64]) -> Tensor:
-        """Rows of the matrix, n x d."""
-        return self.matrix[torch.as_tensor(rows, device=self.matrix.device)]
+        """Rows of the matrix, n x d, float64."""
+        return self.matrix[torch.as_tensor(rows, device=self.matrix.device)].double()
 
 
 class Projection(nn.Module):
@@ -86,6 +94,10 @@ class Projection(nn.Module):
         self.inner.reset()
         nn.init.xavier_uniform_(self.linear.weight)
         nn.init.constant_(self.linear.bias, self._bias)
+
+    def freeze(self, frozen: bool) -> bool:
+        """Freeze the inner features."""
+        return self.inner.freeze(frozen)
 
     def forward(self, rows: NDArray[np.int64]) -> Tensor:
         """Projected features n x size."""

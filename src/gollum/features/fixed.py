@@ -18,6 +18,7 @@ from gollum.data.pool import Pool
 from gollum.errors import DataError, MissingExtraError, nearest
 
 Matrix = NDArray[np.float64]
+Bits = NDArray[np.uint8]
 Rows = NDArray[np.int64]
 
 RADIUS = 3
@@ -56,9 +57,7 @@ def one_hot(pool: Pool) -> Matrix:
     return features
 
 
-def morgan(
-    pool: Pool, columns: Sequence[str], radius: int = RADIUS, n_bits: int = N_BITS
-) -> Matrix:
+def morgan(pool: Pool, columns: Sequence[str], radius: int = RADIUS, n_bits: int = N_BITS) -> Bits:
     """Morgan fingerprints (0/1), one block of bits per SMILES column.
 
     Of several columns, those that hold the same value everywhere are skipped. A blank cell
@@ -80,7 +79,7 @@ def morgan(
     rdkit = _rdkit("the Morgan fingerprint")
     generator = rdkit.rdFingerprintGenerator.GetMorganGenerator(radius=radius, fpSize=n_bits)
 
-    def encode(smiles: str) -> NDArray[np.uint8] | None:
+    def encode(smiles: str) -> Bits | None:
         molecule = rdkit.MolFromSmiles(smiles)
         return None if molecule is None else generator.GetFingerprintAsNumPy(molecule)
 
@@ -94,7 +93,7 @@ def drfp(
     ids: Sequence[str],
     radius: int = RADIUS,
     n_bits: int = N_BITS,
-) -> Matrix:
+) -> Bits:
     """Differential reaction fingerprints (0/1): substructures on one side of the arrow only.
 
     Source: Probst, Schwaller & Reymond, Digital Discovery 2022, 1, 91. The bits are those of
@@ -125,7 +124,7 @@ def drfp(
         return frozenset(encoder.shingling_from_mol(molecule, radius=radius))
 
     distinct, first, inverse = _distinct(reactions)
-    bits = np.zeros((len(distinct), n_bits))
+    bits = np.zeros((len(distinct), n_bits), dtype=np.uint8)
     with rdkit.rdBase.BlockLogs():
         for i, reaction in enumerate(distinct):
             changed = _changed(reaction, f"{name}: candidate '{ids[first[i]]}'", substructures)
@@ -185,12 +184,10 @@ def _informative(pool: Pool, columns: Sequence[str]) -> Sequence[str]:
     return varying
 
 
-def _bits(
-    pool: Pool, column: str, encode: Callable[[str], NDArray[np.uint8] | None], n_bits: int
-) -> Matrix:
+def _bits(pool: Pool, column: str, encode: Callable[[str], Bits | None], n_bits: int) -> Bits:
     """N x n_bits fingerprints of a column; every distinct SMILES is encoded once."""
     distinct, first, inverse = _distinct(_texts(pool.table[column]))
-    bits = np.zeros((len(distinct), n_bits))
+    bits = np.zeros((len(distinct), n_bits), dtype=np.uint8)
     for i, smiles in enumerate(distinct):
         code = encode(smiles)
         if code is None:

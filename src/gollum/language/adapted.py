@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gollum.cachefile import cache_folder
 from gollum.language.adapters import (
     inject_lora,
     lora_parameters,
+    merged,
+    renew_masks,
     reset_lora,
     top_layers,
     transformer_layers,
+    without_updates,
 )
 from gollum.language.backbone import Backbone
-from gollum.language.embed import Progress, Tokens, batches, pad
+from gollum.language.embed import Progress, Tokens, batches
 from gollum.language.prefix import FrozenPrefix
+from gollum.language.store import States, open_states, states_key
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Distinct texts that go through the model together.
+
+    Attributes:
+        ids: b x t.
+        mask: b x t.
+        entering: b x t x h that enters the first adapted layer; None for a full pass.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    entering: Tensor | None
 
 
 class AdaptedText(nn.Module):
@@ -35,8 +57,10 @@ class AdaptedText(nn.Module):
         alpha: float,
         dropout: float,
         fraction: float,
+        shared_masks: bool = False,
         notes: tuple[str, ...] = (),
         progress: Progress | None = None,
+        states_budget: int = 2**62,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -45,12 +69,24 @@ class AdaptedText(nn.Module):
         self.notes = notes
         self.revision = backbone.revision
         self._lora = inject_lora(
-            backbone.model, rank=rank, alpha=alpha, dropout=dropout, fraction=fraction
+            backbone.model,
+            rank=rank,
+            alpha=alpha,
+            dropout=dropout,
+            fraction=fraction,
+            shared_masks=shared_masks,
         )
         self._lora_parameters = nn.ParameterList(lora_parameters(self._lora))
+        self._prefix: FrozenPrefix | None = None
+        self._states: States | None = None
         first = top_layers(len(transformer_layers(backbone.model)), fraction)[0]
-        self._prefix = FrozenPrefix(backbone, first) if self._splits_exactly(first) else None
-        self._states = self._record(progress) if self._prefix else None
+        if self._splits_exactly(first):
+            self._prefix = FrozenPrefix(backbone, first)
+            self._states = self._recorded(self._prefix, states_budget, progress)
+        self._frozen = False
+        self._pretrained: Tensor | None = None
+        self._rows: NDArray[np.int64] | None = None
+        self._batches: list[_Batch] = []
 
     def reset(self) -> None:
         """Start over from the pretrained weights, with fresh adapters."""
@@ -63,29 +99,54 @@ class AdaptedText(nn.Module):
             layer.lora_dropout.train(mode)
         return self
 
+    def freeze(self, frozen: bool) -> bool:
+        """Give the pretrained model's vectors, computed once, as long as `frozen`."""
+        if frozen and self._pretrained is None:
+            with torch.no_grad(), without_updates(self._lora):
+                self._pretrained = self._vectors(np.arange(len(self.tokens.index)))
+        self._frozen = frozen
+        return True
+
     def forward(self, rows: NDArray[np.int64]) -> Tensor:
         """Pooled vectors n x h, float64, of n rows of the pool."""
+        if self._frozen and self._pretrained is not None:
+            return self._pretrained[torch.as_tensor(rows, device=self.backbone.device)]
+        if self.training or torch.is_grad_enabled():
+            return self._vectors(rows)
+        with merged(self._lora):
+            return self._vectors(rows)
+
+    def _vectors(self, rows: NDArray[np.int64]) -> Tensor:
         distinct, back = np.unique(self.tokens.index[rows], return_inverse=True)
-        pooled, order = [], []
-        for batch in batches(self.tokens.lengths[distinct]):
-            pooled.append(self._pooled(distinct[batch]))
-            order.append(batch)
+        order = list(batches(self.tokens.lengths[distinct]))
+        if self.training and torch.is_grad_enabled():
+            # The rows of a fit come again at every evaluation.
+            if self._rows is None or not np.array_equal(rows, self._rows):
+                self._rows = rows.copy()
+                self._batches = [self._batch(distinct[positions]) for positions in order]
+            pooled = [self._pooled(batch) for batch in self._batches]
+        else:
+            pooled = [self._pooled(self._batch(distinct[positions])) for positions in order]
         place = np.argsort(np.concatenate(order))
         return torch.cat(pooled)[torch.as_tensor(place[back], device=self.backbone.device)]
 
-    def _pooled(self, sequences: NDArray[np.int64]) -> Tensor:
-        ids, mask = self._padded(sequences)
-        if self._prefix is None or self._states is None:
-            hidden = self.backbone.hidden(ids, mask)
+    def _pooled(self, batch: _Batch) -> Tensor:
+        renew_masks(self._lora)
+        if self._prefix is None or batch.entering is None:
+            hidden = self.backbone.hidden(batch.ids, batch.mask)
         else:
-            states = [self._states[i] for i in sequences]
-            entering = nn.utils.rnn.pad_sequence(states, batch_first=True)
-            hidden = self._prefix.resume(entering, ids, mask)
-        return self.backbone.pool(hidden, mask)
+            hidden = self._prefix.resume(batch.entering, batch.ids, batch.mask)
+        return self.backbone.pool(hidden, batch.mask)
+
+    def _batch(self, sequences: NDArray[np.int64]) -> _Batch:
+        ids, mask = self._padded(sequences)
+        entering = None
+        if self._states is not None:
+            entering = self._states.padded(sequences, self.backbone.device, ids.shape[1])
+        return _Batch(ids, mask, entering)
 
     def _padded(self, sequences: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        chosen = [self.tokens.sequences[i] for i in sequences]
-        return pad(chosen, self.backbone.pad_id, self.backbone.device)
+        return self.tokens.padded(sequences, self.backbone.pad_id, self.backbone.device)
 
     def _splits_exactly(self, first: int) -> bool:
         if first == 0:
@@ -102,15 +163,39 @@ class AdaptedText(nn.Module):
             )
         return exact
 
-    def _record(self, progress: Progress | None) -> list[Tensor]:
-        assert self._prefix is not None  # noqa: S101
-        states: list[Tensor] = [torch.empty(0)] * len(self.tokens.sequences)
+    def _recorded(self, prefix: FrozenPrefix, budget: int, progress: Progress | None) -> States:
+        """What enters the first adapted layer, for every distinct text."""
+        backbone = self.backbone
+        sample = prefix.record(*self._padded(np.argsort(self.tokens.lengths)[:1]))
+        states = open_states(
+            self.tokens.lengths,
+            sample.shape[-1],
+            sample.dtype,
+            budget=budget,
+            key=self._key(prefix.first, sample.dtype),
+            folder=cache_folder("activations"),
+            device=backbone.device,
+        )
+        self.notes += (states.note,) if states.note else ()
+        if states.ready:
+            return states
         done = 0
-        for batch in batches(self.tokens.lengths):
-            hidden = self._prefix.record(*self._padded(batch))
-            for i, sequence in enumerate(batch):
-                states[sequence] = hidden[i, : self.tokens.lengths[sequence]].clone()
-            done += len(batch)
-            if progress:
-                progress(done, len(states))
+        try:
+            for batch in batches(self.tokens.lengths):
+                states.put(batch, prefix.record(*self._padded(batch)))
+                done += len(batch)
+                if progress:
+                    progress(done, len(self.tokens))
+            states.finish()
+        except BaseException:
+            states.discard()
+            raise
         return states
+
+    def _key(self, first: int, dtype: torch.dtype) -> str:
+        backbone = self.backbone
+        settings = backbone.model.config.to_json_string(use_diff=False)
+        kind = backbone.model.config._attn_implementation
+        return states_key(
+            self.tokens, backbone.revision, settings, kind, first, dtype, backbone.device.type
+        )

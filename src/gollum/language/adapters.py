@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +18,13 @@ from transformers.pytorch_utils import Conv1D
 from gollum.errors import ModelError
 
 ADAPTER = "default"
+_PIECE = 2**17
+_INTEGER = {
+    torch.bfloat16: torch.int16,
+    torch.float16: torch.int16,
+    torch.float32: torch.int32,
+    torch.float64: torch.int64,
+}
 
 
 def transformer_layers(model: nn.Module) -> nn.ModuleList:
@@ -46,7 +56,13 @@ def target_modules(model: nn.Module, fraction: float = 0.25) -> list[str]:
 
 
 def inject_lora(
-    model: nn.Module, *, rank: int, alpha: float, dropout: float, fraction: float = 0.25
+    model: nn.Module,
+    *,
+    rank: int,
+    alpha: float,
+    dropout: float,
+    fraction: float = 0.25,
+    shared_masks: bool = False,
 ) -> list[LoraLayer]:
     """Add rank-stabilised LoRA to the top layers and freeze everything else.
 
@@ -59,6 +75,7 @@ def inject_lora(
         alpha: α.
         dropout: probability of zeroing an input of A while training.
         fraction: share of the layers, counted from the top.
+        shared_masks: whether modules whose inputs have the same shape drop the same elements.
 
     Returns:
         PEFT's LoRA modules, bottom up.
@@ -76,46 +93,203 @@ def inject_lora(
         warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False")
         inject_adapter_in_model(config, model, ADAPTER)
     layers = [m for m in model.modules() if isinstance(m, LoraLayer)]
+    masks = Masks(dropout, shared=shared_masks)
     for layer in layers:
-        layer.lora_dropout[ADAPTER] = FastDropout(dropout)
+        layer.lora_dropout[ADAPTER] = FastDropout(masks)
         for matrix in (layer.lora_A[ADAPTER], layer.lora_B[ADAPTER]):
             matrix.to(torch.promote_types(matrix.weight.dtype, torch.float32))
+        if _is_linear(layer.get_base_layer()):
+            layer.forward = _Fused(layer)
     return layers
 
 
-class FastDropout(nn.Module):
-    """Dropout whose masks come from NumPy's SFC64, 16 random bits per element.
+class Masks:
+    """Dropout masks of one model from NumPy's SFC64, one random byte per element.
 
-    On processors PyTorch's own generator took a third of a fit; this one is about 17 times as
-    fast. The probability of dropping is p rounded to a multiple of 2⁻¹⁶.
+    On processors PyTorch's own generator took a third of a fit; this one is many times as fast.
+    A byte resolves probabilities to 1/256 only, so each mask takes one of the two neighbouring
+    thresholds at random, such that every element is dropped with probability p.
+
+    Attributes:
+        p: probability of dropping.
+        shared: whether one mask serves all inputs of the same shape until `renew`.
     """
 
-    def __init__(self, p: float) -> None:
-        super().__init__()
+    def __init__(self, p: float, *, shared: bool = False) -> None:
         self.p = p
+        self.shared = shared
         self._bits: np.random.Generator | None = None
+        self._drawn: dict[tuple[torch.Size, torch.dtype], Tensor] = {}
 
     def reseed(self) -> None:
-        """Start a new stream of masks, drawn from PyTorch's current random stream."""
+        """Start a new stream, drawn from PyTorch's current random stream."""
         seed = int(torch.randint(2**63 - 1, ()).item())
         self._bits = np.random.Generator(np.random.SFC64(seed))
+        self.renew()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Zero each element with probability p and scale the others by 1/(1 − p)."""
-        if not self.training or self.p == 0.0:
-            return x
+    def renew(self) -> None:
+        """Forget the shared masks: the next batch gets its own."""
+        self._drawn = {}
+
+    def like(self, x: Tensor) -> Tensor:
+        """0 with probability p and 1/(1 − p) otherwise, of the shape, precision and place of x."""
+        if not self.shared:
+            return self._draw(x)
+        kind = (x.shape, x.dtype)
+        if kind not in self._drawn:
+            self._drawn[kind] = self._draw(x)
+        return self._drawn[kind]
+
+    def _draw(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu":
-            return nn.functional.dropout(x, self.p)
-        return x * self._mask(x.shape).to(x.dtype).mul_(1.0 / (1.0 - self.p))
-
-    def _mask(self, shape: torch.Size) -> Tensor:
+            return nn.functional.dropout(torch.ones_like(x), self.p)
         if self._bits is None:
             self.reseed()
         assert self._bits is not None  # noqa: S101
-        count = shape.numel()
-        words = self._bits.integers(2**64 - 1, size=-(-count // 4), dtype=np.uint64, endpoint=True)
-        kept = words.view(np.uint16)[:count] >= round(self.p * 2**16)
-        return torch.from_numpy(kept).view(shape)
+        # Written as the bit pattern of 1/(1 − p) or of 0, in pieces that stay in the cache.
+        scaled = torch.tensor(1.0 / (1.0 - self.p), dtype=x.dtype).view(_INTEGER[x.dtype]).numpy()
+        mask = torch.empty(x.shape, dtype=x.dtype)
+        patterns = mask.flatten().view(_INTEGER[x.dtype]).numpy()
+        threshold = int(256.0 * self.p + self._bits.random())
+        for start in range(0, len(patterns), _PIECE):
+            piece = patterns[start : start + _PIECE]
+            words = self._bits.bit_generator.random_raw(-(-len(piece) // 8))
+            # Compared with a byte, since NumPy would convert all bytes for a larger number.
+            kept = words.view(np.uint8)[: len(piece)] >= np.uint8(min(threshold, 255))
+            if threshold == 256:
+                kept[:] = False
+            np.multiply(kept.view(np.int8), scaled, out=piece)
+        return mask
+
+
+class FastDropout(nn.Module):
+    """Dropout by `Masks`."""
+
+    def __init__(self, masks: Masks) -> None:
+        super().__init__()
+        self.masks = masks
+
+    def mask(self, x: Tensor) -> Tensor | None:
+        """What x is multiplied by; None when nothing is dropped."""
+        return self.masks.like(x) if self.training and self.masks.p > 0 else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Zero each element with probability p and scale the others by 1/(1 − p)."""
+        mask = self.mask(x)
+        return x if mask is None else x * mask
+
+
+class _Fused:
+    """The forward pass of a LoRA module on a linear layer: PEFT's, in fewer passes over memory.
+
+    PEFT casts inputs and outputs between the model's precision and the adapters' and keeps every
+    intermediate result for autograd. Here the products run in the model's precision with small
+    copies of A and B, as under autocast, and sums are in place.
+    """
+
+    def __init__(self, layer: LoraLayer) -> None:
+        self.layer = layer
+        self.merged: Tensor | None = None
+
+    @property
+    def weight(self) -> Tensor:
+        """W as out x in."""
+        base = self.layer.get_base_layer()
+        weight: Tensor = base.weight
+        return weight.T if isinstance(base, Conv1D) else weight
+
+    def __call__(self, x: Tensor) -> Tensor:
+        layer = self.layer
+        if layer.disable_adapters:
+            pretrained: Tensor = layer.get_base_layer()(x)
+            return pretrained
+        bias = layer.get_base_layer().bias
+        if self.merged is not None:
+            return nn.functional.linear(x, self.merged, bias)
+        a, b = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
+        mask = layer.lora_dropout[ADAPTER].mask(x)
+        scale = layer.scaling[ADAPTER]
+        updated: Tensor = _LowRank.apply(x, self.weight, bias, mask, a, b, scale)
+        return updated
+
+    def merge(self) -> None:
+        """Make W + s·B·A, summed in the adapters' precision, the weight."""
+        a, b = self.layer.lora_A[ADAPTER].weight, self.layer.lora_B[ADAPTER].weight
+        scale = self.layer.scaling[ADAPTER]
+        weight = self.weight
+        self.merged = torch.addmm(weight.to(a.dtype), b, a, alpha=scale).to(weight.dtype)
+
+
+class _LowRank(torch.autograd.Function):
+    """x Wᵀ + bias + s · (x ∘ mask) Aᵀ Bᵀ with gradients for x, A and B."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        mask: Tensor | None,
+        a: Tensor,
+        b: Tensor,
+        scale: float,
+    ) -> Tensor:
+        rows = x.flatten(0, -2)
+        low_a, low_b = a.to(x.dtype), (b * scale).to(x.dtype)
+        flags = None if mask is None else mask.flatten(0, -2)
+        dropped = rows if flags is None else rows * flags
+        low = dropped @ low_a.T
+        out = rows @ weight.T
+        if bias is None:
+            out.addmm_(low, low_b.T)
+        else:  # the bias as one more rank, rather than in a pass of its own
+            ones = nn.functional.pad(low, (0, 1), value=1.0)
+            out.addmm_(ones, torch.cat([low_b, bias.unsqueeze(1)], 1).T)
+        ctx.save_for_backward(dropped, weight, flags, low, low_a, low_b, a)
+        ctx.scale = scale
+        return out.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        dropped, weight, flags, low, low_a, low_b, a = ctx.saved_tensors
+        rows = grad.flatten(0, -2)
+        down = rows @ low_b
+        grad_a = (down.T @ dropped).to(a.dtype)
+        grad_b = (rows.T @ low).to(a.dtype) * ctx.scale
+        if not ctx.needs_input_grad[0]:
+            return None, None, None, None, grad_a, grad_b, None
+        grad_x = rows @ weight
+        if flags is None:
+            grad_x.addmm_(down, low_a)
+        else:
+            grad_x += (down @ low_a).mul_(flags)
+        return grad_x.view(*grad.shape[:-1], -1), None, None, None, grad_a, grad_b, None
+
+
+@contextmanager
+def without_updates(layers: list[LoraLayer]) -> Iterator[None]:
+    """Within, the model is the pretrained one."""
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
+
+
+@contextmanager
+def merged(layers: list[LoraLayer]) -> Iterator[None]:
+    """Within, updates are part of the weights: no second product, no dropout, no gradient."""
+    fused = [layer.forward for layer in layers if isinstance(layer.forward, _Fused)]
+    try:
+        with torch.no_grad():
+            for one in fused:
+                one.merge()
+        yield
+    finally:
+        for one in fused:
+            one.merged = None
 
 
 def reset_lora(layers: list[LoraLayer]) -> None:
@@ -123,10 +297,15 @@ def reset_lora(layers: list[LoraLayer]) -> None:
 
     Draws from PyTorch's current random stream.
     """
+    layers[0].lora_dropout[ADAPTER].masks.reseed()
     for layer in layers:
-        layer.lora_dropout[ADAPTER].reseed()
         nn.init.kaiming_uniform_(layer.lora_A[ADAPTER].weight, a=math.sqrt(5))
         nn.init.zeros_(layer.lora_B[ADAPTER].weight)
+
+
+def renew_masks(layers: list[LoraLayer]) -> None:
+    """The next batch draws its own masks, also where they are shared."""
+    layers[0].lora_dropout[ADAPTER].masks.renew()
 
 
 def lora_parameters(layers: list[LoraLayer]) -> list[nn.Parameter]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 from collections.abc import Iterable, Iterator
@@ -25,6 +26,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from gollum.errors import ModelError, nearest
+from gollum.language import attention
 from gollum.language.pooling import POOLINGS
 from gollum.language.sources import CATALOG, find_model
 from gollum.runtime import Runtime
@@ -96,12 +98,17 @@ class Backbone:
 
     def hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Token vectors b x t x h of b x t token ids and mask, in the runtime's precision."""
-        hidden: Tensor = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        needed = None if bool(mask.all()) else mask
+        hidden: Tensor = self.model(input_ids=ids, attention_mask=needed).last_hidden_state
         return hidden
 
     def pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Pool b x t x h token vectors (mask b x t) into b x h, in float64."""
-        return POOLINGS[self.pooling](hidden.double(), mask)
+        """Pool b x t x h token vectors (mask b x t) into b x h, float64.
+
+        Sums are in twice the precision of the token vectors.
+        """
+        wider = torch.float32 if hidden.dtype == torch.bfloat16 else torch.float64
+        return POOLINGS[self.pooling](hidden.to(wider), mask).double()
 
 
 def load_backbone(
@@ -111,7 +118,10 @@ def load_backbone(
     pooling: str | None = None,
     trust_remote_code: bool = False,
 ) -> Backbone:
-    """Load a frozen language model.
+    """Load a frozen language model; its files are read once per process.
+
+    What is returned shares its weights with earlier ones but nothing else, so that adapters can be
+    put into it.
 
     Args:
         name: short name of `sources.CATALOG`, a local folder, or a hub id.
@@ -135,20 +145,40 @@ def load_backbone(
         tokenizer = AutoTokenizer.from_pretrained(source.location, **options)
         revision = source.revision()
         pooled = pooling or source.card.pooling or detect_pooling(source.folder(), config)
-        model, loading = AutoModel.from_pretrained(
-            source.location,
-            config=config,
-            dtype=runtime.dtype,
-            use_safetensors=True,
-            output_loading_info=True,
-            **_attention(runtime),
-            **options,
-        )
+        settings = config.to_json_string(use_diff=False)
+        options |= {"dtype": runtime.dtype, **_attention(runtime)}
+        key = (str(source.location), revision, settings, runtime.device, *options.items())
+        if key not in _LOADED:
+            _LOADED.clear()  # one model at a time
+            _LOADED[key] = _read(name, source.location, config, runtime, options)
+    return Backbone(name, _sharing_weights(_LOADED[key]), tokenizer, pooled, revision, runtime)
+
+
+_LOADED: dict[tuple[Any, ...], PreTrainedModel] = {}
+
+
+def _read(
+    name: str, location: str | Path, config: Any, runtime: Runtime, options: dict[str, Any]
+) -> PreTrainedModel:
+    """The frozen model as its files have it."""
+    model, loading = AutoModel.from_pretrained(
+        location,
+        config=config,
+        use_safetensors=True,
+        output_loading_info=True,
+        **options,
+    )
     _refuse_missing(name, loading["missing_keys"], config)
     if config.is_encoder_decoder:
         model = model.get_encoder()
-    model = model.to(runtime.device).eval().requires_grad_(False)
-    return Backbone(name, model, tokenizer, pooled, revision, runtime)
+    frozen: PreTrainedModel = model.to(runtime.device).eval().requires_grad_(False)
+    return frozen
+
+
+def _sharing_weights(model: PreTrainedModel) -> PreTrainedModel:
+    """Modules of its own around the same tensors."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return copy.deepcopy(model, memo={id(tensor): tensor for tensor in tensors})
 
 
 def detect_pooling(folder: Path, config: Any) -> str:
@@ -189,9 +219,9 @@ def _refuse_missing(name: str, missing: Iterable[str], config: Any) -> None:
 
 
 def _attention(runtime: Runtime) -> dict[str, str]:
-    """Plain attention for bfloat16 on processors, where the fused kernel's backward is slow."""
-    plain = runtime.device.type == "cpu" and runtime.dtype == torch.bfloat16
-    return {"attn_implementation": "eager"} if plain else {}
+    """Our own attention for bfloat16 on processors; the model's default otherwise."""
+    ours = runtime.device.type == "cpu" and runtime.dtype == torch.bfloat16
+    return {"attn_implementation": attention.NAME} if ours else {}
 
 
 @contextmanager

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from gollum.language.backbone import Backbone
 
-TOKEN_BUDGET = 8192
+TOKEN_BUDGET = 8192  # tokens of a batch, padding included
+MULTIPLE = 16  # padded lengths are multiples of it: attention is then up to twice as fast
+TEXTS_AT_ONCE = 10_000  # texts that the tokenizer gets at once; it needs some 10 kB for each
 Progress = Callable[[int, int], None]
 
 
@@ -22,64 +24,98 @@ class Tokens:
     """Token ids of the texts of a pool, distinct texts once.
 
     Attributes:
-        sequences: token ids of each distinct text, special tokens included.
-        index: for each text, which of the sequences is its own.
+        ids: token ids of all distinct texts, special tokens included, one after the other.
+        lengths: number of tokens of each distinct text.
+        index: for each text, which of the distinct ones it is.
+        limit: most tokens that the model takes.
         truncated: how many of the distinct texts were cut.
     """
 
-    sequences: tuple[list[int], ...]
+    ids: NDArray[np.int32]
+    lengths: NDArray[np.int64]
     index: NDArray[np.int64]
-    truncated: int
+    limit: int
+    truncated: int = 0
+
+    def __len__(self) -> int:
+        return len(self.lengths)
 
     @cached_property
-    def lengths(self) -> NDArray[np.int64]:
-        """Number of tokens of each distinct text."""
-        return np.array([len(s) for s in self.sequences], dtype=np.int64)
+    def starts(self) -> NDArray[np.int64]:
+        """Where each distinct text begins in `ids`."""
+        return np.cumsum(self.lengths) - self.lengths
+
+    def sequence(self, number: int) -> list[int]:
+        """Token ids of one distinct text."""
+        start = self.starts[number]
+        tokens: list[int] = self.ids[start : start + self.lengths[number]].tolist()
+        return tokens
+
+    def padded(
+        self, sequences: NDArray[np.int64], pad_id: int, device: torch.device
+    ) -> tuple[Tensor, Tensor]:
+        """Token ids and mask of b distinct texts, b x t, padded on the right."""
+        lengths = self.lengths[sequences, None]
+        longest = int(lengths.max())
+        place = np.arange(max(longest, min(padded_length(longest), self.limit)))
+        real = place < lengths
+        ids = np.full(real.shape, pad_id, dtype=np.int64)
+        ids[real] = self.ids[(self.starts[sequences, None] + place)[real]]
+        mask = torch.from_numpy(real.astype(np.int64))
+        return torch.from_numpy(ids).to(device), mask.to(device)
 
 
 def tokenize(backbone: Backbone, texts: Sequence[str], max_tokens: int = 512) -> Tokens:
     """Token ids of each distinct text, cut at `max_tokens` or at what the model can take."""
-    distinct = list(dict.fromkeys(texts))
-    number = {text: i for i, text in enumerate(distinct)}
+    number = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+    distinct = list(number)
     limit = min(max_tokens, backbone.max_tokens)
+    truncated, parts, lengths = 0, list[NDArray[np.int32]](), list[int]()
+    for start in range(0, len(distinct), TEXTS_AT_ONCE):
+        ids, cut = _token_ids(backbone, distinct[start : start + TEXTS_AT_ONCE], limit)
+        truncated += cut
+        lengths += map(len, ids)
+        parts.append(np.array([token for text in ids for token in text], dtype=np.int32))
+    index = np.array([number[text] for text in texts], dtype=np.int64)
+    return Tokens(
+        np.concatenate(parts),
+        np.array(lengths, dtype=np.int64),
+        index,
+        backbone.max_tokens,
+        truncated,
+    )
+
+
+def _token_ids(backbone: Backbone, texts: list[str], limit: int) -> tuple[list[list[int]], int]:
+    """Token ids of some texts, and how many were cut at the limit."""
     only_ids = {"return_attention_mask": False, "return_token_type_ids": False}
-    full = backbone.tokenizer(distinct, verbose=False, **only_ids)["input_ids"]
+    full = backbone.tokenizer(texts, verbose=False, **only_ids)["input_ids"]
     too_long = [i for i, ids in enumerate(full) if len(ids) > limit]
     if too_long:
         cut = backbone.tokenizer(
-            [distinct[i] for i in too_long], truncation=True, max_length=limit, **only_ids
+            [texts[i] for i in too_long], truncation=True, max_length=limit, **only_ids
         )["input_ids"]
         for i, ids in zip(too_long, cut, strict=True):
             full[i] = ids
-    full = [ids or [backbone.blank_id] for ids in full]
-    index = np.array([number[t] for t in texts], dtype=np.int64)
-    return Tokens(tuple(full), index, len(too_long))
+    return [ids or [backbone.blank_id] for ids in full], len(too_long)
+
+
+def padded_length(length: int) -> int:
+    """Length that texts of up to `length` tokens are padded to."""
+    return int(-(-length // MULTIPLE) * MULTIPLE)
 
 
 def batches(lengths: NDArray[np.int64], budget: int = TOKEN_BUDGET) -> Iterator[NDArray[np.int64]]:
     """Positions grouped by similar length so that each padded batch holds at most `budget` tokens.
 
-    A single text longer than the budget makes a batch of its own.
+    The longest come first. A single text longer than the budget makes a batch of its own.
     """
-    batch: list[int] = []
-    for position in np.argsort(-lengths, kind="stable"):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > budget:
-            yield np.array(batch)
-            batch = []
-        batch.append(int(position))
-    if batch:
-        yield np.array(batch)
-
-
-def pad(sequences: Sequence[list[int]], pad_id: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Right-padded b x t token ids and mask."""
-    longest = max(map(len, sequences))
-    ids = torch.full((len(sequences), longest), pad_id, dtype=torch.long)
-    mask = torch.zeros((len(sequences), longest), dtype=torch.long)
-    for i, sequence in enumerate(sequences):
-        ids[i, : len(sequence)] = torch.tensor(sequence, dtype=torch.long)
-        mask[i, : len(sequence)] = 1
-    return ids.to(device), mask.to(device)
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        count = max(1, budget // padded_length(int(lengths[order[start]])))
+        yield order[start : start + count]
+        start += count
 
 
 @torch.no_grad()
@@ -95,13 +131,15 @@ def embed(backbone: Backbone, tokens: Tokens, progress: Progress | None = None) 
         N x h, float64.
     """
     vectors = torch.empty(
-        len(tokens.sequences), backbone.hidden_size, dtype=torch.float64, device=backbone.device
+        len(tokens), backbone.hidden_size, dtype=torch.float64, device=backbone.device
     )
     done = 0
     for batch in batches(tokens.lengths):
-        ids, mask = pad([tokens.sequences[i] for i in batch], backbone.pad_id, backbone.device)
+        ids, mask = tokens.padded(batch, backbone.pad_id, backbone.device)
         vectors[batch] = backbone.pool(backbone.hidden(ids, mask), mask)
         done += len(batch)
         if progress:
-            progress(done, len(tokens.sequences))
+            progress(done, len(tokens))
+    if np.array_equal(tokens.index, np.arange(len(tokens))):
+        return vectors  # a copy of a million rows would double the memory
     return vectors[tokens.index]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gollum.data.pool import Pool
 from gollum.errors import DataError, FitError
-from gollum.features.base import Featurizer
+from gollum.features.base import Featurizer, FixedFeatures
 from gollum.runtime import Runtime, seeded
 from gollum.surrogates.deep_kernel import DeepKernelGP
 from gollum.surrogates.fit import FitReport, fit_joint, fit_lbfgs
@@ -23,6 +23,7 @@ from gollum.surrogates.gp import Conditioned, to_botorch
 from gollum.surrogates.presets import Settings, Variant
 
 CHUNK = 16384  # rows of the pool featurized at a time
+SCORED = 4096  # rows scored at a time: their covariances stay in the processor's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,17 +76,34 @@ class Surrogate:
             else:
                 report = fit_lbfgs(model, rows, targets, self.settings.lbfgs)
         model.eval()
-        with torch.no_grad():
-            every = np.arange(len(self.pool))
-            chunks = [model.features(every[i : i + CHUNK]) for i in range(0, len(every), CHUNK)]
-            features = torch.cat(chunks)
-        if not bool(features.isfinite().all()):
-            raise FitError(f"{self.pool.name}: some features are not finite after fitting.")
-        process = model.gp.condition(features[rows], targets)
+        features = self._pool_features(model)
+        process = model.gp.condition(features[torch.as_tensor(rows)].double(), targets)
         if process.jitter:
             note = f"{process.jitter:g} had to be added to the diagonal of the covariance."
             report = replace(report, notes=(*report.notes, note))
         return Fitted(self.pool, features, process, rows, y, location, scale, report)
+
+    @torch.no_grad()
+    def _pool_features(self, model: DeepKernelGP) -> Tensor:
+        """Features of all candidates, N x d; fixed ones that need no scaling are not copied.
+
+        Raises:
+            FitError: some are not finite.
+        """
+        if isinstance(self.featurizer, FixedFeatures) and self.variant.scaling != "bounds":
+            return self.featurizer.matrix
+        every = np.arange(len(self.pool))
+        features: Tensor | None = None
+        for start in range(0, len(every), CHUNK):
+            rows = every[start : start + CHUNK]
+            part = model.features(rows)
+            if not bool(part.isfinite().all()):
+                raise FitError(f"{self.pool.name}: some features are not finite after fitting.")
+            if features is None:
+                features = part.new_empty((len(every), part.shape[1]))
+            features[start : start + CHUNK] = part
+        assert features is not None  # noqa: S101
+        return features
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +112,7 @@ class Fitted:
 
     Attributes:
         pool: the candidates.
-        features: N x d, as the kernel sees them.
+        features: N x d, as the kernel sees them; bits of fingerprints may be small integers.
         process: the Gaussian process given the observations, on standardised targets.
         rows: n measured rows.
         utility: n measured values, larger is better.
@@ -114,25 +132,48 @@ class Fitted:
 
     def posterior(self, ids: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Posterior mean and variance of the noise-free utility at m ids; m and m."""
-        return self.marginals(self.features_of(ids))
+        return self.marginals(self.pool.positions(ids))
 
-    def marginals(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Posterior mean and variance of the noise-free utility at features m x d; m and m."""
-        mean, variance = self.process.marginals(features)
+    def marginals(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Posterior mean and variance of the noise-free utility at m rows; m and m."""
+        mean, variance = self.standardised_marginals(rows)
         return self.location + self.scale * mean, self.scale.square() * variance
 
+    def standardised_marginals(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Posterior mean and variance of (utility − location)/scale at m rows; m and m.
+
+        Takes a piece of the pool at a time: no m x d or m x n matrix is ever whole.
+        """
+        means, variances = [], []
+        for start in range(0, max(1, len(rows)), SCORED):
+            part = self.features_at(rows[start : start + SCORED])
+            mean, variance = self.process.marginals(part)
+            means.append(mean)
+            variances.append(variance)
+        return torch.cat(means), torch.cat(variances)
+
+    @property
+    def best(self) -> Tensor:
+        """Largest measured utility, standardised."""
+        return (self.utility.max() - self.location) / self.scale
+
+    def features_at(self, rows: NDArray[np.int64]) -> Tensor:
+        """Features m x d, float64, of m rows of the pool."""
+        if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
+            return self.features[rows[0] : rows[-1] + 1].double()  # in place: no copy
+        return self.features[torch.as_tensor(rows, device=self.features.device)].double()
+
     def features_of(self, ids: Sequence[str]) -> Tensor:
-        """Features m x d of m ids."""
-        return self.features[torch.as_tensor(self.pool.positions(ids), device=self.features.device)]
+        """Features m x d, float64, of m ids."""
+        return self.features_at(self.pool.positions(ids))
 
     def condition(self, ids: Sequence[str], utility: Tensor) -> Fitted:
         """The same hyperparameters and scales with more observations (m ids, m values)."""
         rows = np.concatenate([self.rows, self.pool.positions(ids)])
         values = torch.cat([self.utility, utility.to(self.utility)])
         targets = (values - self.location) / self.scale
-        process = self.process.gp.condition(self.features[rows], targets)
-        return Fitted(self.pool, self.features, process, rows, values, self.location, self.scale,
-                      self.report)  # fmt: skip
+        process = self.process.gp.condition(self.features_at(rows), targets)
+        return replace(self, process=process, rows=rows, utility=values)
 
     @cached_property
     def model(self) -> SingleTaskGP:
@@ -142,7 +183,7 @@ class Fitted:
         `features`.
         """
         return to_botorch(
-            self.process.gp, self.features[self.rows], self.utility, self.location, self.scale
+            self.process.gp, self.features_at(self.rows), self.utility, self.location, self.scale
         )
 
 

@@ -16,7 +16,10 @@ from gollum.language.backbone import Backbone, load_backbone
 from gollum.language.embed import Progress, Tokens, embed, tokenize
 from gollum.runtime import Runtime
 from gollum.surrogates.base import Surrogate
+from gollum.surrogates.plan import plan
 from gollum.surrogates.presets import Settings, Variant
+
+Announce = Callable[[tuple[str, ...]], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +57,7 @@ def build_surrogate(
     settings: Settings,
     runtime: Runtime,
     progress: Progress | None = None,
+    announce: Announce | None = None,
 ) -> Surrogate:
     """Compute what is fixed (features, embeddings, frozen layers) and return a surrogate.
 
@@ -63,14 +67,15 @@ def build_surrogate(
         settings: their numbers.
         runtime: where it runs.
         progress: called with (texts done, texts in all) while the language model reads.
+        announce: called with sentences for the user before anything that takes long.
 
     Raises:
-        DataError: the pool lacks what the features need.
+        DataError: the pool lacks what the features need, or does not fit into memory.
         ModelError: the language model can't be loaded.
     """
     featurizer: FixedFeatures | AdaptedText | Projection
     if variant.features == "language":
-        featurizer = _language(problem, variant, settings, runtime, progress)
+        featurizer = _language(problem, variant, settings, runtime, progress, announce)
     else:
         featurizer = FixedFeatures(_FIXED[variant.features](problem))
     if variant.projection:
@@ -85,12 +90,17 @@ def _language(
     settings: Settings,
     runtime: Runtime,
     progress: Progress | None,
+    announce: Announce | None,
 ) -> FixedFeatures | AdaptedText:
     model = settings.model
     backbone = load_backbone(
         model.name, runtime, pooling=model.pooling, trust_remote_code=model.trust_remote_code
     )
     tokens = tokenize(backbone, problem.texts, model.max_tokens)
+    needs = plan(problem.pool, backbone, tokens, variant, settings)
+    needs.check(problem.pool)
+    if announce and (note := needs.note(backbone, tokens, variant, settings.lora.fraction)):
+        announce((note,))
     notes = (
         f"{backbone.name}: {backbone.pooling} pooling, {backbone.hidden_size} features, "
         f"{str(runtime.dtype).removeprefix('torch.')} on {runtime.device}.",
@@ -98,11 +108,17 @@ def _language(
     )
     if variant.lora:
         return AdaptedText(
-            backbone, tokens, **settings.lora.model_dump(), notes=notes, progress=progress
+            backbone,
+            tokens,
+            **settings.lora.model_dump(),
+            notes=notes,
+            progress=progress,
+            states_budget=needs.activations_budget,
         )
     vectors = embed(backbone, tokens, progress)
     if variant.scaling == "pool":
-        vectors = (vectors - vectors.mean()) / vectors.std()
+        mean, deviation = vectors.mean(), vectors.std()
+        vectors.sub_(mean).div_(deviation)
     return FixedFeatures(vectors, notes, revision=backbone.revision)
 
 
@@ -111,12 +127,12 @@ def _truncation(backbone: Backbone, tokens: Tokens, pool: str, max_tokens: int) 
         return ()
     longer = " or raise --model.max_tokens" if max_tokens < backbone.max_tokens else ""
     return (
-        f"{pool}: {tokens.truncated} of {len(tokens.sequences)} distinct texts were cut at "
+        f"{pool}: {tokens.truncated} of {len(tokens)} distinct texts were cut at "
         f"{min(max_tokens, backbone.max_tokens)} tokens; shorten the template{longer}.",
     )
 
 
-def _morgan(problem: Problem) -> fixed.Matrix:
+def _morgan(problem: Problem) -> fixed.Bits:
     if not problem.structures:
         raise DataError(
             f"{problem.pool.name}: surrogate 'morgan' needs columns with SMILES; name them with "
@@ -125,7 +141,7 @@ def _morgan(problem: Problem) -> fixed.Matrix:
     return fixed.morgan(problem.pool, problem.structures)
 
 
-def _drfp(problem: Problem) -> fixed.Matrix:
+def _drfp(problem: Problem) -> fixed.Bits:
     if problem.reactions is None:
         raise DataError(
             f"{problem.pool.name}: surrogate 'drfp' needs reaction SMILES; give their column or "
@@ -135,7 +151,7 @@ def _drfp(problem: Problem) -> fixed.Matrix:
     return fixed.drfp(problem.reactions, problem.pool.name, ids)
 
 
-_FIXED: dict[str, Callable[[Problem], fixed.Matrix]] = {
+_FIXED: dict[str, Callable[[Problem], fixed.Matrix | fixed.Bits]] = {
     "one_hot": lambda problem: fixed.one_hot(problem.pool),
     "morgan": _morgan,
     "drfp": _drfp,

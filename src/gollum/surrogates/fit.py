@@ -53,7 +53,9 @@ def fit_joint(
 ) -> FitReport:
     """Train features and hyperparameters together by AdamW with a decaying learning rate.
 
-    Stops, before stepping, when BoTorch's ExpMAStoppingCriterion fires.
+    Stops, before stepping, when BoTorch's ExpMAStoppingCriterion fires. With `fine_tuning`, a first
+    descent trains all but the adapters on the vectors of the pretrained model, where an evaluation
+    costs next to nothing, and a second one everything.
 
     Args:
         model: freshly reset; trained in place and left in eval mode.
@@ -65,6 +67,25 @@ def fit_joint(
         FitError: the loss is not finite.
     """
     start = time.perf_counter()
+    staged = settings.fine_tuning is not None and model.featurizer.freeze(True)
+    try:
+        losses = _descend(model, rows, targets, settings, settings.max_evaluations)
+    finally:
+        model.featurizer.freeze(False)
+    if staged:
+        losses += _descend(model, rows, targets, settings, settings.fine_tuning or 0)
+    seconds = time.perf_counter() - start
+    return FitReport("joint", tuple(losses), losses[-1], model.gp.hyperparameters(), seconds)
+
+
+def _descend(
+    model: DeepKernelGP,
+    rows: NDArray[np.int64],
+    targets: Tensor,
+    settings: OptimizerSettings,
+    max_evaluations: int,
+) -> list[float]:
+    """Losses at every evaluation of one descent."""
     optimizer = torch.optim.AdamW(
         [
             {"params": list(model.featurizer.parameters()), "lr": settings.lr_model},
@@ -74,7 +95,7 @@ def fit_joint(
     )
     schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, settings.decay)
     stop = ExpMAStoppingCriterion(
-        maxiter=settings.max_evaluations,
+        maxiter=max_evaluations,
         n_window=settings.window,
         eta=settings.eta,
         rel_tol=settings.rel_tol,
@@ -87,14 +108,13 @@ def fit_joint(
         losses.append(loss.item())
         if not np.isfinite(losses[-1]):
             raise FitError(f"the loss became {losses[-1]} at evaluation {len(losses)}.")
-        loss.backward()
         if stop(loss.detach()):
             break
+        loss.backward()
         optimizer.step()
         schedule.step()
     model.eval()
-    seconds = time.perf_counter() - start
-    return FitReport("joint", tuple(losses), losses[-1], model.gp.hyperparameters(), seconds)
+    return losses
 
 
 def fit_lbfgs(

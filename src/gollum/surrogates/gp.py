@@ -30,6 +30,7 @@ from torch.nn.functional import softplus
 
 from gollum.errors import FitError
 
+SMALLEST_VARIANCE = 1e-10  # as GPyTorch's, which warns below it
 JITTER = (0.0, 1e-10, 1e-8, 1e-6, 1e-4)
 
 
@@ -85,7 +86,7 @@ class ExactGP(nn.Module):
         Returns:
             n x m.
         """
-        r = math.sqrt(5.0) * distances(a / self.lengthscale, b / self.lengthscale)
+        r = distances(a, b) * (math.sqrt(5.0) / self.lengthscale)
         value: Tensor = self.outputscale * (1.0 + r + r.square() / 3.0) * torch.exp(-r)
         return value
 
@@ -154,16 +155,25 @@ class Conditioned:
     jitter: float
 
     @torch.no_grad()
-    def marginals(self, features: Tensor, chunk: int = 16384) -> tuple[Tensor, Tensor]:
-        """Posterior mean and variance of f at each of N points (features N x d); N and N."""
-        means, variances = [], []
-        for part in features.split(chunk):
-            # v = L⁻¹ K(Z, Z*):  mean = m + vᵀ L⁻¹(y − m),  var = s − Σ v²
-            cross = self.gp.covariance(self.features, part)
-            v = torch.linalg.solve_triangular(self.cholesky, cross, upper=False)
-            means.append(self.gp.constant + (v * self.whitened).sum(0))
-            variances.append((self.gp.outputscale - v.square().sum(0)).clamp_min(1e-12))
-        return torch.cat(means), torch.cat(variances)
+    def marginals(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Posterior mean and variance of f at each of m points (features m x d); m and m."""
+        # v = L⁻¹ K(Z, Z*):  mean = m + vᵀ L⁻¹(y − m),  var = s − Σ v²
+        cross = self.gp.covariance(self.features, features)
+        v = torch.linalg.solve_triangular(self.cholesky, cross, upper=False)
+        mean = self.gp.constant + (self.whitened.T @ v).squeeze(0)
+        return mean, (self.gp.outputscale - v.square().sum(0)).clamp_min(SMALLEST_VARIANCE)
+
+    @torch.no_grad()
+    def posterior_covariance(self, a: Tensor, b: Tensor) -> Tensor:
+        """Posterior covariance of f between two sets of features (n x d, m x d); n x m."""
+        v_a, v_b = (
+            torch.linalg.solve_triangular(
+                self.cholesky, self.gp.covariance(self.features, points), upper=False
+            )
+            for points in (a, b)
+        )
+        remaining: Tensor = self.gp.covariance(a, b) - v_a.T @ v_b
+        return remaining
 
 
 def log_prior(gp: ExactGP, dimension: int) -> Tensor:
