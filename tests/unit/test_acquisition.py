@@ -600,6 +600,23 @@ def test_a_joint_batch_takes_the_largest_gain_each_time():
         assert batch.scores[count] == pytest.approx(gains.max().item(), rel=1e-9)
 
 
+@pytest.mark.parametrize("kind", ["different", "ties"])
+def test_a_joint_batch_equals_scoring_every_candidate_at_every_step(kind, monkeypatch):
+    """Gains are estimates, which may rise a little; here they do not matter."""
+    monkeypatch.setattr(criteria, "RESCORED", 16)
+    fitted, seed = large(kind, 1), (3,)
+    rows = rows_of(fitted)
+    values, chosen = score(fitted, rows, "q_log_ei"), []
+    while len(chosen) < 8:
+        near = values >= values.max() - ROUNDING * values.max().abs()
+        ids = break_ties(list(fitted.pool.ids[rows[near.numpy()]]), seed)
+        chosen.append(rows_of(fitted, ids[:1])[0])
+        rows = rows[rows != chosen[-1]]
+        values = criteria._joint(fitted, np.array(chosen), 8, seed)(rows)
+    batch = choose(fitted, criterion="q_log_ei", batch_size=8, seed=seed)
+    assert batch.ids == tuple(fitted.pool.ids[chosen])
+
+
 def test_a_joint_batch_repeats_with_its_seed():
     fitted = joint()
     batches = [choose(fitted, criterion="q_log_ei", batch_size=8, seed=(4, 2)) for _ in range(2)]

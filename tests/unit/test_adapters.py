@@ -1,3 +1,4 @@
+import itertools
 import math
 from functools import partial
 
@@ -10,6 +11,7 @@ from transformers.pytorch_utils import Conv1D
 
 from gollum.errors import FitError, ModelError
 from gollum.features.base import FixedFeatures, Projection
+from gollum.language import adapted
 from gollum.language.adapted import AdaptedText
 from gollum.language.adapters import (
     ADAPTER,
@@ -694,10 +696,26 @@ def test_a_fit_that_goes_on_reads_its_states_once(model_folder, monkeypatch):
     )
     assert torch.equal(text(rows), first)
     assert calls == []
-    torch.testing.assert_close(text(other), first[[2, 0, 1]])
+    rows[:] = other  # the caller's own array
+    torch.testing.assert_close(text(rows), first[[2, 0, 1]])
     assert len(calls) > 0
-    rows[:] = [1, 2, 4]  # the caller's own array
-    torch.testing.assert_close(text(np.array([3, 8, 0])), first)
+
+
+def test_every_batch_of_every_pass_drops_its_own_elements(model_folder, monkeypatch):
+    """Also with shared masks: they are shared by the modules that one batch goes through."""
+    monkeypatch.setattr(adapted, "batches", lambda lengths: np.arange(len(lengths))[:, None])
+    text, _ = adapted_text(model_folder, "bert", dropout=0.5, shared_masks=True)
+    text.train()
+    drawn, draw = [], Masks._draw
+    monkeypatch.setattr(Masks, "_draw", lambda *args: drawn.append(draw(*args)) or drawn[-1])
+    first = text(np.array([3, 5, 0]))
+    shapes = {mask.shape for mask in drawn}
+    assert len(drawn) == 3 * len(shapes) < 3 * len(text._lora)
+    second = text(np.array([3, 5, 0]))
+    assert len(drawn) == 6 * len(shapes)
+    masks = [mask for mask in drawn if mask.shape == drawn[0].shape]
+    assert not any(torch.equal(a, b) for a, b in itertools.combinations(masks, 2))
+    assert all((first != second).any(1))
 
 
 def test_adapters_do_not_change_before_the_fine_tuning(model_folder, monkeypatch):

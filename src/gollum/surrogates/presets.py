@@ -60,8 +60,7 @@ class OptimizerSettings(Frozen):
     rel_tol: float = 1e-5
     """Relative decrease of the average below which the fit stops."""
     fine_tuning: int | None = Field(None, ge=1)
-    """If given, all but the adapters is trained first, on the pretrained embeddings, and then
-    everything for so many evaluations."""
+    """If given, evaluations with adapters, after a fit of the rest on pretrained embeddings."""
 
 
 class LbfgsSettings(Frozen):
