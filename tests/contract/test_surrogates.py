@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from gollum.data.pool import Pool
-from gollum.errors import DataError
+from gollum.errors import DataError, FitError
+from gollum.features.base import FixedFeatures, Projection
 from gollum.surrogates import base
+from gollum.surrogates.base import Surrogate
 from gollum.surrogates.build import Problem, build_surrogate
 from gollum.surrogates.presets import (
     VARIANTS,
@@ -156,6 +158,21 @@ def test_unknown_ids_are_refused(surrogate):
         fitted.posterior(["c1", "nobody"])
     with pytest.raises(DataError, match="no candidate with id 'nobody'"):
         surrogate.fit(["c1", "nobody"], np.array([0.0, 1.0]), SEED)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("one_hot", np.nan), ("one_hot", -np.inf), ("pllm", np.nan)]
+)
+def test_features_that_are_no_numbers_are_refused(name, value):
+    """Also of a candidate that nothing was measured of."""
+    features = np.random.default_rng(0).normal(size=(N, 4))
+    features[N - 1, 2] = value
+    featurizer = FixedFeatures(features)
+    if VARIANTS[name].projection:
+        featurizer = Projection(featurizer, 3, 0.01)
+    surrogate = Surrogate(make_pool(N), featurizer, VARIANTS[name], Settings(), CPU)
+    with pytest.raises(FitError, match="some features are not finite"):
+        fit(surrogate)
 
 
 def test_nothing_measured_is_refused(surrogate):

@@ -59,6 +59,8 @@ class FixedFeatures(nn.Module):
         super().__init__()
         self.register_buffer("matrix", torch.as_tensor(matrix))
         self.size = self.matrix.shape[1]
+        # In pieces, and once: a mask of a million rows would be large, and takes a while.
+        self.finite = all(bool(part.isfinite().all()) for part in self.matrix.split(2**14))
         self.notes = notes
         self.revision = revision
 

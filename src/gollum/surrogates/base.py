@@ -90,7 +90,10 @@ class Surrogate:
         Raises:
             FitError: some are not finite.
         """
+        problem = f"{self.pool.name}: some features are not finite after fitting."
         if isinstance(self.featurizer, FixedFeatures) and self.variant.scaling != "bounds":
+            if not self.featurizer.finite:
+                raise FitError(problem)
             return self.featurizer.matrix
         every = np.arange(len(self.pool))
         features: Tensor | None = None
@@ -98,7 +101,7 @@ class Surrogate:
             rows = every[start : start + CHUNK]
             part = model.features(rows)
             if not bool(part.isfinite().all()):
-                raise FitError(f"{self.pool.name}: some features are not finite after fitting.")
+                raise FitError(problem)
             if features is None:
                 features = part.new_empty((len(every), part.shape[1]))
             features[start : start + CHUNK] = part
