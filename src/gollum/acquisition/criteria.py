@@ -189,7 +189,7 @@ def _refresh(values: Tensor, rows: Rows, rescore: Callable[[Rows], Tensor]) -> N
     """Bring those values of candidates that may be the largest up to date, in place.
 
     Outdated values are upper bounds, so only those are scored anew that reach the best fresh one
-    (lazy evaluation; Minoux 1978).
+    (lazy evaluation; Minoux 1978). The sampled gains of 'q_log_ei' are bounds up to sampling error.
     """
     bounds, best, count = values.clone(), values.new_tensor(-torch.inf), RESCORED
     while True:
