@@ -128,7 +128,7 @@ def prepare_process(threads: int | None) -> None:
 
 
 def _reuse_memory() -> None:
-    """Let glibc keep freed memory: pages given back and touched again cost a fifth of a fit.
+    """Let glibc keep freed memory: pages given back and touched again cost a seventh of a fit.
 
     Other C libraries are left as they are.
     """

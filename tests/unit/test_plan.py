@@ -14,7 +14,7 @@ from gollum.surrogates import plan as plan_module
 from gollum.surrogates.build import Problem, build_surrogate
 from gollum.surrogates.plan import PROCESS, plan
 from gollum.surrogates.presets import VARIANTS, ModelSettings, Settings
-from helpers import CPU, LAYERS, WIDTH, load, make_pool, make_texts
+from helpers import CPU, WIDTH, load, make_pool, make_texts
 
 N = 24
 TEXTS = make_texts(N, seed=3)
@@ -241,6 +241,5 @@ def test_training_from_a_file_equals_training_from_memory(model_folder, cache):
         text = adapt(load(model_folder("bert")), budget).train()
         (text(ROWS) * torch.linspace(-1, 1, WIDTH)).square().sum().backward()
         gradients.append([p.grad for p in text.parameters()])
-    assert LAYERS > 1
     for a, b in zip(*gradients, strict=True):
         assert torch.equal(a, b)

@@ -319,4 +319,4 @@ def _is_stack(modules: nn.ModuleList) -> bool:
 
 
 def _is_linear(module: nn.Module) -> bool:
-    return isinstance(module, (nn.Linear, Conv1D)) and not isinstance(module, torch.nn.Identity)
+    return isinstance(module, (nn.Linear, Conv1D))

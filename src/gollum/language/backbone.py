@@ -98,7 +98,8 @@ class Backbone:
 
     def hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Token vectors b x t x h of b x t token ids and mask, in the runtime's precision."""
-        needed = None if bool(mask.all()) else mask
+        # Attention is faster without a mask; on a GPU the question would cost a synchronisation.
+        needed = None if mask.device.type == "cpu" and bool(mask.all()) else mask
         hidden: Tensor = self.model(input_ids=ids, attention_mask=needed).last_hidden_state
         return hidden
 
