@@ -180,11 +180,36 @@ def test_fine_tuning_changes_nothing_where_nothing_is_adapted():
     assert losses[0] == losses[1]
 
 
+@pytest.mark.parametrize("fails", [1, 3])
+def test_a_joint_fit_that_fails_begins_anew_with_smaller_steps(monkeypatch, fails):
+    model, targets = projected()
+    original, calls = model.loss, []
+
+    def loss(rows, y):
+        calls.append(model.gp.raw_noise.item())
+        value = original(rows, y)
+        # The third evaluation of the first descents is no number.
+        return value * torch.nan if len(calls) in [3 * (k + 1) for k in range(fails)] else value
+
+    monkeypatch.setattr(model, "loss", loss)
+    report = fit_joint(model, ROWS, targets, OptimizerSettings(max_evaluations=8))
+    assert len(calls) == 3 * fails + 8
+    assert report.evaluations == 8
+    assert np.isfinite(report.losses).all()
+    assert len(report.notes) == fails
+    assert all("smaller steps: the loss became nan at evaluation 3" in n for n in report.notes)
+    starts = [calls[3 * k] for k in range(fails + 1)]
+    assert starts == [0.0] * (fails + 1)
+    steps = [abs(calls[3 * k + 1]) for k in range(fails + 1)]
+    # The first step of AdamW is as long as its learning rate.
+    np.testing.assert_allclose(steps, 0.2 / 4.0 ** np.arange(fails + 1), rtol=1e-3)
+
+
 def test_a_joint_fit_that_leaves_the_numbers_is_refused():
     model, targets = projected()
     targets = targets.clone()
     targets[3] = torch.nan
-    with pytest.raises(FitError, match="loss became nan at evaluation 1"):
+    with pytest.raises(FitError, match="also with smaller steps: the loss became nan"):
         fit_joint(model, ROWS, targets, OptimizerSettings())
 
 

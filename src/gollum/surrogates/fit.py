@@ -55,7 +55,8 @@ def fit_joint(
 
     Stops, before stepping, when BoTorch's ExpMAStoppingCriterion fires. With `fine_tuning`, a first
     descent trains all but the adapters on the vectors of the pretrained model, where an evaluation
-    costs next to nothing, and a second one everything.
+    costs next to nothing, and a second one everything. A descent that leaves the finite numbers is
+    followed by up to three from other weights with smaller steps; the report says so.
 
     Args:
         model: freshly reset; trained in place and left in eval mode.
@@ -64,9 +65,32 @@ def fit_joint(
         settings: optimiser and stopping rule.
 
     Raises:
-        FitError: the loss is not finite.
+        FitError: no descent kept the loss finite.
     """
     start = time.perf_counter()
+    notes: list[str] = []
+    for _ in range(1 + RESTARTS):
+        try:
+            losses = _staged(model, rows, targets, settings)
+            seconds = time.perf_counter() - start
+            hyperparameters = model.gp.hyperparameters()
+            return FitReport(
+                "joint", tuple(losses), losses[-1], hyperparameters, seconds, tuple(notes)
+            )
+        except FitError as error:
+            notes.append(f"The joint fit failed and was begun anew with smaller steps: {error}")
+            reason = str(error)
+            rates = {"lr_model": settings.lr_model / 4, "lr_gp": settings.lr_gp / 4}
+            settings = settings.model_copy(update=rates)
+            model.featurizer.reset()
+            model.gp.reset()
+    raise FitError(f"the joint fit failed, also with smaller steps: {reason}")
+
+
+def _staged(
+    model: DeepKernelGP, rows: NDArray[np.int64], targets: Tensor, settings: OptimizerSettings
+) -> list[float]:
+    """Losses of the descent, or of both of them."""
     staged = settings.fine_tuning is not None and model.featurizer.freeze(True)
     try:
         losses = _descend(model, rows, targets, settings, settings.max_evaluations)
@@ -74,8 +98,7 @@ def fit_joint(
         model.featurizer.freeze(False)
     if staged:
         losses += _descend(model, rows, targets, settings, settings.fine_tuning or 0)
-    seconds = time.perf_counter() - start
-    return FitReport("joint", tuple(losses), losses[-1], model.gp.hyperparameters(), seconds)
+    return losses
 
 
 def _descend(
@@ -108,7 +131,7 @@ def _descend(
         losses.append(loss.item())
         if not np.isfinite(losses[-1]):
             raise FitError(f"the loss became {losses[-1]} at evaluation {len(losses)}.")
-        if stop(loss.detach()):
+        if stop(torch.tensor(losses[-1], dtype=loss.dtype)):
             break
         loss.backward()
         optimizer.step()

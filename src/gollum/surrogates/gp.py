@@ -50,6 +50,12 @@ class ExactGP(nn.Module):
         self.raw_noise = nn.Parameter(zero.clone())
         self.constant = nn.Parameter(zero.clone())
 
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Every unconstrained value back to 0."""
+        for parameter in self.parameters():
+            parameter.zero_()
+
     @property
     def lengthscale(self) -> Tensor:
         """ℓ."""
@@ -128,7 +134,8 @@ class ExactGP(nn.Module):
         for jitter in JITTER:
             added = jitter * torch.eye(len(sigma), dtype=sigma.dtype, device=sigma.device)
             chol, info = torch.linalg.cholesky_ex(sigma + added if jitter else sigma)
-            if info.item() == 0 and bool(chol.diagonal().isfinite().all()):
+            # One question, since each waits for the device.
+            if bool((info == 0) & chol.diagonal().isfinite().all()):
                 return chol, jitter
         raise FitError(
             f"the covariance of {len(sigma)} observations can't be factorised "
