@@ -112,7 +112,9 @@ class Benchmark:
         forward = plain.operations(self.rows[max(self.counts)])
         self.operations["fit", size] = (2 * STEPS[size] - 1) * forward
         self.operations["embed", size] = plain.operations(np.arange(len(lengths)))
-        for n, repeat in product(self.counts, range(1 + self.options.repeats)):
+        # What takes minutes needs fewer repetitions.
+        repeats = self.options.repeats if size in WHOLE_RUNS else -(-self.options.repeats // 3)
+        for n, repeat in product(self.counts, range(1 + repeats)):
             for path in (*engines, "plain"):
                 if path == "plain":
                     reset_malloc()
@@ -279,7 +281,12 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--sizes", nargs="+", choices=list(STEPS), default=list(STEPS)[:3])
     parser.add_argument("--texts", choices=["bundled", "authors"], default="bundled")
     parser.add_argument("--iterations", type=int, default=50, help="of the whole runs")
-    parser.add_argument("--repeats", type=int, default=3, help="that count, after the first")
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        default=3,
+        help="that count, after the first; a third for models of base size",
+    )
     parser.add_argument("--skip-run", action="store_true", help="no whole runs")
     parser.add_argument("--engine-run", help=argparse.SUPPRESS)
     options = parser.parse_args(words)

@@ -22,8 +22,9 @@ def model_folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=FAMILIES, scope="session")
 def family(request):
+    """Each family in turn; all tests of one come together, so that its model is read seldom."""
     return request.param
 
 

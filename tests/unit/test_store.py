@@ -279,13 +279,13 @@ def test_memory_up_to_the_budget_and_a_file_beyond(tmp_path, dtype):
     assert beyond.path == tmp_path / "new" / "cache" / f"{KEY}.safetensors"
 
 
-def tokens_of(*texts, ids=np.int32, index=None, limit=64, truncated=0):
+def tokens_of(*texts, ids=np.int32, index=None, limit=64, read=()):
     return Tokens(
         np.array([token for text in texts for token in text], dtype=ids),
         np.array([len(text) for text in texts], dtype=np.int64),
         np.array(range(len(texts)) if index is None else index, dtype=np.int64),
         limit,
-        truncated,
+        dict(read),
     )
 
 
@@ -317,7 +317,7 @@ def test_the_key_tells_contents_apart(monkeypatch):
 def test_the_key_is_that_of_the_distinct_texts():
     base = states_key(tokens_of([1, 2], [3]), "revision")
     assert base == states_key(tokens_of([1, 2], [3], index=[1, 0, 1, 1]), "revision")
-    assert base == states_key(tokens_of([1, 2], [3], truncated=1), "revision")
+    assert base == states_key(tokens_of([1, 2], [3], read={0: 3}), "revision")
     assert base == states_key(tokens_of([1, 2], [3], ids=np.int64), "revision")
 
 

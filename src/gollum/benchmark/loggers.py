@@ -48,6 +48,10 @@ class WandbWatcher:
         """Pass on."""
         self._inner.noted(notes)
 
+    def consents(self, sentence: str) -> bool:
+        """Pass on."""
+        return self._inner.consents(sentence)
+
     def measured(self, rows: list[dict[str, Any]]) -> None:
         """Log each row; end the run there after the last iteration."""
         for row in rows:

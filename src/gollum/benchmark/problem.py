@@ -86,7 +86,7 @@ def _problem(
     if reaction is not None:
         reactions = tuple(r.text for r in reaction.render_pool(pool, blank=""))
     return Problem(
-        pool, tuple(t.text for t in texts), structures, reactions, title, unit or "", notes
+        pool, tuple(t.text for t in texts), template, structures, reactions, title, unit, notes
     )
 
 

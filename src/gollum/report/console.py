@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.prompt import Confirm
 from rich.table import Table
 
 from gollum.benchmark.run import RunResult
@@ -81,6 +83,16 @@ class ConsoleWatcher:
         """Print remarks."""
         for note in notes:
             self._say(f"Note: {note}")
+
+    def consents(self, sentence: str) -> bool:
+        """Ask on a terminal; elsewhere nobody is there to agree."""
+        if not (self.live and sys.stdin.isatty()):
+            return False
+        self._progress.stop()
+        self._say(sentence)
+        agreed = Confirm.ask("Send them?", console=self.console, default=False)
+        self._progress.start()
+        return agreed
 
     def measured(self, rows: list[dict[str, Any]]) -> None:
         """Advance, or print a line."""

@@ -7,19 +7,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
+
 from gollum.data.pool import Pool
-from gollum.errors import DataError
+from gollum.errors import ConfigError, DataError
 from gollum.features import fixed
 from gollum.features.base import FixedFeatures, Projection
 from gollum.language.adapted import AdaptedText
 from gollum.language.backbone import Backbone, load_backbone
 from gollum.language.embed import Progress, Tokens, embed, tokenize
+from gollum.language.remote import Endpoint, Store, embed_remote
 from gollum.runtime import Runtime
 from gollum.surrogates.base import Surrogate
-from gollum.surrogates.plan import plan
+from gollum.surrogates.plan import check_weights, plan
 from gollum.surrogates.presets import Settings, Variant
+from gollum.text.template import Template
 
 Announce = Callable[[tuple[str, ...]], None]
+Consent = Callable[[str], bool]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +34,7 @@ class Problem:
     Attributes:
         pool: the candidates.
         texts: each candidate in words.
+        template: what the texts were written by.
         structures: columns that hold SMILES.
         reactions: reaction SMILES of each candidate, where it is a reaction.
         title: what is being optimized, for people.
@@ -38,6 +44,7 @@ class Problem:
 
     pool: Pool
     texts: tuple[str, ...]
+    template: Template | None = None
     structures: tuple[str, ...] = ()
     reactions: tuple[str, ...] | None = None
     title: str = ""
@@ -58,6 +65,7 @@ def build_surrogate(
     runtime: Runtime,
     progress: Progress | None = None,
     announce: Announce | None = None,
+    consent: Consent | None = None,
 ) -> Surrogate:
     """Compute what is fixed (features, embeddings, frozen layers) and return a surrogate.
 
@@ -68,13 +76,17 @@ def build_surrogate(
         runtime: where it runs.
         progress: called with (texts done, texts in all) while the language model reads.
         announce: called with sentences for the user before anything that takes long.
+        consent: asked with one sentence before texts are sent to a server, unless the settings
+            allow it.
 
     Raises:
         DataError: the pool lacks what the features need, or does not fit into memory.
         ModelError: the language model can't be loaded.
     """
     featurizer: FixedFeatures | AdaptedText | Projection
-    if variant.features == "language":
+    if variant.features == "language" and settings.remote.url is not None:
+        featurizer = _remote(problem, variant, settings, progress, consent)
+    elif variant.features == "language":
         featurizer = _language(problem, variant, settings, runtime, progress, announce)
     else:
         featurizer = FixedFeatures(_FIXED[variant.features](problem))
@@ -93,17 +105,26 @@ def _language(
     announce: Announce | None,
 ) -> FixedFeatures | AdaptedText:
     model = settings.model
+    check_weights(settings, runtime)
     backbone = load_backbone(
-        model.name, runtime, pooling=model.pooling, trust_remote_code=model.trust_remote_code
+        model.name,
+        runtime,
+        pooling=model.pooling,
+        normalize=model.normalize,
+        prefix=model.prefix,
+        bits=model.bits,
+        trust_remote_code=model.trust_remote_code,
     )
-    tokens = tokenize(backbone, problem.texts, model.max_tokens)
+    texts = _texts(problem, backbone)
+    tokens = tokenize(backbone, texts, model.max_tokens)
+    if texts is problem.texts and not model.allow_truncation:
+        _refuse_lost_columns(problem, tokens, min(model.max_tokens, backbone.max_tokens))
     needs = plan(problem.pool, backbone, tokens, variant, settings)
     needs.check(problem.pool)
     if announce and (note := needs.note(backbone, tokens, variant, settings.lora.fraction)):
         announce((note,))
     notes = (
-        f"{backbone.name}: {backbone.pooling} pooling, {backbone.hidden_size} features, "
-        f"{str(runtime.dtype).removeprefix('torch.')} on {runtime.device}.",
+        backbone.describe(),
         *_truncation(backbone, tokens, problem.pool.name, model.max_tokens),
     )
     if variant.lora:
@@ -116,10 +137,81 @@ def _language(
             states_budget=needs.activations_budget,
         )
     vectors = embed(backbone, tokens, progress)
+    return FixedFeatures(_scaled(vectors, variant), notes, revision=backbone.revision)
+
+
+def _remote(
+    problem: Problem,
+    variant: Variant,
+    settings: Settings,
+    progress: Progress | None,
+    consent: Consent | None,
+) -> FixedFeatures:
+    """Embeddings from a server."""
+    if variant.lora:
+        raise ConfigError(
+            "a model behind a server can't be adapted; use --surrogate pllm or static with "
+            "--remote.url."
+        )
+    keys = settings.remote
+    endpoint = Endpoint(**keys.model_dump(exclude={"confirm"}))
+    vectors = embed_remote(
+        endpoint,
+        problem.texts,
+        Store(),
+        confirm=lambda sentence: keys.confirm or (consent is not None and consent(sentence)),
+        progress=progress,
+    )
+    note = f"{endpoint.model} at {endpoint.host}: {vectors.shape[1]} features."
+    features = _scaled(torch.from_numpy(vectors), variant)
+    return FixedFeatures(features, (note,), revision=endpoint.revision)
+
+
+def _scaled(vectors: torch.Tensor, variant: Variant) -> torch.Tensor:
+    """The whole matrix standardised in place, where the variant wants that."""
     if variant.scaling == "pool":
         mean, deviation = vectors.mean(), vectors.std()
         vectors.sub_(mean).div_(deviation)
-    return FixedFeatures(vectors, notes, revision=backbone.revision)
+    return vectors
+
+
+def _texts(problem: Problem, backbone: Backbone) -> tuple[str, ...]:
+    """What the model reads of each candidate.
+
+    Raises:
+        DataError: it reads reaction SMILES and there are none.
+    """
+    if backbone.reads == "text":
+        return problem.texts
+    if problem.reactions is None:
+        raise DataError(
+            f"{problem.pool.name}: model '{backbone.name}' reads reaction SMILES; give their "
+            "column or a template with --data.reaction, or take a model that reads text."
+        )
+    return problem.reactions
+
+
+def _refuse_lost_columns(problem: Problem, tokens: Tokens, limit: int) -> None:
+    """A candidate whose text is cut must not lose what tells it from others.
+
+    A text that was read from one column is nobody's to judge; a note counts the cut ones.
+
+    Raises:
+        DataError: naming the first row and what it loses.
+    """
+    if problem.template is None or len(problem.template.slots) < 2:
+        return
+    for number, read in sorted(tokens.read.items()):
+        row = int((tokens.index == number).argmax())
+        spans = problem.template.render_row(problem.pool, row).spans
+        lost = dict.fromkeys(span.column for span in spans if span.end > read)
+        if lost:
+            raise DataError(
+                f"{problem.pool.name}: the text of '{problem.pool.ids[row]}' is cut at {limit} "
+                f"tokens and loses {', '.join(map(repr, lost))}; shorten the template, put these "
+                "columns first, raise --model.max_tokens if the model takes more, or allow it "
+                "with --model.allow_truncation true."
+            )
 
 
 def _truncation(backbone: Backbone, tokens: Tokens, pool: str, max_tokens: int) -> tuple[str, ...]:

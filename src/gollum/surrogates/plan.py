@@ -10,10 +10,11 @@ import torch
 
 from gollum.cachefile import amount
 from gollum.data.pool import Pool
-from gollum.errors import DataError
+from gollum.errors import DataError, ModelError
 from gollum.language.adapters import top_layers, transformer_layers
-from gollum.language.backbone import Backbone
+from gollum.language.backbone import Backbone, weights_size
 from gollum.language.embed import Tokens
+from gollum.runtime import Runtime
 from gollum.surrogates.presets import Settings, Variant
 
 PROCESS = 2**30  # Python, PyTorch and what a batch needs, in bytes
@@ -106,6 +107,28 @@ def plan(
     if variant.lora:
         activations = int(tokens.lengths.sum()) * width * backbone.runtime.dtype.itemsize
     return Plan(memory, activations, round(settings.memory_gb * 1e9))
+
+
+def check_weights(settings: Settings, runtime: Runtime) -> None:
+    """Refuse a model that can't fit, before its weights are read.
+
+    Raises:
+        ModelError: with its size and the ways out.
+    """
+    model = settings.model
+    size = weights_size(
+        model.name, runtime.dtype, bits=model.bits, trust_remote_code=model.trust_remote_code
+    )
+    allowed, place = round(settings.memory_gb * 1e9), "allowed by --memory_gb"
+    if runtime.device.type == "cuda":
+        allowed, place = torch.cuda.mem_get_info(runtime.device)[0], "free on the GPU"
+    if size > allowed:
+        precision = str(runtime.dtype).removeprefix("torch.")
+        raise ModelError(
+            f"model '{model.name}': its weights take {amount(size)} in {precision}, but "
+            f"{amount(allowed)} are {place}; take a smaller model, --model.bits 4 or 8, or a "
+            "machine with more memory."
+        )
 
 
 @torch.no_grad()

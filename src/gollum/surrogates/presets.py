@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gollum.errors import ConfigError, nearest
 
@@ -29,6 +29,8 @@ class LoraSettings(Frozen):
     """Share of the transformer layers, counted from the top, that get adapters."""
     shared_masks: bool = False
     """Whether inputs of the same shape drop the same elements, which is faster."""
+    checkpointing: bool = False
+    """Whether adapted layers are computed twice instead of kept: less memory, more time."""
 
 
 class ProjectionSettings(Frozen):
@@ -76,15 +78,54 @@ class ModelSettings(Frozen):
     """The language model."""
 
     name: str = "minilm"
-    """Short name of an embedded model, a local folder, or a hub id."""
+    """Short name (`gollum models` lists them), a local folder, or a hub id."""
     pooling: Literal["mean", "cls", "last_token", "weighted_mean"] | None = None
     """How token vectors become one vector; detected from the model when not given."""
+    prefix: str | None = None
+    """What is put before every text; what the model's authors say when not given."""
+    normalize: bool = False
+    """Whether the language model's vectors are scaled to length 1."""
     max_tokens: int = Field(512, ge=8)
     """Texts are cut at this length."""
+    allow_truncation: bool = False
+    """Whether a text may lose whole columns to being cut."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the language model; auto is bfloat16 where the hardware has it."""
+    bits: Literal[4, 8] | None = None
+    """Weights of linear modules in so many bits each (the 'quantized' extra)."""
     trust_remote_code: bool = False
     """Whether code that comes with a model may run."""
+
+
+class RemoteSettings(Frozen):
+    """An OpenAI-compatible server that embeds the texts instead of a local model."""
+
+    url: str | None = None
+    """Its address, such as https://api.example.com/v1; for the surrogates static and pllm."""
+    model: str | None = None
+    """Name of the model there."""
+    confirm: bool = False
+    """Whether the texts of all candidates may be sent there without being asked again."""
+    dimensions: int | None = Field(None, ge=1)
+    """Length of the vectors, where the server can shorten them."""
+    batch: int = Field(64, ge=1)
+    """Texts per request."""
+    requests_per_minute: float | None = Field(None, gt=0)
+    """Most requests per minute."""
+    tokens_per_minute: float | None = Field(None, gt=0)
+    """Most tokens per minute."""
+    price_per_million: float | None = Field(None, ge=0)
+    """Price of a million tokens, for the estimate, in dollars."""
+    timeout: float = Field(60.0, gt=0)
+    """Seconds that an answer may take."""
+    attempts: int = Field(6, ge=1)
+    """How often a request is tried."""
+
+    @model_validator(mode="after")
+    def _named(self) -> RemoteSettings:
+        if (self.url is None) != (self.model is None):
+            raise ValueError("remote.url and remote.model belong together; give both")
+        return self
 
 
 class Settings(Frozen):
@@ -96,6 +137,8 @@ class Settings(Frozen):
     """Memory that a run may use; the frozen layers' activations go to a file beyond it."""
     model: ModelSettings = ModelSettings()
     """Language model."""
+    remote: RemoteSettings = RemoteSettings()
+    """Embeddings from a server."""
     lora: LoraSettings = LoraSettings()
     """Adapters."""
     projection: ProjectionSettings = ProjectionSettings()

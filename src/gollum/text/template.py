@@ -145,6 +145,11 @@ class Template:
                 text += piece
         return Text(text, tuple(spans))
 
+    def render_row(self, pool: Pool, row: int, blank: str = BLANK) -> Text:
+        """Put one candidate into words, by its position."""
+        cells = {column: pool.table[column].iloc[[row]].tolist()[0] for column in self.columns}
+        return self.render(cells, blank)
+
     def render_pool(self, pool: Pool, blank: str = BLANK) -> list[Text]:
         """Put every candidate into words, in pool order."""
         self.check(list(pool.table.columns), pool.name)

@@ -1,0 +1,197 @@
+"""Requests to an endpoint: paced, made again where that makes sense, and answers checked."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gollum import __version__
+from gollum.errors import MissingExtraError, ModelError
+from gollum.language.remote.endpoint import KEY_VARIABLES, ApiKey, Endpoint
+
+if TYPE_CHECKING:  # optional packages
+    import httpx2
+    import tenacity
+
+CHARACTERS_PER_TOKEN = 4  # roughly, of English; SMILES have fewer
+LONGEST_WAIT = 60.0  # seconds between two attempts, whatever a server asks for
+_TRANSIENT = (408, 409, 425, 429)  # and all from 500 on
+_TOO_MUCH = re.compile(r"too (many|much|large|long|big)|maximum|exceed|at most|batch size", re.I)
+
+
+class RefusedError(Exception):
+    """Why a request brought nothing, in words that don't show the key."""
+
+
+class PassingError(RefusedError):
+    """The same request may work later, after so many seconds if the server says so."""
+
+    def __init__(self, reason: str, wait: float = 0.0) -> None:
+        super().__init__(reason)
+        self.wait = wait
+
+
+class TooMuchError(RefusedError):
+    """The same with fewer texts may work."""
+
+
+def tokens(texts: Sequence[str]) -> int:
+    """About how many tokens texts have."""
+    return math.ceil(sum(map(len, texts)) / CHARACTERS_PER_TOKEN)
+
+
+def new_client(endpoint: Endpoint, key: ApiKey) -> httpx2.Client:
+    """A client that follows no redirect; http stays on this machine, so it takes no proxy.
+
+    Raises:
+        ModelError: the environment names a proxy or certificates that can't be used.
+        MissingExtraError: the packages for it are not installed.
+    """
+    try:
+        import httpx2
+        import tenacity  # noqa: F401 (only whether it is there)
+    except ImportError:
+        raise MissingExtraError("a remote model", "remote") from None
+    agent = {"User-Agent": f"gollum/{__version__}", "Content-Type": "application/json"}
+    try:
+        return httpx2.Client(
+            headers=agent | key.headers,
+            timeout=endpoint.timeout,
+            trust_env=endpoint.url.startswith("https:"),
+            follow_redirects=False,
+        )
+    except (ImportError, OSError, ValueError, httpx2.InvalidURL):
+        raise ModelError(  # without its words, which may show the password of a proxy
+            "the proxy or the certificates that the environment names (HTTPS_PROXY, ALL_PROXY, "
+            "SSL_CERT_FILE) can't be used; check these variables."
+        ) from None
+
+
+class Server:
+    """Asks an endpoint, not faster than allowed and as often as it makes sense."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        key: ApiKey,
+        client: httpx2.Client,
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self.endpoint = endpoint
+        self._key, self._client = key, client
+        self._clock, self._sleep = clock, sleep
+        self._next = -math.inf  # when the next request may begin
+        self._was_reached = False
+
+    def vectors(self, texts: Sequence[str], width: int | None) -> NDArray[np.float32]:
+        """Those of b texts, b x h; h is the width, unless that is None.
+
+        Raises:
+            RefusedError: there are none, however often it was tried.
+        """
+        import tenacity
+
+        attempts = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(PassingError),
+            stop=tenacity.stop_after_attempt(self.endpoint.attempts),
+            wait=_seconds_to_wait,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        return attempts(self._attempt, texts, width)
+
+    def _attempt(self, texts: Sequence[str], width: int | None) -> NDArray[np.float32]:
+        import httpx2
+
+        self._pace(texts)
+        try:
+            answer = self._client.post(f"{self.endpoint.url}/embeddings", content=self._body(texts))
+        except httpx2.RequestError as error:
+            said = self._key.hide(str(error) or type(error).__name__)
+            if isinstance(error, httpx2.ConnectError) and not self._was_reached:
+                raise RefusedError(f"can't be reached ({said}), so check --remote.url") from None
+            raise PassingError(f"did not answer ({said})") from None
+        self._was_reached = True
+        if not answer.is_success:
+            raise self._refusal(answer, texts)
+        return _vectors(answer, len(texts), width)
+
+    def _pace(self, texts: Sequence[str]) -> None:
+        """Wait until a request may begin, and put the next one off."""
+        if (delay := self._next - self._clock()) > 0:
+            self._sleep(delay)
+        minutes = max(
+            1 / (self.endpoint.requests_per_minute or math.inf),
+            tokens(texts) / (self.endpoint.tokens_per_minute or math.inf),
+        )
+        self._next = self._clock() + 60 * minutes
+
+    def _body(self, texts: Sequence[str]) -> str:
+        length = self.endpoint.dimensions
+        wish = {} if length is None else {"dimensions": length}
+        content = {"model": self.endpoint.model, "input": texts, "encoding_format": "float"}
+        return json.dumps(content | wish)  # ASCII: any text can be written, lone surrogates too
+
+    def _refusal(self, answer: httpx2.Response, texts: Sequence[str]) -> RefusedError:
+        status = answer.status_code
+        said = f"{status}: {self._key.hide(answer.text or answer.reason_phrase)[:300]}"
+        if status == 413 or (status in (400, 422) and _TOO_MUCH.search(said)):
+            return TooMuchError(f"refused ({said}), so shorten the text {texts[0][:40]!r}…")
+        if status in _TRANSIENT or status >= 500:
+            wait = _retry_after(answer.headers.get("retry-after", ""))
+            return PassingError(f"did not answer ({said})", wait)
+        verb = "redirects" if answer.is_redirect else "refused"
+        return RefusedError(
+            f"{verb} ({said}), so check --remote.url, --remote.model and the key in "
+            f"{self._key.variable or KEY_VARIABLES[0]}"
+        )
+
+
+def _seconds_to_wait(state: tenacity.RetryCallState) -> float:
+    """What the server asked for, but at least 1, 2, 4, … and a random part of a second."""
+    import tenacity
+
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.wait if isinstance(error, PassingError) else 0.0
+    return max(asked, tenacity.wait_exponential_jitter(max=LONGEST_WAIT)(state))
+
+
+def _retry_after(text: str) -> float:
+    """Seconds that a server asks to wait, at most LONGEST_WAIT; 0 if it is not a number."""
+    try:
+        return min(max(0.0, float(text)), LONGEST_WAIT)
+    except ValueError:
+        return 0.0
+
+
+def _vectors(answer: httpx2.Response, count: int, width: int | None) -> NDArray[np.float32]:
+    """Those in a good answer, in the order of the texts, whatever the order there.
+
+    Raises:
+        RefusedError: they have another length.
+        PassingError: there is something else in it.
+    """
+    garbled = PassingError("answered with something else than one vector for each text")
+    try:
+        items = sorted(answer.json()["data"], key=lambda item: item["index"])
+        numbers = [item["index"] for item in items]
+        with np.errstate(over="ignore"):  # it becomes infinite
+            vectors = np.array([item["embedding"] for item in items], float).astype(np.float32)
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError):
+        raise garbled from None
+    is_matrix = vectors.ndim == 2 and vectors.size and np.isfinite(vectors).all()
+    if numbers != list(range(count)) or not is_matrix:
+        raise garbled
+    if width and vectors.shape[1] != width:
+        raise RefusedError(
+            f"answered with vectors of length {vectors.shape[1]} instead of {width}, so check "
+            "--remote.dimensions, and whether it still has the same model"
+        )
+    return vectors
