@@ -288,11 +288,10 @@ class _LowRank(torch.autograd.Function):
         grad_b = (grad.T @ low).to(a.dtype) * ctx.scale
         if not ctx.needs_input_grad[0]:
             return None, None, None, None, grad_a, grad_b, None
-        grad_x = grad @ weight
-        if mask is None:
-            grad_x.addmm_(down, low_a)
-        else:
-            grad_x += (down @ low_a).mul_(mask)
+        grad_x = down @ low_a
+        if mask is not None:
+            grad_x.mul_(mask)
+        grad_x.addmm_(grad, weight)  # in this order: the large product adds as it writes
         return grad_x, None, None, None, grad_a, grad_b, None
 
 
