@@ -27,7 +27,7 @@ from plain import provenance, reset_malloc
 from gollum.benchmark.problem import load_problem
 from gollum.benchmark.spec import DataConfig
 from gollum.files import write_text
-from gollum.language import adapted, adapters, backbone, embed
+from gollum.language import adapted, attention, embed, fused, loading
 from gollum.runtime import Runtime, prepare_process, seeded
 from gollum.surrogates.build import build_surrogate
 from gollum.surrogates.deep_kernel import DeepKernelGP
@@ -60,7 +60,7 @@ def plain_batches() -> Iterator[None]:
         yield
 
 
-def torch_masks(self: adapters.Masks, x: torch.Tensor) -> torch.Tensor:
+def torch_masks(self: fused.Masks, x: torch.Tensor) -> torch.Tensor:
     """Dropout masks from PyTorch's own generator."""
     return torch.empty_like(x).bernoulli_(1.0 - self.p).div_(1.0 - self.p)
 
@@ -81,21 +81,30 @@ def default_malloc() -> Iterator[None]:
         prepare_process(None)
 
 
+@contextmanager
+def torch_attention() -> Iterator[None]:
+    """PyTorch's attention, in a model that is read anew; so is the next one afterwards."""
+    loading._LOADED.clear()
+    try:
+        with mock.patch.object(attention, "NAME", "sdpa"):
+            yield
+    finally:
+        loading._LOADED.clear()
+
+
 # What is switched off, and how: before the model is built, or around the measurement.
 BUILT: dict[str, Callable[[], Any]] = {
     "frozen layers computed once": lambda: mock.patch.object(
         adapted.AdaptedText, "_splits_exactly", return_value=False
     ),
     "bfloat16": nullcontext,
-    "own attention": lambda: mock.patch.object(
-        backbone, "_attention", return_value={"attn_implementation": "sdpa"}
-    ),
+    "own attention": torch_attention,
 }
 AROUND: dict[str, Callable[[], Any]] = {
     "batches by length": plain_batches,
     "padding to multiples of 16": lambda: mock.patch.object(embed, "MULTIPLE", 1),
-    "fused adapters": lambda: mock.patch.object(adapters._Fused, "__call__", plain_call),
-    "masks from SFC64": lambda: mock.patch.object(adapters.Masks, "_draw", torch_masks),
+    "fused adapters": lambda: mock.patch.object(fused.Fused, "__call__", plain_call),
+    "masks from SFC64": lambda: mock.patch.object(fused.Masks, "_draw", torch_masks),
     "adapters merged for scoring": lambda: mock.patch.object(
         adapted, "merged", return_value=nullcontext()
     ),
@@ -106,16 +115,16 @@ AROUND: dict[str, Callable[[], Any]] = {
 class Measured:
     """One surrogate, timed at one step and at scoring."""
 
-    def __init__(self, precision: str, rows: int, masks: bool = False) -> None:
+    def __init__(self, precision: str, options: argparse.Namespace, masks: bool = False) -> None:
         self.problem = load_problem(DataConfig(task="bh-ethyl"))
         self.runtime = Runtime.resolve("cpu", precision)
         settings = Settings(lora=LoraSettings(shared_masks=masks))
         self.surrogate = build_surrogate(self.problem, variant("pllm_phi"), settings, self.runtime)
-        self.every = np.arange(len(self.problem.pool))
-        self.rows = np.random.default_rng(0).permutation(self.every)[:rows]
+        self.every = np.arange(len(self.problem.pool))[: options.candidates]
+        self.rows = np.random.default_rng(0).permutation(self.every)[: options.rows]
         with seeded(0):
             self.surrogate.featurizer.reset()
-            self.targets = torch.randn(rows, dtype=torch.float64)
+            self.targets = torch.randn(len(self.rows), dtype=torch.float64)
         self.model = DeepKernelGP(self.surrogate.featurizer, 1e-4, True, self.runtime.device)
 
     def seconds(self, steps: int) -> tuple[float, float]:
@@ -136,16 +145,17 @@ class Measured:
         return median(times[1:]), time.perf_counter() - start
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Measure every part in turn and print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--rows", type=int, default=35)
-    options = parser.parse_args()
+    parser.add_argument("--candidates", type=int, help="how many are scored; all by default")
+    options = parser.parse_args(arguments)
     prepare_process(None)
-    whole = Measured("auto", options.rows)
+    whole = Measured("auto", options)
     lines: dict[str, dict[str, float]] = {}
     cases = [*((n, "built") for n in BUILT), *((n, "around") for n in AROUND)]
     cases.append(("masks shared between modules (fast only)", "shared"))
@@ -154,18 +164,18 @@ def main() -> None:
         if kind == "built":
             with BUILT[name]():
                 precision = "float32" if name == "bfloat16" else "auto"
-                other = Measured(precision, options.rows)
+                other = Measured(precision, options)
         elif kind == "around":
             around = AROUND[name]
         else:
-            other = Measured("auto", options.rows, masks=True)
+            other = Measured("auto", options, masks=True)
         pairs = []
         for repeat in range(options.repeats + 1):
             with around():
                 off = other.seconds(options.steps)
             on = whole.seconds(options.steps)
             if repeat:
-                pairs.append((off, on))
+                pairs.append((on, off) if kind == "shared" else (off, on))
         middle = partial(np.median, axis=0)
         off, on = middle([p[0] for p in pairs]), middle([p[1] for p in pairs])
         lines[name] = {

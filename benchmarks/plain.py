@@ -40,7 +40,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, T5Con
 
 from gollum import __version__
 from gollum.language.adapters import target_modules
-from gollum.language.backbone import detect_pooling
+from gollum.language.loading import detect_pooling
 from gollum.language.sources import find_model
 from gollum.runtime import Runtime
 

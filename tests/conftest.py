@@ -7,7 +7,10 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 import functools
 
 import pytest
+import torch
+from transformers import AttentionInterface
 
+from gollum.language.attention import NAME, attention
 from helpers import FAMILIES, load, save_model
 
 
@@ -32,6 +35,19 @@ def family(request):
 def backbone(family, model_folder):
     """A freshly loaded model of each family in turn, averaged over tokens."""
     return load(model_folder(family))
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """For each time that a model asked for our attention, whether it wanted gradients."""
+    seen = []
+
+    def counted(module, query, *args, **options):
+        seen.append(torch.is_grad_enabled() and query.requires_grad)
+        return attention(module, query, *args, **options)
+
+    monkeypatch.setitem(AttentionInterface._global_mapping, NAME, counted)
+    return seen
 
 
 @pytest.fixture

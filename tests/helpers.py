@@ -40,9 +40,11 @@ from transformers.models.auto.modeling_auto import AutoModel
 
 from gollum.data.pool import Pool
 from gollum.language.adapted import AdaptedText
-from gollum.language.adapters import ADAPTER, reset_lora
-from gollum.language.backbone import Backbone, load_backbone
+from gollum.language.adapters import reset_lora
+from gollum.language.backbone import Backbone
 from gollum.language.embed import tokenize
+from gollum.language.fused import ADAPTER
+from gollum.language.loading import load_backbone
 from gollum.runtime import Runtime, seeded
 
 WIDTH, LAYERS, HEADS, POSITIONS = 32, 4, 2, 64

@@ -33,6 +33,11 @@ def cache_folder(kind: str) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "gollum", kind)
 
 
+def data_folder() -> Path:
+    """The user's data folder, for what was fetched or paid for and must not just vanish."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share", "gollum")
+
+
 class CacheFile:
     """A file read and written at positions; closed before it is published, it is removed."""
 

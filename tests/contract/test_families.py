@@ -8,13 +8,11 @@ import pytest
 import torch
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
-from transformers import AttentionInterface
 from transformers.pytorch_utils import Conv1D
 
 from gollum.acquisition.criteria import select
 from gollum.language import adapted
 from gollum.language.adapters import (
-    ADAPTER,
     inject_lora,
     lora_parameters,
     merged,
@@ -22,9 +20,9 @@ from gollum.language.adapters import (
     transformer_layers,
     without_updates,
 )
-from gollum.language.attention import NAME, attention
-from gollum.language.backbone import weights_size
 from gollum.language.embed import batches, embed, tokenize
+from gollum.language.fused import ADAPTER
+from gollum.language.loading import weights_size
 from gollum.language.pooling import POOLINGS
 from gollum.language.prefix import FrozenPrefix
 from gollum.runtime import seeded
@@ -218,19 +216,6 @@ def test_a_blank_text_still_has_a_vector(backbone):
 
 
 # --- bfloat16 on a processor ----------------------------------------------------------------------
-
-
-@pytest.fixture
-def calls(monkeypatch):
-    """For each time that a model asked for our attention, whether it wanted gradients."""
-    seen = []
-
-    def counted(module, query, *args, **options):
-        seen.append(torch.is_grad_enabled() and query.requires_grad)
-        return attention(module, query, *args, **options)
-
-    monkeypatch.setitem(AttentionInterface._global_mapping, NAME, counted)
-    return seen
 
 
 def test_bfloat16_uses_our_attention_where_it_can_and_stays_close(family, model_folder, calls):

@@ -14,7 +14,7 @@ import yaml
 from rich.console import Console
 
 from gollum.cli import main
-from gollum.language import sources
+from gollum.language import catalog
 from gollum.language.embed import tokenize
 from gollum.report.console import ConsoleWatcher
 
@@ -126,8 +126,8 @@ def test_of_a_text_column_cuts_are_only_counted(table, model_folder, capsys):
 
 
 def test_a_model_of_reactions_reads_reactions(table, model_folder, capsys, monkeypatch):
-    card = sources.ModelCard(sources.Hub("x"), reads="reaction SMILES")
-    monkeypatch.setitem(sources.CATALOG, str(model_folder("bert")), card)
+    card = catalog.ModelCard(catalog.Hub("x"), reads="reaction SMILES")
+    monkeypatch.setitem(catalog.CATALOG, str(model_folder("bert")), card)
     said = refusal(capsys, table, model_folder("bert"))
     assert "reads reaction SMILES" in said
     assert "--data.reaction" in said

@@ -8,9 +8,9 @@ from gollum.benchmark.problem import load_problem
 from gollum.data.catalog import all_tasks
 from gollum.errors import ModelError
 from gollum.language import obtain
-from gollum.language.backbone import load_backbone
 from gollum.language.catalog import CATALOG, Wheels, kept_folder
 from gollum.language.embed import embed, tokenize
+from gollum.language.loading import load_backbone
 from helpers import CPU
 
 pytestmark = pytest.mark.slow

@@ -337,14 +337,21 @@ def test_an_estimate_counts_and_prices_what_is_missing(fetch, server, store, mon
     monkeypatch.delenv("GOLLUM_API_KEY")
     texts = [f"{i:04d}" * 91 for i in range(790)]
     fetch(texts[:10], batch=10)
-    made = estimate(Endpoint(server.url, "m", price_per_million=20), [*texts, *texts[:50]], store)
-    assert (made.texts, made.here, made.tokens) == (780, 10, 780 * 91)
-    assert made.cost == pytest.approx(780 * 91 * 20 / 1e6)
-    assert made.sentence == (
+    asked = []
+
+    def refuse(sentence):
+        asked.append(sentence)
+        return False
+
+    with pytest.raises(ModelError):
+        fetch([*texts, *texts[:50]], price_per_million=20, confirm=refuse)
+    assert asked == [
         f"780 of 790 texts go to 127.0.0.1:{server.server_port} as model 'm' (about 70,980 tokens, "
         "about $1.42)."
-    )
-    assert estimate(Endpoint(FAR, "m"), texts, store).cost is None
+    ]
+    made = estimate(Endpoint(server.url, "m", price_per_million=20), texts[10:], 10)
+    assert made.cost == pytest.approx(780 * 91 * 20 / 1e6)
+    assert estimate(Endpoint(FAR, "m"), texts, 0).cost is None
     assert len(server.requests) == 1
 
 
@@ -646,7 +653,7 @@ def test_neither_key_nor_texts_are_stored_or_shown(fetch, server, store, caplog)
     fetch()
     files = [file.read_bytes() for file in store.path.parent.iterdir()]
     endpoint = Endpoint(server.url, "m")
-    shown = [caplog.text, repr(endpoint), repr(estimate(endpoint, TEXTS, store))]
+    shown = [caplog.text, repr(endpoint), repr(estimate(endpoint, TEXTS, 0))]
     for secret in (KEY, *TEXTS):
         assert not [text for text in shown if secret in text]
         assert not [content for content in files if secret.encode() in content]
@@ -857,7 +864,8 @@ def test_nothing_more_is_sent_when_the_store_fails(fetch, server, store):
         )
     assert "disk is full" in failure(fetch)
     assert len(server.requests) == 2
-    assert estimate(Endpoint(server.url, "m"), TEXTS, store).here == 4  # a batch or nothing of it
+    endpoint = Endpoint(server.url, "m")
+    assert len(store.read([endpoint.key(text) for text in TEXTS])) == 4  # a batch or nothing of it
 
 
 # Several at once

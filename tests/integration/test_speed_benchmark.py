@@ -100,6 +100,18 @@ def test_the_authors_texts_are_asked_for_in_one_sentence(benchmark_module, monke
         benchmark_module("speed").main(["--smoke", "--texts", "authors"])
 
 
+def test_the_ablation_runs_with_everything_off_in_turn(benchmark_module, tmp_path, monkeypatch):
+    ablation = benchmark_module("ablation")
+    attention = ablation.attention.NAME
+    file = tmp_path / "ablation.json"
+    ablation.main(["--json", str(file), "--steps", "1", "--rows", "4", "--repeats", "1",
+                   "--candidates", "12"])  # fmt: skip
+    parts = json.loads(file.read_text())["parts"]
+    assert parts.keys() > {*ablation.BUILT, *ablation.AROUND}
+    assert all(math.isfinite(x) and x > 0 for x in leaves(parts))
+    assert attention == ablation.attention.NAME
+
+
 def leaves(value):
     if isinstance(value, dict):
         for inner in value.values():

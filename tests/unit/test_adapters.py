@@ -16,10 +16,6 @@ from gollum.features.base import FixedFeatures, Projection
 from gollum.language import adapted, adapters
 from gollum.language.adapted import AdaptedText
 from gollum.language.adapters import (
-    ADAPTER,
-    FastDropout,
-    Masks,
-    _Fused,
     checkpoint_layers,
     inject_lora,
     lora_parameters,
@@ -31,8 +27,9 @@ from gollum.language.adapters import (
     transformer_layers,
     without_updates,
 )
-from gollum.language.backbone import load_backbone
 from gollum.language.embed import embed, tokenize
+from gollum.language.fused import ADAPTER, FastDropout, Fused, Masks
+from gollum.language.loading import load_backbone
 from gollum.runtime import Runtime, seeded
 from gollum.surrogates import fit as fit_module
 from gollum.surrogates.deep_kernel import DeepKernelGP
@@ -406,7 +403,7 @@ def adapted_module(kind, dtype, seed=0):
             nn.init.normal_(model.layers[0][0].bias)
         (layer,) = inject(model.to(dtype))
     fill([layer], seed)
-    assert isinstance(layer.forward, _Fused)
+    assert isinstance(layer.forward, Fused)
     return layer
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.functional import dropout as drop
-from transformers import AttentionInterface, AutoModel, Gemma2Config
+from transformers import AutoModel, Gemma2Config
 from transformers.models.bert import modeling_bert
 from transformers.models.gemma2 import modeling_gemma2
 from transformers.models.llama import modeling_llama
@@ -250,19 +250,6 @@ def test_bfloat16_is_the_rounded_truth(mask):
 
 
 TEXTS = make_texts(6, seed=5)
-
-
-@pytest.fixture
-def calls(monkeypatch):
-    """How often attention was asked for by a model, and whether it wanted gradients."""
-    seen = []
-
-    def counted(module, query, *args, **options):
-        seen.append(torch.is_grad_enabled() and query.requires_grad)
-        return attention(module, query, *args, **options)
-
-    monkeypatch.setitem(AttentionInterface._global_mapping, NAME, counted)
-    return seen
 
 
 @pytest.mark.parametrize("family", ["bert", "llama"])

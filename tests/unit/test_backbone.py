@@ -21,10 +21,10 @@ from transformers import (
 from gollum.errors import MissingExtraError, ModelError
 from gollum.language import sources
 from gollum.language.adapters import inject_lora, lora_parameters, merged, transformer_layers
-from gollum.language.backbone import load_backbone, weights_size
+from gollum.language.catalog import CATALOG, ModelCard
 from gollum.language.embed import embed, tokenize
+from gollum.language.loading import load_backbone, weights_size
 from gollum.language.pooling import POOLINGS
-from gollum.language.sources import CATALOG, ModelCard
 from helpers import (
     CONFIGS,
     CPU,
@@ -465,7 +465,7 @@ def test_the_embedded_model_equals_transformers_with_mean_pooling():
 
 
 def test_few_bits_need_a_package(model_folder, monkeypatch):
-    monkeypatch.setattr("gollum.language.backbone.find_spec", lambda name: None)
+    monkeypatch.setattr("gollum.language.loading.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"4 bits needs .* pip install bitsandbytes"):
         load(model_folder("llama"), bits=4)
 

@@ -6,8 +6,8 @@ import torch
 
 from gollum.language import adapted
 from gollum.language.adapters import transformer_layers
-from gollum.language.backbone import load_backbone
 from gollum.language.embed import batches
+from gollum.language.loading import load_backbone
 from gollum.language.prefix import FrozenPrefix
 from gollum.runtime import Runtime
 from helpers import CONFIGS, LAYERS, full_pass, load, make_texts, padded, save_model

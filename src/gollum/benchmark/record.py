@@ -24,7 +24,11 @@ TRACE_COLUMNS = (
 INTEGER_COLUMNS = ("iteration", "top5_found")
 TIMING_COLUMNS = ("fit_seconds", "acquire_seconds")
 # Keys that may differ when a run goes on: none changes what it measures next.
-FREE_KEYS = {"output", "threads", "logger", "n_iters", "memory_gb"}
+FREE_KEYS = {
+    "output", "threads", "logger", "n_iters", "memory_gb", "lora.checkpointing",
+    "remote.confirm", "remote.batch", "remote.requests_per_minute", "remote.tokens_per_minute",
+    "remote.price_per_million", "remote.timeout", "remote.attempts",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -96,14 +96,6 @@ class RunConfig(Settings):
                 )
         return self
 
-    @model_validator(mode="after")
-    def _adaptable(self) -> RunConfig:
-        if self.remote.url is not None and VARIANTS[self.surrogate].lora:
-            raise ValueError(
-                "a model behind remote.url can't be adapted; use surrogate pllm or static"
-            )
-        return self
-
     @property
     def folder(self) -> Path:
         """Where the run writes."""

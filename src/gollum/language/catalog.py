@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from gollum.cachefile import data_folder
 from gollum.errors import EXTRAS
 
 MODELS = "GOLLUM_MODELS"  # environment variable: the folder that `gollum models get` fills
@@ -230,8 +231,7 @@ def models_folder() -> Path:
     named = os.environ.get(MODELS)
     if named:
         return Path(named).expanduser()
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base, "gollum", "models")
+    return data_folder() / "models"
 
 
 def installed_folder(package: Package) -> Path | None:

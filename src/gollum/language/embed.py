@@ -103,13 +103,15 @@ def _token_ids(
     texts = [prefix + text for text in texts]
     full = tokenizer(texts, verbose=False, **only_ids)["input_ids"]
     read = {}
-    for i in (i for i, ids in enumerate(full) if len(ids) > limit):
+    if long := [i for i, ids in enumerate(full) if len(ids) > limit]:
+        again = [texts[i] for i in long]
         known = {"return_offsets_mapping": True} if tokenizer.is_fast else {}
-        cut = tokenizer(texts[i], truncation=True, max_length=limit, **only_ids, **known)
-        full[i] = cut["input_ids"]
+        cut = tokenizer(again, truncation=True, max_length=limit, **only_ids, **known)
         # A tokenizer that keeps no positions can't tell where it stopped.
-        ends = [end for _, end in cut["offset_mapping"]] if known else [len(texts[i])]
-        read[i] = max(0, max(ends) - len(prefix))
+        spans = cut["offset_mapping"] if known else [[(0, len(text))] for text in again]
+        for i, ids, pieces in zip(long, cut["input_ids"], spans, strict=True):
+            full[i] = ids
+            read[i] = max(0, max(end for _, end in pieces) - len(prefix))
     return [ids or [backbone.blank_id] for ids in full], read
 
 

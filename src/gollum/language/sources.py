@@ -25,8 +25,6 @@ from gollum.language.catalog import (
     kept_folder,
 )
 
-__all__ = ["CATALOG", "ModelCard", "Source", "find_model", "find_prefix", "weights_sha256"]
-
 HUB_TIMEOUT = 5  # seconds
 PROMPTS = "config_sentence_transformers.json"
 
@@ -92,13 +90,12 @@ def weights_sha256(folder: Path) -> str:
     digest = hashlib.sha256()
     for file in sorted(folder.glob("*.safetensors")):
         with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
+            hashlib.file_digest(stream, lambda: digest)
     return digest.hexdigest()
 
 
 def find_model(name: str) -> Source:
-    """A short name of `CATALOG`, a name in the models folder, a local folder, or else a hub id.
+    """A short name of the catalog, a name in the models folder, a local folder, or else a hub id.
 
     Raises:
         ModelError: the package or the folder is not there, or the folder is incomplete.

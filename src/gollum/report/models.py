@@ -158,7 +158,7 @@ def _pooling(card: ModelCard, folder: Path, config: Any) -> str:
     """How token vectors become one, and what says so."""
     if card.pooling:
         return f"{card.pooling} (catalog)"
-    from gollum.language.backbone import detect_pooling  # takes seconds to import
+    from gollum.language.loading import detect_pooling  # takes seconds to import
 
     file = "1_Pooling/config.json"
     says = file if (folder / file).is_file() else "its family"

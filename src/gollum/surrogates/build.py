@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 
 from gollum.data.pool import Pool
@@ -14,8 +15,9 @@ from gollum.errors import ConfigError, DataError
 from gollum.features import fixed
 from gollum.features.base import FixedFeatures, Projection
 from gollum.language.adapted import AdaptedText
-from gollum.language.backbone import Backbone, load_backbone
+from gollum.language.backbone import Backbone
 from gollum.language.embed import Progress, Tokens, embed, tokenize
+from gollum.language.loading import load_backbone
 from gollum.language.remote import Endpoint, Store, embed_remote
 from gollum.runtime import Runtime
 from gollum.surrogates.base import Surrogate
@@ -201,8 +203,9 @@ def _refuse_lost_columns(problem: Problem, tokens: Tokens, limit: int) -> None:
     """
     if problem.template is None or len(problem.template.slots) < 2:
         return
+    _, first = np.unique(tokens.index, return_index=True)
     for number, read in sorted(tokens.read.items()):
-        row = int((tokens.index == number).argmax())
+        row = int(first[number])
         spans = problem.template.render_row(problem.pool, row).spans
         lost = dict.fromkeys(span.column for span in spans if span.end > read)
         if lost:

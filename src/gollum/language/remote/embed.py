@@ -54,20 +54,11 @@ class Estimate:
         )
 
 
-def estimate(endpoint: Endpoint, texts: Sequence[str], store: Store) -> Estimate:
-    """What `embed_remote` would send; sends nothing.
-
-    Raises:
-        ModelError: the store can't be read.
-    """
-    distinct = {endpoint.key(text): text for text in texts}
-    here = store.read(distinct)
-    missing = [text for key, text in distinct.items() if key not in here]
+def estimate(endpoint: Endpoint, missing: Sequence[str], here: int) -> Estimate:
+    """What it means to send the `missing` texts when `here` others are in the store."""
     price, count = endpoint.price_per_million, tokens(missing)
     cost = None if price is None else count * price / 1e6
-    return Estimate(
-        endpoint.host, endpoint.model, len(missing), len(here), count, cost, key_variable()
-    )
+    return Estimate(endpoint.host, endpoint.model, len(missing), here, count, cost, key_variable())
 
 
 def embed_remote(
@@ -106,10 +97,10 @@ def embed_remote(
     """
     distinct = {endpoint.key(text): text for text in texts}
     vectors = store.read(distinct)
-    if len(vectors) < len(distinct):
+    if missing := [text for key, text in distinct.items() if key not in vectors]:
         key = ApiKey.of(endpoint)
         with new_client(endpoint, key) as client:
-            if not confirm(estimate(endpoint, texts, store).sentence):
+            if not confirm(estimate(endpoint, missing, len(vectors)).sentence):
                 raise ModelError(
                     f"nothing was sent to {endpoint.host}: it needs your consent, which "
                     "--remote.confirm true gives."

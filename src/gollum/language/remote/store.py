@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gollum.cachefile import data_folder
 from gollum.errors import ModelError
 
 BUSY = 30.0  # seconds that another process may take to write
@@ -27,8 +28,7 @@ def store_path() -> Path:
     folder = os.environ.get("GOLLUM_CACHE")
     if folder:
         return Path(folder, "embeddings.sqlite")
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(data, "gollum", "embeddings.sqlite")
+    return data_folder() / "embeddings.sqlite"
 
 
 class Store:
