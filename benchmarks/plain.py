@@ -13,7 +13,6 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import time
 import warnings
 from collections.abc import Sequence
@@ -42,7 +41,7 @@ from gollum import __version__
 from gollum.language.adapters import target_modules
 from gollum.language.loading import detect_pooling
 from gollum.language.sources import find_model
-from gollum.runtime import Runtime
+from gollum.runtime import Runtime, commit
 
 BATCH = 4
 MAX_TOKENS = 512
@@ -278,11 +277,8 @@ def provenance() -> dict[str, Any]:
     """Where and with what this is measured."""
     versions = {"gollum": __version__, **Runtime.resolve("cpu").describe()}
     processor = Path("/proc/cpuinfo").read_text()
-    describe = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"]
-    folder = Path(__file__).parent
-    commit = subprocess.run(describe, cwd=folder, capture_output=True, text=True).stdout.strip()
     return {
-        "commit": commit,
+        "commit": commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
             "processor": (re.findall(r"model name\s*: (.*)", processor) or [""])[0],

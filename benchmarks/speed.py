@@ -32,6 +32,7 @@ from gollum.benchmark.config import load_config
 from gollum.benchmark.problem import load_problem
 from gollum.benchmark.run import run
 from gollum.benchmark.spec import RunConfig
+from gollum.errors import DataError
 from gollum.files import write_text
 from gollum.runtime import Runtime, prepare_process
 from gollum.surrogates.base import Surrogate
@@ -65,7 +66,7 @@ class Benchmark:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.counts = (4, 6) if options.smoke else (10, 35, 60)
-        self.data = data_keys(options.texts)
+        self.data = {"data.task": "bh-ethyl", "data.texts": options.texts}
         self.problem = load_problem(self.config("paper", "minilm").data)
         order = np.random.default_rng(0).permutation(len(self.problem.pool))
         self.rows = {n: order[:n] for n in self.counts}
@@ -242,18 +243,6 @@ def table(known: dict[str, Any]) -> Table:
     return table
 
 
-def data_keys(texts: str) -> dict[str, str]:
-    """Keys of a run on these texts; ends the program where they are not here."""
-    if texts == "bundled":
-        return {"data.task": "bh-ethyl"}
-    table = Path(os.environ.get("GOLLUM_DATA") or "GOLLUM_DATA", "gollum19", "bh_reaction_1.csv")
-    for file in (table, table.with_suffix(".csv.gz")):
-        if file.is_file():
-            columns = {"data.objective": "objective", "data.text_column": "procedure"}
-            return {"data.path": str(file), **columns}
-    sys.exit("--texts authors needs gollum19/bh_reaction_1.csv where GOLLUM_DATA points.")
-
-
 def engine_run(config: RunConfig) -> dict[str, Any]:
     """A whole run in this process: seconds, evaluations of each iteration, highest memory."""
     start = time.perf_counter()
@@ -279,7 +268,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, nargs="?", const=RESULTS, metavar="FILE")
     parser.add_argument("--smoke", action="store_true", help="a tiny model, within seconds")
     parser.add_argument("--sizes", nargs="+", choices=list(STEPS), default=list(STEPS)[:3])
-    parser.add_argument("--texts", choices=["bundled", "authors"], default="bundled")
+    parser.add_argument("--texts", choices=["ours", "authors"], default="ours")
     parser.add_argument("--iterations", type=int, default=50, help="of the whole runs")
     parser.add_argument(
         "--repeats",
@@ -297,7 +286,10 @@ def main(words: list[str] | None = None) -> None:
             parser.error("with --smoke, give --json a FILE of its own: its figures mean nothing.")
         options.sizes, options.iterations, options.repeats = ["tiny"], 2, 1
     prepare_process(None)
-    benchmark = Benchmark(options)
+    try:
+        benchmark = Benchmark(options)
+    except DataError as error:
+        sys.exit(str(error))
     benchmark.measure()
     rich.print(table(benchmark.results()))
 

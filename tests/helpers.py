@@ -38,6 +38,7 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import AutoModel
 
+from gollum.data.catalog import Task
 from gollum.data.pool import Pool
 from gollum.language.adapted import AdaptedText
 from gollum.language.adapters import reset_lora
@@ -266,3 +267,29 @@ def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
     """Largest difference, in units of the largest expected value."""
     found, expected = found.detach().double(), expected.detach().double()
     return ((found - expected).abs().max() / expected.abs().max()).item()
+
+
+def make_task(**changes: Any) -> Task:
+    """A task of three rows, of which nothing is here."""
+    return Task(
+        **{
+            "name": "toy",
+            "title": "A toy",
+            "group": "molecules",
+            "rows": 3,
+            "objective": "y",
+            "unit": "-",
+            "direction": "maximize",
+            "range": (1, 3),
+            "inputs": ("ligand", "SMILES"),
+            "structures": ("SMILES",),
+            "template": "{ligand} {SMILES}",
+            "licence": "none",
+            "source": "here",
+            "citation": "us",
+            "url": "http://127.0.0.1:9/toy.csv.gz",
+            "sha256": "0" * 64,
+            "local": "gollum19/toy.csv.gz",
+        }
+        | changes
+    )

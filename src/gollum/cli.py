@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from gollum import __version__
@@ -82,6 +83,40 @@ def _parser() -> _Parser:
     models.set_defaults(handler=_models)
     models.add_argument("words", nargs="*", metavar="NAME", help="show one model in full")
     models.add_argument("--yes", action="store_true", help="fetch without asking")
+    bench = commands.add_parser(
+        "bench",
+        help="run a sweep of benchmark cells",
+        usage="gollum bench SPEC [options] [--KEY VALUE …]",
+        epilog="Any other --KEY VALUE sets a key of all runs; `gollum run --help` lists them.",
+    )
+    bench.set_defaults(handler=_bench)
+    bench.add_argument("spec", metavar="SPEC", help="YAML file; see benchmarks/specs")
+    bench.add_argument("--output", metavar="FOLDER", help="instead of the spec's")
+    bench.add_argument("--seeds", metavar="N", help="how many, or which (0,3,4)")
+    bench.add_argument("--engine", choices=("local", "ray"), default="local")
+    bench.add_argument("--jobs", type=_number, metavar="N", help="processes [one per processor]")
+    bench.add_argument(
+        "--threads", type=_number, metavar="N", help="of each process [1 if there are several]"
+    )
+    bench.add_argument(
+        "--gpus", type=float, default=0.0, metavar="N", help="of each cell, on a cluster [0]"
+    )
+    bench.add_argument("--dry-run", action="store_true", help="list what is done and missing")
+    bench.add_argument("--retry-failed", action="store_true", help="run failed cells again")
+    bench.add_argument("--quiet", action="store_true")
+    compare = commands.add_parser("compare", help="compare methods from benchmark records")
+    compare.set_defaults(handler=_compare)
+    compare.add_argument(
+        "results", nargs="+", metavar="RESULTS", help="files of records, or folders of sweeps"
+    )
+    compare.add_argument(
+        "--reference", metavar="METHOD", help="whom to pair with [the best baseline]"
+    )
+    compare.add_argument(
+        "--metric", default="top5_coverage", help="column of the records [%(default)s]"
+    )
+    compare.add_argument("--csv", metavar="FOLDER", help="write the tables there")
+    compare.add_argument("--html", metavar="FILE", help="write a page with pictures")
     return parser
 
 
@@ -176,7 +211,7 @@ def _tasks(known: argparse.Namespace, rest: list[str]) -> int:
     if rest:
         raise ConfigError(f"'{rest[0]}' is not an option of gollum tasks.")
     if known.download:
-        print(download(get_task(known.download)))
+        print(*download(get_task(known.download)), sep="\n")
         return 0
     from rich.console import Console
 
@@ -202,6 +237,109 @@ def _models(known: argparse.Namespace, rest: list[str]) -> int:
 
     console = Console(markup=False, emoji=False)  # brackets of a path are just that
     console.print(model_details(words[0]) if words else model_table())
+    return 0
+
+
+def _bench(known: argparse.Namespace, rest: list[str]) -> int:
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from gollum.benchmark.sweeps import conduct
+    from gollum.benchmark.sweeps.spec import expand, load_spec
+    from gollum.report.sweep import SweepDisplay, print_results, state_table
+
+    console = Console(markup=False, emoji=False)  # brackets of a name are just that
+    spec = load_spec(Path(known.spec)).overridden(
+        known.output, _seeds(known.seeds), dict(_overrides(rest))
+    )
+    if known.engine == "ray":  # the cluster's machines work elsewhere
+        spec = spec.overridden(str(spec.folder.resolve()), None, {})
+    expansion = expand(spec)
+    conduct.check(expansion.cells)
+    for note in expansion.notes:
+        console.print(f"Note: {note}", highlight=False, soft_wrap=True)
+    if known.retry_failed and not known.dry_run:
+        conduct.forget_failures(expansion.cells)
+    states = {cell: cell.state() for cell in expansion.cells}
+    if known.dry_run:
+        console.print(state_table(states))
+        return 0
+    engine, jobs = _engine(known)
+    conduct.write_spec(spec)
+    missing = [cell for cell, state in states.items() if state == "missing"]
+    try:
+        with SweepDisplay(console, states, jobs, known.quiet) as display:
+            conduct.run_sweep(missing, engine, display)
+    finally:
+        print_results(console, *conduct.write_results(spec.folder))
+    return 1 if display.failed else 0
+
+
+def _engine(known: argparse.Namespace) -> tuple[Any, int]:
+    """What runs the cells, and how many at a time."""
+    from gollum.benchmark.sweeps.cluster import cluster_size, on_ray
+    from gollum.benchmark.sweeps.engines import on_processes
+    from gollum.runtime import usable_processors
+
+    threads = known.threads
+    if known.engine == "ray":
+        if known.jobs is not None:
+            raise ConfigError("--jobs is for --engine local; a cluster runs what fits on it.")
+        return partial(on_ray, threads=threads or 1, gpus=known.gpus), cluster_size(threads or 1)
+    if known.gpus:
+        raise ConfigError("--gpus is for --engine ray.")
+    jobs = known.jobs or max(1, usable_processors() // (threads or 1))
+    threads = threads or (1 if jobs > 1 else None)
+    return partial(on_processes, jobs=jobs, threads=threads), jobs
+
+
+def _seeds(text: str | None) -> tuple[int, ...] | None:
+    """The first N seeds, or those that are listed."""
+    if text is None:
+        return None
+    words = text.split(",")
+    numbers = tuple(int(word) for word in words if word.strip().isdecimal())
+    if len(numbers) < len(words) or numbers == (0,):
+        raise ConfigError(f"--seeds '{text}': give how many, from 1 on, or a list such as 0,3,4.")
+    return tuple(range(numbers[0])) if len(numbers) == 1 else numbers
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 on")
+    return int(text)
+
+
+def _compare(known: argparse.Namespace, rest: list[str]) -> int:
+    if rest:
+        raise ConfigError(f"'{rest[0]}' is not an option of gollum compare.")
+    from pathlib import Path
+
+    import pandas as pd
+    from rich.console import Console
+
+    from gollum.analysis.comparison import compare
+    from gollum.benchmark.sweeps.records import read_records
+    from gollum.report.comparison.page import Source, write_page
+    from gollum.report.comparison.tables import heading, tables, write_csv
+
+    paths = [Path(result).expanduser() for result in known.results]
+    records = [read_records(path) for path in paths]
+    table, traces = (
+        pd.concat([getattr(r, part) for r in records], ignore_index=True)
+        for part in ("table", "traces")
+    )
+    console = Console(markup=False, emoji=False)  # brackets of a name are just that
+    with console.status("Comparing…"):
+        found = compare(table, traces, known.metric, known.reference)
+        if known.csv:
+            write_csv(found, Path(known.csv).expanduser())
+        if known.html:
+            write_page(found, [Source.of(path) for path in paths], Path(known.html).expanduser())
+    for part in (*heading(found), *tables(found)):
+        console.print(part)
     return 0
 
 

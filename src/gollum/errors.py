@@ -10,7 +10,9 @@ EXTRAS = {
     "excel": "openpyxl",
     "gguf": "gguf",
     "parquet": "pyarrow",
+    "peers": "'baybe[chem]'",
     "quantized": "bitsandbytes",
+    "ray": "ray",
     "remote": "httpx2 tenacity",
     "wandb": "wandb",
 }
@@ -42,6 +44,10 @@ class ConfigError(UserError):
 
 class ModelError(UserError):
     """A language model is missing, incomplete, corrupted or not supported."""
+
+
+class BusyError(UserError):
+    """Something is in use by another process; wait for it."""
 
 
 class MissingExtraError(UserError):

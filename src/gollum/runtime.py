@@ -5,9 +5,11 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -61,6 +63,26 @@ class Runtime:
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in PROVENANCE_PACKAGES},
         }
+
+
+@cache
+def commit() -> str:
+    """Git commit that this package runs from, with '+changes' where files differ from it.
+
+    Blank for an installed package, and without git.
+    """
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return ""
+    describe = ("describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes")
+    try:
+        done = subprocess.run(  # noqa: S603 (nothing of it is anybody's input)
+            ["git", "--no-optional-locks", *describe],  # noqa: S607
+            cwd=root, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()
 
 
 def _device(name: str) -> torch.device:
@@ -124,7 +146,7 @@ def prepare_process(threads: int | None) -> None:
     _reuse_memory()
     if threads is None and os.environ.get("OMP_NUM_THREADS"):
         return
-    torch.set_num_threads(threads or _usable_processors())
+    torch.set_num_threads(threads or usable_processors())
 
 
 def _reuse_memory() -> None:
@@ -139,7 +161,8 @@ def _reuse_memory() -> None:
         mallopt(parameter, value)
 
 
-def _usable_processors() -> int:
+def usable_processors() -> int:
+    """Processors that this process may really use: its affinity and its container's quota."""
     affinity = getattr(os, "sched_getaffinity", None)
     count = len(affinity(0)) if affinity else os.cpu_count() or 1
     try:

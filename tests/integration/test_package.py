@@ -89,7 +89,7 @@ def test_tables_and_catalogue_are_in_the_wheel(installed):
     (folder,) = installed.glob("lib/python*/site-packages/gollum/data/tasks")
     source = ROOT / "src" / "gollum" / "data" / "tasks"
     expected = {file.name: file.read_bytes() for file in source.iterdir()}
-    assert "tasks.yaml" in expected
+    assert "organic-synthesis.yaml" in expected
     assert len(expected) > 5
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == expected
 

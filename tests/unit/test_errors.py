@@ -4,6 +4,7 @@ import pytest
 
 from gollum import errors
 from gollum.errors import (
+    BusyError,
     ConfigError,
     DataError,
     FitError,
@@ -15,7 +16,7 @@ from gollum.errors import (
     nearest,
 )
 
-USER_ERRORS = (ConfigError, DataError, MissingExtraError, ModelError, TemplateError)
+USER_ERRORS = (BusyError, ConfigError, DataError, MissingExtraError, ModelError, TemplateError)
 
 
 def test_nearest_suggests_the_closest_option():

@@ -6,7 +6,10 @@ import pytest
 
 from gollum.data.pool import Pool
 from gollum.errors import DataError, MissingExtraError
-from gollum.features.fixed import drfp, morgan, one_hot
+from gollum.features.columns import beside, one_hot
+from gollum.features.fixed import FIXED, fixed_features
+from gollum.features.molecules import canonical, descriptors, fragments, morgan
+from gollum.features.reactions import drfp, written_with
 
 
 def pool_of(**columns):
@@ -120,10 +123,178 @@ def test_drfp_names_the_reaction_it_cannot_read(reaction, message, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_a_missing_package_names_its_extra(monkeypatch):
+def test_fragments_are_counted_per_column_and_constant_counts_left_out():
+    pytest.importorskip("rdkit")
+    pool = pool_of(
+        start=["OCCO", "CO", "c1ccccc1", ""], base=["C", "C", "C", "C"], acid=["C", "C", "C", "CO"]
+    )
+    counts = fragments(pool, ["start", "base", "acid"])
+    assert counts.dtype == np.float64
+    # fr_Al_OH and fr_Al_OH_noTert count alcohols, fr_benzene rings; other counts don't differ.
+    alcohols, rings, in_acid = [2, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]
+    columns = counts.T.tolist()
+    assert columns.count(alcohols) == 2
+    assert columns.count(rings) == 1
+    assert columns.count(in_acid) == 2
+    assert (np.ptp(counts, axis=0) > 0).all()
+
+
+def test_fragments_equal_rdkit():
+    chem = pytest.importorskip("rdkit.Chem")
+    from rdkit.Chem import Fragments
+
+    smiles = ["CC(=O)Oc1ccccc1C(=O)O", "CN1C=NC2=C1C(=O)N(C)C(=O)N2C", "CCCCCCO", "CS(=O)(=O)N"]
+    names = sorted(name for name in dir(Fragments) if name.startswith("fr_"))
+    expected = np.array(
+        [[getattr(Fragments, n)(chem.MolFromSmiles(s)) for n in names] for s in smiles]
+    )
+    expected = expected[:, expected.min(axis=0) < expected.max(axis=0)]
+    assert len(names) == 85
+    assert fragments(pool_of(a=smiles), ["a"]) == pytest.approx(expected)
+
+
+def test_descriptors_are_standardised_over_the_pool():
+    chem = pytest.importorskip("rdkit.Chem")
+    from rdkit.Chem.Descriptors import MolWt
+
+    smiles = ["CCO", "CCCCO", "c1ccccc1", "CC(=O)O", "CCN", "CCO"]
+    features = descriptors(pool_of(a=smiles, same=["C"] * 6, n=range(6)), ["a", "same"])
+    d = features.shape[1]
+    assert 50 < d < 217
+    assert features.mean(axis=0) == pytest.approx(np.zeros(d), abs=1e-12)
+    assert features.var(axis=0) == pytest.approx(np.full(d, 1 / d))
+    weights = np.array([MolWt(chem.MolFromSmiles(s)) for s in smiles])
+    expected = (weights - weights.mean()) / weights.std() / np.sqrt(d)
+    assert np.abs(features - expected[:, None]).max(axis=0).min() == pytest.approx(0, abs=1e-12)
+    assert (features[0] == features[5]).all()
+    # The mean squared distance between two candidates, one of them twice included, is 2.
+    assert squared_distances(features).mean() == pytest.approx(2.0)
+
+
+def test_every_column_of_structures_counts_as_much_as_another():
+    pytest.importorskip("rdkit")
+    pool = pool_of(
+        a=["CCO", "CCCCO", "c1ccccc1", "CC(=O)O", "CCN", "CCO"],
+        b=["C", "C", "C", "[Na+]", "[Na+]", "[Na+]"],
+    )
+    alone, both = descriptors(pool, ["a"]), descriptors(pool, ["a", "b"])
+    d = alone.shape[1]
+    assert both[:, :d] == pytest.approx(alone / np.sqrt(2))
+    assert squared_distances(both[:, :d]).mean() == pytest.approx(1.0)
+    assert squared_distances(both[:, d:]).mean() == pytest.approx(1.0)
+
+
+def test_a_blank_cell_is_the_mean_of_the_other_descriptors_and_drops_none():
+    pytest.importorskip("rdkit")
+    smiles = ["CCO", "CCCCO", "c1ccccc1", "CC(=O)O"]
+    without = descriptors(pool_of(a=smiles), ["a"])
+    blank = descriptors(pool_of(a=[*smiles, ""]), ["a"])
+    assert blank[:4] == pytest.approx(without)
+    assert not blank[4].any()
+
+
+def test_a_descriptor_that_is_no_number_for_one_molecule_is_left_out():
+    pytest.importorskip("rdkit")
+    smiles = ["CCO", "CCCCO", "c1ccccc1"]
+    # RDKit has no partial charges for this complex.
+    with_metal = descriptors(pool_of(a=[*smiles, "[Pd]"]), ["a"])
+    assert np.isfinite(with_metal).all()
+
+
+@pytest.mark.parametrize("encode", [fragments, descriptors])
+def test_features_that_cannot_tell_molecules_apart_are_refused(encode):
+    pytest.importorskip("rdkit")
+    with pytest.raises(DataError, match=r"demo: no .* differs between the candidates"):
+        encode(pool_of(a=["C", "C"], b=[1, 2]), ["a"])
+    with pytest.raises(DataError, match="candidate 'r2', column 'a': 'C1CC' is not a valid"):
+        encode(pool_of(a=["C", "C1CC"]), ["a"])
+
+
+def test_canonical_smiles_keep_blanks_and_the_order():
+    pytest.importorskip("rdkit")
+    pool = pool_of(a=["OCC", "C(O)C", "", "N"])
+    assert canonical(pool, "a") == ["CCO", "CCO", "", "N"]
+
+
+# --- what a fingerprint does not see --------------------------------------------------------------
+
+
+def squared_distances(features):
+    difference = features[:, None].astype(float) - features[None]
+    return (difference**2).sum(-1)
+
+
+def test_numbers_and_categories_stand_beside_a_fingerprint_with_equal_weight():
+    rng = np.random.default_rng(0)
+    pool = pool_of(
+        start=[f"C{'C' * i}" for i in rng.permutation(np.arange(12) % 4)],
+        partner=[f"N{'C' * i}" for i in rng.permutation(np.arange(12) % 3)],
+        hours=rng.permutation(12) * 2.0,
+        flask=rng.permutation(["a", "b", "c"] * 4),
+    )
+    bits = rng.integers(0, 2, (12, 50)).astype(np.uint8)
+    features = beside(pool, bits, ["start", "partner"])
+    assert features.shape == (12, 50 + 1 + 3)
+    assert (features[:, :50] == bits).all()
+    per_column = squared_distances(bits).mean() / 2
+    assert squared_distances(features[:, 50:51]).mean() == pytest.approx(per_column)
+    assert squared_distances(features[:, 51:]).mean() == pytest.approx(per_column)
+    order = np.argsort(pool.table["hours"])
+    assert (np.diff(features[order, 50]) > 0).all()
+
+
+def test_nothing_is_added_where_structures_say_everything():
+    bits = np.eye(4, dtype=np.uint8)
+    names = {"ligand": ["x", "y", "x", "z"], "solvent": ["water"] * 4, "label": list("pqrs")}
+    pool = pool_of(smiles=["C", "N", "C", "O"], **names)
+    assert beside(pool, bits, ["smiles"]) is bits
+
+
+def test_a_name_that_only_some_structures_share_is_kept():
+    bits = np.eye(4, dtype=np.uint8)
+    pool = pool_of(smiles=["C", "N", "C", "O"], vendor=["x", "x", "y", "y"])
+    assert beside(pool, bits, ["smiles"]).shape == (4, 4 + 2)
+
+
+def test_a_reaction_says_the_columns_whose_molecules_it_holds():
+    pool = pool_of(
+        halide=["CBr", "CCl"],
+        base=["[K+].[F-]", "N"],
+        ligand=["P", ""],
+        solvent=["O", "CO"],
+        hours=[1, 2],
+    )
+    reactions = ["CBr.N>P>CN.[F-].[K+]", "CCl.N>>CN"]
+    assert written_with(reactions, pool) == ["halide", "base", "ligand"]
+
+
+@pytest.mark.parametrize("name", ["morgan", "fragments", "descriptors", "drfp"])
+def test_fingerprints_by_name_see_the_other_columns_too(name):
+    pytest.importorskip("drfp")
+    smiles = ["CCO", "CCN", "c1ccccc1"]
+    reactions = [f"{s}>>C" for s in smiles]
+    alone = fixed_features(name, pool_of(a=smiles), ["a"], reactions)
+    both = fixed_features(name, pool_of(a=smiles, hours=[1.0, 3.0, 2.0]), ["a"], reactions)
+    assert alone.dtype == (np.uint8 if name in ("morgan", "drfp") else np.float64)
+    assert (both[:, :-1] == alone).all()
+    assert both[:, -1] / both[1, -1] == pytest.approx([0.0, 1.0, 0.5])
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_features_by_name_say_what_is_missing(name):
+    pool = pool_of(hours=[1.0, 2.0])
+    if name == "one_hot":
+        assert fixed_features(name, pool, (), None).shape == (2, 1)
+    else:
+        with pytest.raises(DataError, match=f"demo: surrogate '{name}' needs"):
+            fixed_features(name, pool, (), None)
+
+
+@pytest.mark.parametrize("encode", [morgan, fragments, descriptors])
+def test_a_missing_package_names_its_extra(monkeypatch, encode):
     monkeypatch.setitem(sys.modules, "rdkit", None)
     monkeypatch.setitem(sys.modules, "drfp", None)
     with pytest.raises(MissingExtraError, match="pip install rdkit drfp"):
-        morgan(pool_of(a=["C", "N"]), ["a"])
+        encode(pool_of(a=["C", "N"]), ["a"])
     with pytest.raises(MissingExtraError, match="pip install rdkit drfp"):
         drfp(["C>>N"], "demo", ["a"])

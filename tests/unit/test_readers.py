@@ -1,4 +1,6 @@
+import datetime
 import gzip
+import os
 import sys
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 from gollum.data.pool import Pool
 from gollum.data.readers import read_table
+from gollum.data.spreadsheets import encodings, sheets
 from gollum.errors import DataError, MissingExtraError
 
 
@@ -39,7 +42,7 @@ def test_columns_are_typed_by_their_cells(tmp_path):
     assert table["y"].tolist()[1:] == [3.0, 4.0]
 
 
-@pytest.mark.parametrize("cell", ["nan", "inf", "1_000", "1,5", "0x10", "٣", "1e999", "1 2", "-"])
+@pytest.mark.parametrize("cell", ["nan", "inf", "1_000", "1,5,5", "0x10", "٣", "1e999", "1 2", "-"])
 def test_lookalikes_of_numbers_stay_text(tmp_path, cell):
     table = read_table(written(tmp_path, f'a;b\n"{cell}";1\n2;1\n'))
     assert table["a"].tolist() == [cell, "2"]
@@ -104,14 +107,37 @@ def test_missing_file_suggests_the_nearest_name(tmp_path):
     [
         ("", "is empty"),
         (" \n\n", "is empty"),
-        ("\n,\na,b\n", "row 1 is blank"),
         ("a,b\n1,2\n3\n", "row 3: expected 2 cells as in the header, got 1"),
         ("a,b\n1,2\n\n3,4\n", "row 3 is blank"),
         ("a,b\n1,2,3\n", "row 2: expected 2 cells as in the header, got 3"),
         ("a,b,a\n1,2,3\n", "two columns are called 'a'"),
         ('a,b\n1,"2\n', "line 2 cannot be read"),
         ("a" * 200_000, "line 1 cannot be read"),
-        (b"a,b\nx,1\n\xb0C,2\n", "line 3 is not UTF-8"),
+        (b"a,b\nx,1\n\x81C,2\n", "line 3 is not UTF-8"),
+        (b"a,b\nx,1\n\xcf\xf0\xe8,2\n", "line 3 is not UTF-8"),  # Cyrillic
+        ("a,b\n°C,1\n".encode() + b"\xb0C,2\n", "line 3 is not UTF-8"),
+        (b"a,b\r\xb0C,2\r", "line 2 is not UTF-8"),  # classic Macintosh
+        ("a,b\n°C,1\n".encode("utf-16")[:-1], "line 2 is not UTF-16-LE"),
+        ("a,b\nx\0,1\n", "line 2 holds a zero byte"),
+        ('a,b,c\n1,"2,3\n4,5,6\n7",8,9\n', "row 2: expected 3 cells"),
+        ('a,b,c\n1,"2\n4,5,6\n7,8",9\n', "row 2, column 2: the cell runs over several lines"),
+        ("a,b;c,d\nx,y;z,w\n", "may be separated by ',' or ';'"),
+        ("1,2\n3,4\n", "row 1 holds numbers"),
+        ("a,b,,\n1,2,3,4\n", "row 1: columns C and D have no name"),
+        ("Plate 3\na,b\nx,y\n", "row 1: there is only one cell, while row 2 has 2"),
+        ("Plate 3\nname,T\n-,°C\nx,5\n", "row 1: there is only one cell"),
+        ("a,b,\n1,2,3\n4,5,\n6,7,\n", "row 2, column C: cell C2 is outside the table"),
+        ("n,t\n-,°C\nx,80\n", "row 2, column 't': '°C' stands above numbers"),
+        ("a\n1\n#DIV/0!\n", "row 3, column 'a': the cell holds '#DIV/0!'"),
+        ("a\n1\n#BEZUG!\n", "row 3, column 'a': the cell holds '#BEZUG!'"),
+        ("a\n1\n2\n1. Feb\n", "row 4, column 'a': '1. Feb' is a date among numbers"),
+        ("a;b\n1,5;x\n2.5;y\n", "row 3, column 'a': the column has decimal commas ('1,5', row 2)"),
+        ("a;b\n1,5;1.5\n", "row 2, column 'a': '1,5' has a decimal comma, but '1.5' in row 2"),
+        ("a;b\n7;x\n1,234;y\n", "row 3, column 'a': '1,234' may mean 1.234 or 1234"),
+        ("a;b\n1,5;1.234\n", "row 2, column 'b': '1.234' may mean 1.234 or 1234"),
+        ("a;b\n1 234;x\n", "row 2, column 'a': '1 234' may be one number or two"),
+        ('a;b\n1;x\n2;y\n"3\n";z\n4 5\n', "row 5: expected 2 cells"),
+        ("a\n" + "1\n2\n" + '"3\n4"\n', "row 4, column 'a': '3' is a text of several lines"),
     ],
 )
 def test_broken_text_is_refused_with_its_place(tmp_path, content, says):
@@ -123,7 +149,7 @@ def test_broken_text_is_refused_with_its_place(tmp_path, content, says):
 
 def test_folders_and_unknown_endings_are_refused(tmp_path):
     assert "is a folder" in refusal(tmp_path)
-    assert ".parquet" in refusal(written(tmp_path, "a\n", "table.xls"))
+    assert ".parquet" in refusal(written(tmp_path, "a\n", "table.docx"))
     assert "'.gz'" in refusal(written(tmp_path, "a\n", "table.gz"))
 
 
@@ -158,7 +184,9 @@ def test_parquet_booleans_and_dates_become_text(tmp_path):
 @pytest.mark.parametrize(("ending", "module"), [("xlsx", "openpyxl"), ("parquet", "pyarrow")])
 def test_broken_workbooks_and_parquet_are_refused(tmp_path, ending, module):
     pytest.importorskip(module)
-    assert "not a readable" in refusal(written(tmp_path, "no such thing", f"t.{ending}"))
+    assert "not a readable" in refusal(
+        written(tmp_path, b"PK\x03\x04 xl/"[:: 1 if ending == "xlsx" else -1], f"t.{ending}")
+    )
 
 
 def test_an_empty_sheet_is_refused(tmp_path):
@@ -175,3 +203,321 @@ def test_a_missing_package_names_its_extra(tmp_path, monkeypatch, ending, module
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError, match=rf"the .{extra}. extra"):
         read_table(written(tmp_path, "x", f"t.{ending}"))
+
+
+# --- what is read in another way than it is written -----------------------------------------------
+
+
+def read(folder, content, **options):
+    """The table of a text or workbook, and its notes as one text."""
+    name = "t.xlsx" if isinstance(content, openpyxl_book()) else "t.csv"
+    if name == "t.xlsx":
+        content.save(folder / name)
+    else:
+        written(folder, content, name)
+    table = read_table(folder / name, **options)
+    assert all(note.startswith(name) and note.endswith(".") for note in table.attrs["notes"])
+    return table, " ".join(table.attrs["notes"])
+
+
+def openpyxl_book():
+    return pytest.importorskip("openpyxl").Workbook
+
+
+@pytest.fixture
+def book():
+    """A workbook with the rows a, b / x, 1 / y, 2.5."""
+    book = openpyxl_book()()
+    for row in (("a", "b"), ("x", 1), ("y", 2.5)):
+        book.active.append(row)
+    return book
+
+
+@pytest.mark.parametrize(
+    ("cells", "values", "noted"),
+    [
+        (["12,5", "-0,25", "3"], [12.5, -0.25, 3], "'12,5' were read as 12.5"),
+        (["1,5e-3", ",5"], [0.0015, 0.5], "'1,5e-3' were read as 1.5e-3"),
+        (["1,234", "0,5"], [1.234, 0.5], "'1,234' were read as 1.234"),
+        (["1.234,5", "12"], [1234.5, 12], "'1.234,5' were read as 1234.5"),
+        (["1,234.5", "1,000"], [1234.5, 1000], "'1,234.5' were read as 1234.5"),
+        (["1,234,567", "1,000"], [1234567, 1000], "'1,234,567' were read as 1234567"),
+        (["1'234.5", "12’000"], [1234.5, 12000], "'1'234.5' were read as 1234.5"),
+        (["12\u202f345,5", "2,5"], [12345.5, 2.5], "were read as 12345.5"),
+        (["−5", "–2"], [-5, -2], "'−5' were read as -5"),
+        (["\u00a05\u00a0", "\u200b7"], [5, 7], ""),
+        (["1.234", "2.500"], [1.234, 2.5], ""),
+    ],
+)
+def test_numbers_of_several_countries(tmp_path, cells, values, noted):
+    rows = "".join(f"x;{cell}\n" for cell in cells)
+    table, notes = read(tmp_path, "a;b\n" + rows)
+    assert table["b"].tolist() == values
+    assert noted in notes
+    assert bool(notes) == bool(noted)
+
+
+@pytest.mark.parametrize(
+    ("cells", "noted"),
+    [
+        (["1", "2", "n.d."], "column 'b': 'n.d.' in row 4 is not a number"),
+        (["1", "2", "<5"], "'<5' in row 4"),
+        (["1", "nan", "3"], "'nan' in row 3"),
+        (["1", "2", "1e400"], "'1e400' in row 4"),
+        (["80 °C", "90 °C"], "every cell ends in '°C'"),
+        (["85%", "90 %"], "every cell ends in '%'"),
+        (["80 °C", "353 K"], "units differ ('80 °C' in row 2, '353 K' in row 3)"),
+        (["80", "353 K"], "units differ ('80' in row 2, '353 K' in row 3)"),
+        (["SEPT2", "1-Mar"], "'1-Mar' in row 3 looks like a date"),
+        (["1-2", "3-4"], ""),
+        (["007", "010"], ""),
+        (["3a", "3b"], ""),
+        (["1-Octyne", "benzene"], ""),
+    ],
+)
+def test_columns_that_stay_text(tmp_path, cells, noted):
+    table, notes = read(tmp_path, "a;b\n" + "".join(f"x;{cell}\n" for cell in cells))
+    assert table["b"].tolist() == cells
+    assert noted in notes
+    assert bool(notes) == bool(noted)
+
+
+def test_spaces_are_dropped_where_they_part_equal_names(tmp_path):
+    table, notes = read(tmp_path, "a\u00a0b ,n\nL1,1\nL1 ,2\nL2,3\n")
+    assert table["a b"].tolist() == ["L1", "L1", "L2"]
+    assert "row 3" in notes
+    table, notes = read(tmp_path, "a,n\nL1 ,1\nL2,2\n")
+    assert table["a"].tolist() == ["L1 ", "L2"]
+    assert notes == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "first", "noted"),
+    [
+        ("\n,\na,b\nx,1\n", 4, ""),
+        ("Plate 3\n\na,b\nx,1\n", 4, "'Plate 3' above the header was left out"),
+        ("Plate 3,\na,b\nx,1\n", 3, "'Plate 3'"),
+        ("sep=;\na;b\nx;1\n", 2, ""),
+        ("a|b\nx|1\n\n \n", 2, ""),
+        ("a,b\nx,1\n".encode("utf-16"), 2, ""),
+        ("a,b\nx,1\n".encode("utf-16-be"), 2, ""),
+        ("a,b\rx,1\r", 2, ""),
+    ],
+)
+def test_what_surrounds_a_table_does_not_matter(tmp_path, content, first, noted):
+    table, notes = read(tmp_path, content)
+    pd.testing.assert_frame_equal(table, pd.DataFrame({"a": ["x"], "b": [1]}))
+    assert table.attrs["first_row"] == first
+    assert noted in notes
+    assert bool(notes) == bool(noted)
+
+
+def test_windows_text_is_read_and_noted(tmp_path):
+    table, notes = read(tmp_path, "a;b\nµmol °C ä;1\n".encode("cp1252"))
+    assert table["a"][0] == "µmol °C ä"
+    assert "Windows-1252, with words such as 'µmol'" in notes
+
+
+def test_a_semicolon_in_front_of_decimal_commas(tmp_path):
+    table, _ = read(tmp_path, "T, °C;yield, %\n80,5;12,5\n70,5;13,5\n")
+    assert table.columns.tolist() == ["T, °C", "yield, %"]
+    assert table["yield, %"].tolist() == [12.5, 13.5]
+
+
+def test_numbers_among_the_names_are_noted(tmp_path):
+    assert "row 1 was taken for the header" in read(tmp_path, "L1,12.5\nL2,13\n")[1]
+
+
+def test_apostrophes_before_formulas_are_dropped(tmp_path):
+    table, _ = read(tmp_path, "a,'-b\n'=1+1,1\n'quoted',2\n''@x,3\n")
+    assert table["a"].tolist() == ["=1+1", "'quoted'", "'@x"]
+    assert table.columns[1] == "-b"
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("t.csv", b"PK\x03\x04 xl/", "holds an Excel workbook; rename it to end in .xlsx"),
+        ("t.xlsx", b"a,b\n1,2\n", "holds text; rename it to end in .csv"),
+        ("t.xls", b"<html><table>", "holds a web page; open it in Excel and save it as .xlsx"),
+        ("t.xls", bytes.fromhex("d0cf11e0a1b11ae1"), "holds an old Excel workbook; open it"),
+        ("t.csv", gzip.compress(b"a\n1\n"), "holds gzipped data"),
+        ("t.xlsx", b"\x01\x02", "holds binary data"),
+        ("t.xlsx", bytes.fromhex("d0cf11e0a1b11ae1") + "EncryptedPackage".encode("utf-16-le"),
+         "holds a password-protected workbook"),
+    ],
+)  # fmt: skip
+def test_disguised_files_are_named(tmp_path, name, content, says):
+    assert says in refusal(written(tmp_path, content, name))
+
+
+def test_odd_paths_are_refused(tmp_path):
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    (tmp_path / "gone.csv").symlink_to("nowhere.csv")
+    os.mkfifo(tmp_path / "pipe.csv")
+    assert "is a link to a file that is not there" in refusal(tmp_path / "loop.csv")
+    assert "is a link to a file that is not there" in refusal(tmp_path / "gone.csv")
+    assert "not a regular file" in refusal(tmp_path / "pipe.csv")
+    assert "cannot be opened" in refusal(tmp_path / ("x" * 300 + ".csv"))
+    assert "cannot be opened" in refusal(tmp_path / "a\0b.csv")
+    assert "cannot be opened" in refusal(written(tmp_path, "a\n") / "t.csv")
+
+
+def test_files_that_may_not_be_read(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    file = written(tmp_path, "a\n1\n")
+    monkeypatch.setattr(type(file), "open", refuse)
+    assert "another program holds it" in refusal(file)
+
+
+def test_a_file_that_changes_while_it_is_read(tmp_path, monkeypatch):
+    file, stat = written(tmp_path, "a\n1\n"), os.fstat
+
+    def written_to(number):
+        with file.open("a") as stream:
+            stream.write("2\n")
+        return stat(number)
+
+    monkeypatch.setattr(encodings.os, "fstat", written_to)
+    assert "changed while it was read" in refusal(file)
+
+
+def test_large_files_are_refused_with_their_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(encodings, "LARGEST", 2**20)
+    plain = written(tmp_path, "a\n" + "1\n" * 2**20)
+    assert "has 2 MB, and tables of up to 1 MB are read" in refusal(plain)
+    packed = written(tmp_path, gzip.compress(plain.read_bytes()), "t.csv.gz")
+    assert "unpacks to more than 1 MB" in refusal(packed)
+    several = written(tmp_path, gzip.compress(b"a\n") + gzip.compress(b"1\n"), "t.csv.gz")
+    assert read_table(several)["a"].tolist() == [1]
+
+
+def test_a_workbook_that_unpacks_to_too_much(tmp_path, monkeypatch, book):
+    monkeypatch.setattr("gollum.data.spreadsheets.workbooks.LARGEST", 2**10)
+    book.save(tmp_path / "t.xlsx")
+    assert "unpacks to" in refusal(tmp_path / "t.xlsx")
+
+
+def test_tables_too_wide_or_too_long_are_refused(tmp_path, monkeypatch):
+    wide = ",".join(f"c{i}" for i in range(16_385))
+    assert "16385 columns, and up to 16384 are read" in refusal(written(tmp_path, wide + "\n"))
+    monkeypatch.setattr(sheets, "MOST_CELLS", 5)
+    assert "spans 3 rows and 2 columns" in refusal(written(tmp_path, "a,b\n1,2\n3,4\n"))
+
+
+def test_infinite_numbers_in_parquet_are_refused(tmp_path):
+    pytest.importorskip("pyarrow")
+    pd.DataFrame({"y": [1.0, np.inf]}).to_parquet(tmp_path / "t.parquet")
+    assert "row 3, column 'y': the number is infinite" in refusal(tmp_path / "t.parquet")
+
+
+# --- workbooks ------------------------------------------------------------------------------------
+
+
+def spoilt(folder, book):
+    book.save(folder / "t.xlsx")
+    return refusal(folder / "t.xlsx")
+
+
+def test_sheets_are_chosen_by_name(tmp_path, book):
+    other = book.create_sheet("other")
+    other.append(["c"])
+    other.append([3])
+    table, notes = read(tmp_path, book)
+    assert table.columns.tolist() == ["a", "b"]
+    assert "sheet 'Sheet' was read; choose another with the key sheet: 'other'" in notes
+    assert read(tmp_path, book, sheet="other")[0]["c"].tolist() == [3]
+    with pytest.raises(DataError, match=r"no sheet 'othr'\. Did you mean 'other'"):
+        read_table(tmp_path / "t.xlsx", sheet="othr")
+    with pytest.raises(DataError, match="has no sheets"):
+        read_table(written(tmp_path, "a\n1\n"), sheet="other")
+
+
+def test_hidden_and_empty_sheets_are_passed_over(tmp_path, book):
+    book.create_sheet("cover", 0)["A1"] = "secret"
+    book["cover"].sheet_state = "hidden"
+    book.create_sheet("empty", 0)
+    assert read(tmp_path, book)[0].columns.tolist() == ["a", "b"]
+    with pytest.raises(DataError, match="sheet 'empty' is empty"):
+        read(tmp_path, book, sheet="empty")
+    del book["Sheet"]
+    assert "choose a hidden one with the key sheet: 'cover'" in spoilt(tmp_path, book)
+
+
+def test_hidden_rows_and_columns_are_read_and_noted(tmp_path, book):
+    book.active.row_dimensions[3].hidden = True
+    table, notes = read(tmp_path, book)
+    assert len(table) == 2
+    assert "row 3 is hidden" in notes
+    book.active.row_dimensions[3].hidden = False
+    book.active.column_dimensions["B"].hidden = True
+    assert "column B is hidden" in read(tmp_path, book)[1]
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "says"),
+    [
+        ("B3", "=B2+1", "row 3, column B: cell B3 holds a formula without a computed value"),
+        ("B3", datetime.date(2024, 2, 1), "row 3, column 'b': the cell holds the date 2024-02-01"),
+        ("A3", datetime.time(8, 30), "row 3, column 'a': the cell holds the date 08:30:00"),
+        ("B5", 7, "row 4 is blank"),
+        ("XFD3", "x", "row 3, column XFD: cell XFD3 is outside the table"),
+        ("B1", "a", "row 1: two columns are called 'a'"),
+    ],
+)
+def test_cells_that_spoil_a_workbook(tmp_path, book, at, value, says):
+    if at == "XFD3":
+        book.active.append(["z", 3])
+    book.active[at] = value
+    message = spoilt(tmp_path, book)
+    assert says in message
+    assert "sheet 'Sheet'" in message
+
+
+def test_errors_percentages_and_merged_cells(tmp_path, book):
+    sheet = book.active
+    sheet["B2"].number_format = sheet["B3"].number_format = "0.0%"
+    table, notes = read(tmp_path, book)
+    assert table["b"].tolist() == [1, 2.5]
+    assert "percentages were read as fractions" in notes
+    sheet["B3"].number_format = "General"
+    assert "row 3, column 'b': some cells of the column are percentages" in spoilt(tmp_path, book)
+    sheet["B3"].data_type, sheet["B3"]._value = "e", "#N/A"
+    assert "cell B3 holds the error #N/A" in spoilt(tmp_path, book)
+    sheet.merge_cells("A2:A3")
+    assert "the cells A2:A3 are merged" in spoilt(tmp_path, book)
+
+
+def test_two_headers_and_titles_of_a_workbook(tmp_path, book):
+    book.active.insert_rows(1)
+    book.active["A1"] = "Plate 3"
+    book.active.merge_cells("A1:B1")
+    table, notes = read(tmp_path, book)
+    assert table["b"].tolist() == [1, 2.5]
+    assert "'Plate 3' above the header" in notes
+    book.active.insert_rows(3)
+    book.active["A3"], book.active["B3"] = "-", "%"
+    assert "row 3, column 'b': '%' stands above numbers" in spoilt(tmp_path, book)
+
+
+def test_text_numbers_and_dates_of_a_workbook(tmp_path, book):
+    book.active["C1"] = "day"
+    book.active["C2"], book.active["C3"] = (datetime.date(2024, 1, day) for day in (1, 2))
+    book.active["B2"] = " 1 "
+    table, notes = read(tmp_path, book)
+    assert table["b"].tolist() == [1, 2.5]
+    assert "1 numbers that are stored as text (the first in row 2)" in notes
+    assert table["day"].tolist() == ["2024-01-01 00:00:00", "2024-01-02 00:00:00"]
+    assert "column 'day': dates are read as text" in notes
+
+
+def test_a_table_that_starts_in_the_middle_of_its_sheet(tmp_path, book):
+    book.active.insert_rows(1, 3)
+    book.active.insert_cols(1, 2)
+    table, notes = read(tmp_path, book)
+    assert (table["b"].tolist(), notes, table.attrs["first_row"]) == ([1, 2.5], "", 5)

@@ -52,6 +52,8 @@ PAPER = {
     "n_iters": 50,
     "batch_size": 1,
     "seed": 0,
+    "control": "none",
+    "quality": False,
     "device": "auto",
     "logger": "none",
     "noise_floor": 1e-4,
@@ -226,7 +228,8 @@ def test_a_broken_list_is_refused(typed):
 # --- a task or a table replaces the other --------------------------------------------------------
 
 TABLE = {
-    "path": "t.csv",
+    "path": "t.xlsx",
+    "sheet": "2nd",
     "objective": "y",
     "direction": "minimize",
     "inputs": ["a", "b"],
@@ -304,6 +307,69 @@ def test_contradictions_on_the_command_line_name_both_keys(case, turn):
     data, named = CONTRADICTIONS[case]
     message = refusal(None, [(f"data.{key}", value) for key, value in data.items()][::turn])
     assert all(key in message for key in named)
+
+
+# --- surrogates with a model of their own, and controls ------------------------------------------
+
+
+def test_rxnfp_brings_its_model_in_every_preset(written):
+    for preset in ("paper", "fast"):
+        config = load_config(None, [TASK, ("surrogate", "rxnfp"), ("preset", preset)])
+        assert config.model.name == "rxnfp"
+        assert load_config(written(config.to_yaml())) == config
+    kept = load_config(None, [TASK, ("surrogate", "rxnfp"), ("model.precision", "float32")])
+    assert (kept.model.name, kept.model.precision) == ("rxnfp", "float32")
+
+
+def test_rxnfp_with_another_model_is_refused():
+    message = refusal(None, [TASK, ("surrogate", "rxnfp"), ("model.name", "minilm")])
+    assert "--surrogate static for --model.name minilm" in message
+    remote = [("remote.url", "http://x/v1"), ("remote.model", "m")]
+    assert "is a local model" in refusal(None, [TASK, ("surrogate", "rxnfp"), *remote])
+
+
+@pytest.mark.parametrize("surrogate", ["random", "baybe", "baybe_chem"])
+def test_what_is_no_process_of_this_package_is_a_surrogate_too(surrogate):
+    assert load_config(None, [TASK, ("surrogate", surrogate)]).surrogate == surrogate
+
+
+@pytest.mark.parametrize(
+    ("control", "surrogate", "accepted"),
+    [
+        ("permuted_labels", "random", True),
+        ("permuted_labels", "pllm_phi", True),
+        ("shuffled_columns", "llm_phi", True),
+        ("shuffled_columns", "one_hot", False),
+        ("shuffled_columns", "rxnfp", False),
+        ("shuffled_columns", "baybe", False),
+        ("random_embeddings", "static", True),
+        ("random_embeddings", "pllm", True),
+        ("random_embeddings", "pllm_phi", False),
+        ("random_embeddings", "one_hot", False),
+    ],
+)
+def test_controls_that_would_change_nothing_are_refused(control, surrogate, accepted):
+    keys = [TASK, ("surrogate", surrogate), ("control", control)]
+    if accepted:
+        assert load_config(None, keys).control == control
+    else:
+        assert refusal(None, keys).startswith(f"control '{control}'")
+
+
+def test_controls_that_the_model_decides_about():
+    static = [TASK, ("surrogate", "static")]
+    message = refusal(None, [*static, ("control", "shuffled_columns"), ("model.name", "rxnfp")])
+    assert "does not read" in message
+    remote = [("remote.url", "http://x/v1"), ("remote.model", "m")]
+    assert load_config(None, [*static, *remote, ("control", "shuffled_columns")]).control
+    message = refusal(None, [*static, *remote, ("control", "random_embeddings")])
+    assert "without --remote.url" in message
+
+
+def test_an_unknown_control_is_named():
+    message = refusal(None, [TASK, ("control", "permuted_label")])
+    assert "key 'control'" in message
+    assert "Did you mean 'permuted_labels'?" in message
 
 
 # --- unknown keys and wrong values ---------------------------------------------------------------
@@ -409,6 +475,7 @@ def test_a_configuration_is_frozen():
 OTHER = {
     "data.task": "esol",
     "data.path": "tables/µ table.csv",
+    "data.sheet": "10",
     "data.objective": "yield: %",
     "data.direction": "minimize",
     "data.inputs": ["a", "no", "3"],
@@ -417,6 +484,7 @@ OTHER = {
     "data.reaction": "{a}>>{b}",
     "data.text_column": "007",
     "data.template": "Ligand: {a}\n[[x]] # [{b:.2f} °C] 'quoted' \"twice\"",
+    "data.texts": "ours",
     "surrogate": "static",
     "preset": "fast",
     "acquisition": "ucb",
@@ -425,6 +493,8 @@ OTHER = {
     "n_iters": 0,
     "batch_size": 4,
     "seed": 2**40,
+    "control": "permuted_labels",
+    "quality": True,
     "device": "cpu",
     "threads": 1,
     "output": "no",
@@ -471,7 +541,7 @@ OTHER = {
     "lbfgs.prior": "dimension_scaled",
 }
 OF_TABLES = {
-    "data.path", "data.objective", "data.direction", "data.inputs", "data.id_column",
+    "data.path", "data.sheet", "data.objective", "data.direction", "data.inputs", "data.id_column",
     "data.structures",
 }  # fmt: skip
 
@@ -496,7 +566,7 @@ def test_every_key_survives_its_own_yaml(key, written):
 
 @pytest.mark.parametrize("left_out", ["task", "table"])
 def test_all_keys_at_once_survive_their_yaml(left_out, written):
-    drop = {"data.task"} if left_out == "task" else OF_TABLES
+    drop = {"data.task", "data.texts"} if left_out == "task" else OF_TABLES
     values = {k: v for k, v in OTHER.items() if k not in drop | {"data.text_column"}}
     config = load_config(None, values.items())
     assert flat(config) == values

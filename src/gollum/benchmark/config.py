@@ -67,7 +67,8 @@ def load_config(
         ConfigError: a key is unknown, a value is of the wrong kind, or keys contradict each
             other; one sentence.
     """
-    given = _read(Path(file)) if file is not None else {}
+    given = read_yaml(Path(file)) if file is not None else {}
+    _refuse_reference_style(given, file)
     below = {**dict(base), **dict(flatten(given))}
     typed = {ALIASES.get(k, k): _from_text(ALIASES.get(k, k), v) for k, v in overrides}
     kept = {
@@ -87,7 +88,7 @@ def load_config(
     try:
         return RunConfig.model_validate(_nest(merged))
     except ValidationError as error:
-        raise ConfigError(_sentence(error)) from None
+        raise ConfigError(sentence(error)) from None
 
 
 def _from_text(key: str, value: Any) -> Any:
@@ -114,34 +115,43 @@ def _listed(key: str, text: str) -> list[str]:
 def _overrides(key: str, earlier: str, value: Any) -> bool:
     """Whether a key of the command line replaces one of the file.
 
-    A task replaces the file's table with all that belongs to it, and the other way round; a text
-    column replaces a template, and the other way round.
+    A task replaces the file's table with all that belongs to it, and the other way round; so do a
+    text column, a template and a choice of texts with each other.
     """
     if value is None:
         return earlier == key
-    rivals = {"data.text_column": {"data.template"}, "data.template": {"data.text_column"}}
+    words = {"data.text_column", "data.template", "data.texts"}
     if key in ("data.task", "data.path") and earlier.startswith("data."):
         return earlier != key
-    return earlier in rivals.get(key, set())
+    return key in words and earlier in words and earlier != key
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_yaml(file: Path, what: str = "config file", line: str = "seed: 0") -> dict[str, Any]:
+    """Keys and values of a YAML file.
+
+    Args:
+        file: the file.
+        what: what messages call it.
+        line: an example of what could be in it.
+
+    Raises:
+        ConfigError: there is no such file, or it holds something else.
+    """
     if not file.is_file():
         folder = file.parent if file.parent.is_dir() else Path()
         options = [p.name for p in folder.glob("*.yaml")]
-        raise ConfigError(f"config file '{file}' does not exist.{nearest(file.name, options)}")
+        raise ConfigError(f"{what} '{file}' does not exist.{nearest(file.name, options)}")
     try:
         values = yaml.safe_load(file.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"config file '{file}' is not valid YAML: {reason}.") from None
+        raise ConfigError(f"{what} '{file}' is not valid YAML: {reason}.") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"config file '{file}' holds no keys; write lines such as 'seed: 0'.")
-    _refuse_reference_style(values, file)
+        raise ConfigError(f"{what} '{file}' holds no keys; write lines such as '{line}'.")
     return values
 
 
-def _refuse_reference_style(values: Mapping[str, Any], file: Path) -> None:
+def _refuse_reference_style(values: Mapping[str, Any], file: str | Path | None) -> None:
     flat = dict(flatten(values))
     if not any(key.endswith("class_path") or ".init_args" in key for key in flat):
         return
@@ -169,7 +179,8 @@ def _refuse_unknown(values: Mapping[str, Any]) -> None:
             raise ConfigError(f"there is no key '{key}'.{close}")
 
 
-def _sentence(error: ValidationError) -> str:
+def sentence(error: ValidationError) -> str:
+    """The first thing that is wrong, with its key."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
     message = first["msg"].removeprefix("Value error, ")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from gollum.benchmark.spec import DataConfig
+from gollum.data.authors import authors_texts
 from gollum.data.catalog import get_task
 from gollum.data.pool import Pool
 from gollum.data.readers import read_table
 from gollum.errors import DataError, nearest
 from gollum.surrogates.build import Problem
-from gollum.text.template import Template, lint
+from gollum.text.template import Template, lint, twins
 
 
 def load_problem(data: DataConfig) -> Problem:
@@ -26,21 +27,23 @@ def load_problem(data: DataConfig) -> Problem:
 def _of_task(data: DataConfig) -> Problem:
     task = get_task(data.task or "")
     reaction = data.reaction or task.reaction
+    pool = task.load().labelled()
     return _problem(
-        task.load().labelled(),
+        pool,
         data,
         default=Template(task.template),
         structures=tuple(task.structures),
         reaction=_template(reaction) if reaction else None,
         title=task.title,
         unit=task.unit,
+        texts=authors_texts(task, pool) if data.texts == "authors" else None,
     )
 
 
 def _of_table(data: DataConfig) -> Problem:
     path = Path(data.path or "")
     pool = Pool.from_table(
-        read_table(path),
+        read_table(path, sheet=data.sheet),
         data.objective or "",
         data.direction or "maximize",
         inputs=data.inputs,
@@ -74,20 +77,26 @@ def _problem(
     reaction: Template | None,
     title: str,
     unit: str = "",
+    texts: tuple[str, ...] | None = None,
 ) -> Problem:
-    template = default
-    if data.text_column is not None:
-        template = Template.column(data.text_column)
-    elif data.template is not None:
-        template = Template(data.template)
-    texts = template.render_pool(pool)
-    notes = (*pool.notes, *lint(template, pool, texts))
+    template: Template | None = None
+    if texts is not None:
+        about = twins(pool, texts)
+    else:
+        template = _chosen(data, default)
+        rendered = template.render_pool(pool)
+        texts, about = tuple(t.text for t in rendered), lint(template, pool, rendered)
+    notes = (*pool.notes, *about)
     reactions = None
     if reaction is not None:
         reactions = tuple(r.text for r in reaction.render_pool(pool, blank=""))
-    return Problem(
-        pool, tuple(t.text for t in texts), template, structures, reactions, title, unit, notes
-    )
+    return Problem(pool, texts, template, structures, reactions, title, unit, notes)
+
+
+def _chosen(data: DataConfig, default: Template) -> Template:
+    if data.text_column is not None:
+        return Template.column(data.text_column)
+    return default if data.template is None else Template(data.template)
 
 
 def _template(source: str) -> Template:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
+from filelock import FileLock, Timeout
 
 from gollum.benchmark.config import flatten
 from gollum.benchmark.spec import RunConfig
-from gollum.errors import ConfigError
+from gollum.errors import BusyError, ConfigError
 from gollum.files import write_text
 
 TRACE_COLUMNS = (
@@ -25,7 +28,7 @@ INTEGER_COLUMNS = ("iteration", "top5_found")
 TIMING_COLUMNS = ("fit_seconds", "acquire_seconds")
 # Keys that may differ when a run goes on: none changes what it measures next.
 FREE_KEYS = {
-    "output", "threads", "logger", "n_iters", "memory_gb", "lora.checkpointing",
+    "output", "threads", "logger", "n_iters", "quality", "memory_gb", "lora.checkpointing",
     "remote.confirm", "remote.batch", "remote.requests_per_minute", "remote.tokens_per_minute",
     "remote.price_per_million", "remote.timeout", "remote.attempts",
 }  # fmt: skip
@@ -60,6 +63,58 @@ class RunFolder:
     def picture(self) -> Path:
         """Progress against random search."""
         return self.path / "progress.png"
+
+    @property
+    def failure_file(self) -> Path:
+        """Why a cell of a sweep failed."""
+        return self.path / "failure.json"
+
+    @property
+    def lock_file(self) -> Path:
+        """There while a run is under way, or was killed."""
+        return self.path / ".lock"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep the folder to this run; however its process ends, the system lets go of it.
+
+        A folder that had to be made for it and is empty in the end is removed again.
+
+        Raises:
+            BusyError: another run has it.
+            ConfigError: the folder can't be written.
+        """
+        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        lock = FileLock(self.lock_file)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock.acquire(blocking=False)
+        except (Timeout, FileNotFoundError):  # the latter: it was removed under our hands
+            raise BusyError(
+                f"folder '{self.path}' is in use by another run; wait until that has ended, or "
+                "choose another folder with --output."
+            ) from None
+        except OSError as error:
+            raise self._unwritable(error) from None
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                self.lock_file.unlink()  # while it is held: who opened it before will see
+            lock.release()
+            with suppress(OSError):
+                for folder in made:
+                    folder.rmdir()
+
+    def is_locked(self) -> bool:
+        """Whether a run has the folder now."""
+        if not self.lock_file.exists():
+            return False
+        try:
+            with self.locked():
+                return False
+        except BusyError:
+            return True
 
     def earlier_rows(self, config: RunConfig, data_hash: str) -> list[dict[str, Any]]:
         """What an earlier run of the same configuration left in the folder; writes nothing.
@@ -100,10 +155,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             write_text(self.config_file, config.to_yaml())
         except OSError as error:
-            raise ConfigError(
-                f"folder '{self.path}' can't be written ({error.strerror}); choose another with "
-                "--output."
-            ) from None
+            raise self._unwritable(error) from None
 
     def save(self, rows: list[dict[str, Any]], summary: dict[str, Any]) -> None:
         """Replace summary and trace, each in one step, so that a kill leaves no half of either.
@@ -141,8 +193,19 @@ class RunFolder:
             ) from None
 
     def _holds_files(self) -> bool:
-        """Whether anything is there but what a killed write may have left."""
-        return any(not p.name.endswith(".part") for p in self.path.iterdir())
+        """Whether anything is there but what a killed or failed run may have left."""
+        passing = {self.lock_file, self.failure_file}
+        return any(p not in passing and p.suffix != ".part" for p in self.path.iterdir())
+
+    def _unwritable(self, error: OSError) -> ConfigError:
+        if self.path.is_file():
+            return ConfigError(
+                f"'{self.path}' holds something else; choose another folder with --output."
+            )
+        return ConfigError(
+            f"folder '{self.path}' can't be written ({error.strerror}); choose another with "
+            "--output."
+        )
 
     def _refuse_other(self, config: RunConfig, data_hash: str) -> None:
         before = self._earlier_config()

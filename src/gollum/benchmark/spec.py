@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, model_validator
@@ -11,7 +11,9 @@ from pydantic import Field, model_validator
 from gollum.data.initial import DESIGNS
 from gollum.data.pool import Direction
 from gollum.errors import nearest
-from gollum.surrogates.presets import VARIANTS, Frozen, Settings
+from gollum.surrogates.presets import PEERS, VARIANTS, Frozen, Settings
+
+SURROGATES = (*VARIANTS, *PEERS)
 
 
 class DataConfig(Frozen):
@@ -21,6 +23,8 @@ class DataConfig(Frozen):
     """A benchmark task (`gollum tasks` lists them)."""
     path: str | None = None
     """A table of your own: CSV, TSV, Excel or Parquet."""
+    sheet: str | None = None
+    """With data.path: sheet of an Excel file; the first visible one by default."""
     objective: str | None = None
     """With data.path: the column to optimize."""
     direction: Direction | None = None
@@ -37,6 +41,8 @@ class DataConfig(Frozen):
     """Column that holds the text of each experiment."""
     template: str | None = None
     """Template of the text, with columns in braces."""
+    texts: Literal["ours", "authors"] | None = None
+    """With data.task: ours (the default), or authors, the texts of the paper's authors."""
 
     @model_validator(mode="after")
     def _one_source(self) -> DataConfig:
@@ -45,11 +51,17 @@ class DataConfig(Frozen):
         if self.path is not None and self.objective is None:
             raise ValueError("data.path needs data.objective, the column to optimize")
         if self.task is not None:
-            for key in ("objective", "direction", "inputs", "id_column", "structures"):
+            for key in ("sheet", "objective", "direction", "inputs", "id_column", "structures"):
                 if getattr(self, key) is not None:
                     raise ValueError(f"data.{key} contradicts data.task, which fixes it")
         if self.text_column is not None and self.template is not None:
             raise ValueError("data.text_column contradicts data.template; give one of them")
+        if self.texts is not None and self.task is None:
+            raise ValueError("data.texts needs data.task; name a column by data.text_column")
+        if self.texts == "authors":
+            for key in ("text_column", "template"):
+                if getattr(self, key) is not None:
+                    raise ValueError(f"data.{key} contradicts data.texts; give one of them")
         return self
 
 
@@ -58,8 +70,7 @@ class RunConfig(Settings):
 
     data: DataConfig
     """Candidates."""
-    surrogate: str = "pllm_phi"
-    """Surrogate: static, pllm, llm_phi, pllm_phi, one_hot, morgan or drfp."""
+    surrogate: str = Field("pllm_phi", description=f"Surrogate: {', '.join(SURROGATES)}.")
     preset: Literal["paper", "fast"] = "paper"
     """Where the numbers below come from when they are not given."""
     acquisition: Literal["log_ei", "ei", "ucb", "q_log_ei"] = "ei"
@@ -74,6 +85,10 @@ class RunConfig(Settings):
     """Experiments per iteration."""
     seed: int = Field(0, ge=0)
     """Seed of everything random."""
+    control: Literal["none", "permuted_labels", "shuffled_columns", "random_embeddings"] = "none"
+    """What is taken away, to see what a surrogate learns from."""
+    quality: bool = False
+    """Whether a last fit is judged on all candidates that were not measured."""
     device: str = "auto"
     """auto, cpu or cuda."""
     threads: int | None = Field(None, ge=1)
@@ -86,7 +101,7 @@ class RunConfig(Settings):
     @model_validator(mode="after")
     def _known_names(self) -> RunConfig:
         for key, value, options in (
-            ("surrogate", self.surrogate, VARIANTS),
+            ("surrogate", self.surrogate, SURROGATES),
             ("initial", self.initial, DESIGNS),
         ):
             if value not in options:
@@ -96,13 +111,63 @@ class RunConfig(Settings):
                 )
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_its_model(cls, values: Any) -> Any:
+        """A surrogate that is named after its language model has that one and no other."""
+        parts = VARIANTS.get(values.get("surrogate"))
+        if parts is None or parts.model is None:
+            return values
+        given = dict(values.get("model", {}))
+        if given.setdefault("name", parts.model) != parts.model:
+            raise ValueError(
+                f"surrogate '{values['surrogate']}' is the language model '{parts.model}'; use "
+                f"--surrogate static for --model.name {given['name']}"
+            )
+        if dict(values.get("remote", {})).get("url") is not None:
+            raise ValueError(
+                f"surrogate '{values['surrogate']}' is a local model; use --surrogate static for "
+                "--remote.url"
+            )
+        return {**values, "model": given}
+
+    @model_validator(mode="after")
+    def _control_fits(self) -> RunConfig:
+        """A control that would change nothing is refused."""
+        if self.control == "shuffled_columns" and not self.reads_texts:
+            raise ValueError(
+                "control 'shuffled_columns' changes the texts of the candidates, which surrogate "
+                f"'{self.surrogate}' with this model does not read"
+            )
+        if self.control == "random_embeddings" and (
+            self.surrogate not in ("static", "pllm") or self.remote.url is not None
+        ):
+            raise ValueError(
+                "control 'random_embeddings' takes the place of a local model's embeddings; use "
+                "it with --surrogate static or pllm, and without --remote.url"
+            )
+        return self
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether a language model reads the candidates' texts (and not their reactions)."""
+        parts = VARIANTS.get(self.surrogate)
+        of_reactions = {v.model for v in VARIANTS.values() if v.model is not None}
+        return (
+            parts is not None
+            and parts.features == "language"
+            and (self.remote.url is not None or self.model.name not in of_reactions)
+        )
+
     @property
     def folder(self) -> Path:
         """Where the run writes."""
         if self.output is not None:
             return Path(self.output)
         source = self.data.task or Path(self.data.path or "").name.split(".")[0]
-        return Path("runs") / f"{source}-{self.surrogate}-{self.preset}-seed{self.seed}"
+        control = "" if self.control == "none" else f"-{self.control}"
+        name = f"{source}-{self.surrogate}-{self.preset}{control}-seed{self.seed}"
+        return Path("runs") / name
 
     def to_yaml(self) -> str:
         """All keys with their values, readable by `load_config`."""

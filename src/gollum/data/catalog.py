@@ -1,36 +1,39 @@
-"""Benchmark tasks: bundled with the package, in a local folder, or fetched on request."""
+"""Benchmark tasks: labelled pools with their history."""
 
 from __future__ import annotations
 
-import hashlib
-import os
+from dataclasses import replace
 from functools import cache
-from http.client import HTTPException
-from importlib.resources import files
-from pathlib import Path, PurePosixPath
-from typing import Literal
-from urllib.request import urlopen
+from pathlib import Path
+from typing import Literal, get_args
 
-import numpy as np
 import pandas as pd
 import yaml
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import Field, model_validator
 
-from gollum.cachefile import cache_folder
 from gollum.data.pool import Direction, Pool
-from gollum.data.readers import read_table
+from gollum.data.published import LOCAL_DATA, Published, tasks_folder
 from gollum.errors import DataError, nearest
-from gollum.files import write_file
 
-LOCAL_DATA = "GOLLUM_DATA"  # environment variable: a folder with further tables
-TIMEOUT = 30  # seconds without an answer before a download is given up
 Group = Literal["organic synthesis", "process", "materials and catalysis", "molecules"]
+RANGE_TOLERANCE = 1e-3  # of the range, as the catalogue rounds its ends
 
 
-class Task(BaseModel):
+class AuthorsTexts(Published):
+    """A table with the texts that the paper's authors gave their models, row by row as the task."""
+
+    column: str = "procedure"
+    """Column with the texts."""
+    objective: str = "objective"
+    """Column with the objective."""
+    scale: float = 1.0
+    """Factor from their objective to ours."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Their name of each of our inputs to be compared; all inputs, named alike, by default."""
+
+
+class Task(Published):
     """A labelled pool with its history: what it holds, where it is and whom to cite."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     """What commands and records call the task."""
@@ -43,15 +46,21 @@ class Task(BaseModel):
     objective: str
     """Column to optimize."""
     unit: str
-    """Unit of the objective."""
+    """Unit of the objective; empty where it has none or the source states none."""
     direction: Direction
     """Whether large or small objective values are wanted."""
+    range: tuple[float, float]
+    """Lowest and highest objective of the file."""
     inputs: tuple[str, ...]
     """Columns that describe an experiment."""
     structures: tuple[str, ...] = ()
     """Input columns that hold SMILES."""
+    absent: tuple[str, ...] = ()
+    """Words for a component that is not there; such cells are read as blank."""
+    replicates: Literal["first", "mean"] = "first"
+    """What counts where inputs repeat: the first measurement, or the mean of all."""
     reaction: str | None = None
-    """Template of the reaction SMILES, for reactions."""
+    """Template of the reaction SMILES, for reactions whose products are known."""
     template: str
     """Template of the text that a language model reads."""
     licence: str
@@ -60,38 +69,14 @@ class Task(BaseModel):
     """Where the table was taken from, with version."""
     citation: str
     """The paper that reports the measurements."""
-    sha256: str
-    """Hash of the bundled file, or of the file behind the URL."""
-    file: str | None = None
-    """Name of the bundled file."""
-    url: str | None = None
-    """Where a task that is not bundled can be fetched."""
-    local: str | None = None
-    """Path below the folder that GOLLUM_DATA names; rows and columns as behind the URL."""
+    authors_texts: AuthorsTexts | None = None
+    """The texts of the paper's authors."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Task:
-        if (self.file is None) != (self.url is not None and self.local is not None):
-            raise ValueError("give either 'file', or 'url' and 'local'")
         if not set(self.structures) <= set(self.inputs):
             raise ValueError("'structures' must be among the inputs")
         return self
-
-    @property
-    def is_bundled(self) -> bool:
-        """Whether the table ships with the package."""
-        return self.file is not None
-
-    def path(self) -> Path:
-        """Where the table is, or where a download will put it."""
-        if self.file is not None:
-            return _tasks_folder() / self.file
-        local = self._local_path()
-        return local if local is not None and local.exists() else self._cached()
-
-    def is_here(self) -> bool:
-        """Whether the table can be loaded without a download."""
-        return self.path().is_file()
 
     def load(self) -> Pool:
         """The task as a pool; rows that repeat earlier inputs are dropped and reported.
@@ -100,45 +85,76 @@ class Task(BaseModel):
             DataError: the table is not here, is not the published one, or has lost rows,
                 columns or objective values.
         """
-        if not self.is_here():
-            raise DataError(
-                f"The table of '{self.name}' is not here: run `gollum tasks --download "
-                f"{self.name}`, or set {LOCAL_DATA} to a folder that holds {self.local}."
-            )
-        path = self.path()
-        if path != self._local_path():
-            _check_hash(path, self.sha256, self.name)
-        pool = Pool.from_table(
-            self._checked(read_table(path)),
-            self.objective,
-            self.direction,
-            inputs=self.inputs,
-            name=self.name,
-        )
-        if not np.isfinite(pool.values).all():
-            raise DataError(f"{path}: column '{self.objective}' has blank cells; fetch it again.")
-        return pool
+        table = self.table()
+        pool = self._pool(table)
+        self._check_range(table[self.objective])
+        if self.replicates == "first" or len(pool) == len(table):
+            return pool
+        groups = table.groupby(list(self.inputs), dropna=False, sort=False)
+        means = groups[self.objective].transform("mean")
+        averaged = f"{self.name}: the measurements of rows with equal inputs were averaged."
+        pool = self._pool(table.assign(**{self.objective: means}))
+        return replace(pool, notes=(*pool.notes, averaged))
 
-    def _checked(self, table: pd.DataFrame) -> pd.DataFrame:
+    def table(self) -> pd.DataFrame:
+        """The whole table, a row per measurement.
+
+        Raises:
+            DataError: it is not here, is not the published one, or has lost rows.
+        """
+        if not self.is_here():
+            raise DataError(self._how_to_get_it())
+        table = self.read(self.name)
         if len(table) != self.rows:
             raise DataError(
-                f"{self.path()}: expected {self.rows} rows, got {len(table)}; fetch it again."
+                f"{self.path()}: expected {self.rows} rows, got {len(table)}; get it again."
             )
-        return table
+        return table.replace(dict.fromkeys(self.absent, "")) if self.absent else table
 
-    def _local_path(self) -> Path | None:
-        folder = os.environ.get(LOCAL_DATA)
-        return Path(folder, self.local) if folder and self.local else None
+    def _pool(self, table: pd.DataFrame) -> Pool:
+        return Pool.from_table(
+            table, self.objective, self.direction, inputs=self.inputs, name=self.name
+        )
 
-    def _cached(self) -> Path:
-        return cache_folder("tasks") / PurePosixPath(self.url or "").name
+    def _check_range(self, values: pd.Series) -> None:
+        if values.isna().any():
+            raise DataError(
+                f"{self.path()}: column '{self.objective}' has blank cells; get it again."
+            )
+        low, high = self.range
+        slack = RANGE_TOLERANCE * (high - low)
+        if abs(values.min() - low) > slack or abs(values.max() - high) > slack:
+            raise DataError(
+                f"{self.path()}: column '{self.objective}' runs from {values.min():g} to "
+                f"{values.max():g}, in the published table from {low:g} to {high:g}; get it again."
+            )
+
+    def _how_to_get_it(self) -> str:
+        folder = f"set {LOCAL_DATA} to a folder that holds {self.local}"
+        if self.url is None:
+            return (
+                f"The table of '{self.name}' is not here and cannot be downloaded as it is: "
+                f"{folder}, made from {self.source}."
+            )
+        return (
+            f"The table of '{self.name}' is not here: run `gollum tasks --download {self.name}`, "
+            f"or {folder}."
+        )
 
 
 @cache
 def all_tasks() -> tuple[Task, ...]:
     """Every task, in the order of the catalogue."""
-    entries = yaml.safe_load((_tasks_folder() / "tasks.yaml").read_text("utf-8"))
-    return tuple(Task(name=name, **entry) for name, entry in entries.items())
+    return tuple(
+        Task(name=name, group=group, **entry)
+        for group in get_args(Group)
+        for name, entry in yaml.safe_load(catalogue_file(group).read_text("utf-8")).items()
+    )
+
+
+def catalogue_file(group: Group) -> Path:
+    """The file that declares the tasks of a group."""
+    return tasks_folder() / f"{group.replace(' ', '-')}.yaml"
 
 
 def task_names() -> tuple[str, ...]:
@@ -159,60 +175,23 @@ def get_task(name: str) -> Task:
     raise DataError(f"There is no task '{name}'.{suggestion}")
 
 
-def download(task: Task, folder: Path | None = None) -> Path:
-    """Fetch the table of a task that is not bundled.
+def download(task: Task, folder: Path | None = None) -> tuple[Path, ...]:
+    """Fetch what a task needs and the package does not hold: its table, and the authors' texts.
 
     Args:
-        task: the task; a bundled one needs no download, so its path is returned.
-        folder: where to put the file; the user's cache folder by default.
+        task: the task; a table without an address must be here already.
+        folder: where to put the files; the user's cache folder by default.
 
     Returns:
-        The file, which appears only once it is complete and its sha256 is right.
+        The files, each of them once, the table first.
 
     Raises:
-        DataError: the server cannot be reached, its file is not the published one, or the
-            folder cannot be written; nothing is left behind.
+        DataError: a file cannot be had (`Published.fetch` says why); what came before it stays.
     """
-    if task.url is None:
-        return task.path()
-    target = (folder or cache_folder("tasks")) / PurePosixPath(task.url).name
-    content = _fetch(task.url, task.name)
-    if hashlib.sha256(content).hexdigest() != task.sha256:
-        raise DataError(
-            f"{task.url} no longer gives the published table of '{task.name}' (its sha256 "
-            "differs), so it was not kept."
-        )
-    _write(content, target)
-    return target
-
-
-def _fetch(url: str, name: str) -> bytes:
-    try:
-        with urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310 (addresses of the catalogue)
-            return bytes(answer.read())
-    except (OSError, HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        raise DataError(
-            f"'{name}' could not be fetched from {url} ({reason}); try again with a network, or "
-            f"set {LOCAL_DATA} to a folder that holds it."
-        ) from None
-
-
-def _write(content: bytes, target: Path) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_file(target, content)
-    except OSError as error:
-        raise DataError(f"{target} cannot be written: {error.strerror}.") from None
-
-
-def _check_hash(path: Path, sha256: str, name: str) -> None:
-    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-        raise DataError(
-            f"{path} is not the published table of '{name}' (its sha256 differs); delete it and "
-            "fetch or install it again."
-        )
-
-
-def _tasks_folder() -> Path:
-    return Path(str(files("gollum.data") / "tasks"))
+    if task.url is None and not task.is_here():
+        raise DataError(task._how_to_get_it())
+    table = task.path() if task.url is None else task.fetch(task.name, folder)
+    texts = task.authors_texts
+    if texts is None or texts.url == task.url:
+        return (table,)
+    return table, texts.fetch(task.name, folder)

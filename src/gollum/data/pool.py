@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gollum.data.spreadsheets.numbers import is_number_like
 from gollum.errors import DataError, nearest
 
 Direction = Literal["maximize", "minimize"]
-HEADER_ROWS = 1  # spreadsheet row of data row i (from 0) is i + HEADER_ROWS + 1
+HEADER_ROWS = 1  # of a table that does not say where its first row was
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +87,8 @@ class Pool:
             _require_column(table, column, name)
         if len(table) == 0:
             raise DataError(f"{name}: the table has a header but no rows; add some candidates.")
-        values = _numeric(table[objective], name)
+        first = int(table.attrs.get("first_row", HEADER_ROWS + 1))
+        values = _numeric(table[objective], name, first)
         reserved = {objective, id_column}
         columns = list(inputs) if inputs is not None else [c for c in table if c not in reserved]
         if not columns:
@@ -98,14 +100,14 @@ class Pool:
             if given == objective or columns.count(given) > 1:
                 what = "is the objective" if given == objective else "is named twice"
                 raise DataError(f"{name}: the input '{given}' {what}; leave it out of the inputs.")
-        ids = _ids(table, id_column, name)
+        ids = _ids(table, id_column, name, first)
         kept = _first_of_each(table[columns], values)
-        notes: tuple[str, ...] = ()
+        notes: tuple[str, ...] = tuple(table.attrs.get("notes", ()))
         if not kept.all():
-            first = int(np.flatnonzero(~kept)[0]) + HEADER_ROWS + 1
-            notes = (
+            row = int(np.flatnonzero(~kept)[0]) + first
+            notes += (
                 f"{name}: {int((~kept).sum())} of {len(table)} rows repeat the inputs of "
-                f"another row (the first is row {first}) and were dropped.",
+                f"another row (the first is row {row}) and were dropped.",
             )
         data = table.loc[kept, columns].copy()
         data.index = pd.Index(ids[kept], name="id")
@@ -202,21 +204,23 @@ def _first_of_each(inputs: pd.DataFrame, values: NDArray[np.float64]) -> NDArray
     return kept
 
 
-def _numeric(column: pd.Series, name: str) -> NDArray[np.float64]:
+def _numeric(column: pd.Series, name: str, first: int) -> NDArray[np.float64]:
     blank = column.isna() | (column.astype(str).str.strip() == "")
     numbers = pd.to_numeric(column.where(~blank), errors="coerce").astype("float64")
     values: NDArray[np.float64] = np.array(numbers, dtype=np.float64)
     wrong = ~np.isfinite(values) & ~blank.to_numpy()
     if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
+        rows = [int(row) for row in np.flatnonzero(wrong)]
+        # A decimal comma is only text because of another cell; name that one.
+        row = next((r for r in rows if not is_number_like(str(column.iloc[r]))), rows[0])
         raise DataError(
-            f"{name}: row {row + HEADER_ROWS + 1}, column '{column.name}': "
+            f"{name}: row {row + first}, column '{column.name}': "
             f"'{column.iloc[row]}' is not a finite number; correct it or leave the cell empty."
         )
     return values
 
 
-def _ids(table: pd.DataFrame, id_column: str | None, name: str) -> NDArray[np.object_]:
+def _ids(table: pd.DataFrame, id_column: str | None, name: str, first: int) -> NDArray[np.object_]:
     if id_column is None:
         return np.array([f"r{i + 1}" for i in range(len(table))], dtype=object)
     ids = table[id_column].astype(str)
@@ -224,7 +228,7 @@ def _ids(table: pd.DataFrame, id_column: str | None, name: str) -> NDArray[np.ob
     if repeated.any():
         row = int(np.flatnonzero(repeated)[0])
         raise DataError(
-            f"{name}: row {row + HEADER_ROWS + 1}, column '{id_column}': the id "
+            f"{name}: row {row + first}, column '{id_column}': the id "
             f"'{ids.iloc[row]}' is used twice; ids must be unique."
         )
     return ids.to_numpy(dtype=object)

@@ -158,3 +158,18 @@ def embed(backbone: Backbone, tokens: Tokens, progress: Progress | None = None) 
     if np.array_equal(tokens.index, np.arange(len(tokens))):
         return vectors  # a copy of a million rows would double the memory
     return vectors[tokens.index]
+
+
+def random_vectors(backbone: Backbone, tokens: Tokens, seed: int) -> Tensor:
+    """Standard normal vectors of the model's size, an independent one for each distinct text.
+
+    Args:
+        backbone: the language model, of which only the size matters.
+        tokens: the N texts, tokenized.
+        seed: of the draws.
+
+    Returns:
+        N x h, float64.
+    """
+    drawn = np.random.default_rng(seed).standard_normal((len(tokens), backbone.hidden_size))
+    return torch.from_numpy(drawn[tokens.index]).to(backbone.device)

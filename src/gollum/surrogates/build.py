@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,11 +12,13 @@ import torch
 
 from gollum.data.pool import Pool
 from gollum.errors import ConfigError, DataError
-from gollum.features import fixed
 from gollum.features.base import FixedFeatures, Projection
+from gollum.features.columns import beside
+from gollum.features.fixed import fixed_features
+from gollum.features.reactions import written_with
 from gollum.language.adapted import AdaptedText
 from gollum.language.backbone import Backbone
-from gollum.language.embed import Progress, Tokens, embed, tokenize
+from gollum.language.embed import Progress, Tokens, embed, random_vectors, tokenize
 from gollum.language.loading import load_backbone
 from gollum.language.remote import Endpoint, Store, embed_remote
 from gollum.runtime import Runtime
@@ -42,6 +44,7 @@ class Problem:
         title: what is being optimized, for people.
         unit: of the objective, or empty.
         notes: what a user should know, one sentence each.
+        noise: seed of random vectors that stand for the texts' embeddings; None for real ones.
     """
 
     pool: Pool
@@ -52,11 +55,13 @@ class Problem:
     title: str = ""
     unit: str = ""
     notes: tuple[str, ...] = ()
+    noise: int | None = None
 
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over the pool and everything a featurizer reads of it."""
         parts = [self.pool.fingerprint, *self.structures, *self.texts, *(self.reactions or ())]
+        parts += [] if self.noise is None else [f"noise {self.noise}"]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -91,7 +96,10 @@ def build_surrogate(
     elif variant.features == "language":
         featurizer = _language(problem, variant, settings, runtime, progress, announce)
     else:
-        featurizer = FixedFeatures(_FIXED[variant.features](problem))
+        matrix = fixed_features(
+            variant.features, problem.pool, problem.structures, problem.reactions
+        )
+        featurizer = FixedFeatures(matrix)
     if variant.projection:
         featurizer = Projection(featurizer, settings.projection.size, settings.projection.bias)
     featurizer.to(runtime.device)
@@ -138,8 +146,14 @@ def _language(
             progress=progress,
             states_budget=needs.activations_budget,
         )
-    vectors = embed(backbone, tokens, progress)
-    return FixedFeatures(_scaled(vectors, variant), notes, revision=backbone.revision)
+    if problem.noise is not None:
+        vectors = random_vectors(backbone, tokens, problem.noise)
+    else:
+        vectors = embed(backbone, tokens, progress)
+    features = _scaled(vectors, variant)
+    if texts is problem.reactions:
+        features = _with_other_columns(problem, features)
+    return FixedFeatures(features, notes, revision=backbone.revision)
 
 
 def _remote(
@@ -175,6 +189,14 @@ def _scaled(vectors: torch.Tensor, variant: Variant) -> torch.Tensor:
         mean, deviation = vectors.mean(), vectors.std()
         vectors.sub_(mean).div_(deviation)
     return vectors
+
+
+def _with_other_columns(problem: Problem, features: torch.Tensor) -> torch.Tensor:
+    """What a reaction SMILES does not say (temperatures, times) beside its vector."""
+    covered = written_with(problem.reactions or (), problem.pool)
+    matrix = features.cpu().numpy()
+    complete = beside(problem.pool, matrix, covered)
+    return features if complete is matrix else torch.from_numpy(complete).to(features.device)
 
 
 def _texts(problem: Problem, backbone: Backbone) -> tuple[str, ...]:
@@ -225,29 +247,3 @@ def _truncation(backbone: Backbone, tokens: Tokens, pool: str, max_tokens: int) 
         f"{pool}: {tokens.truncated} of {len(tokens)} distinct texts were cut at "
         f"{min(max_tokens, backbone.max_tokens)} tokens; shorten the template{longer}.",
     )
-
-
-def _morgan(problem: Problem) -> fixed.Bits:
-    if not problem.structures:
-        raise DataError(
-            f"{problem.pool.name}: surrogate 'morgan' needs columns with SMILES; name them with "
-            "--data.structures, or use --surrogate one_hot."
-        )
-    return fixed.morgan(problem.pool, problem.structures)
-
-
-def _drfp(problem: Problem) -> fixed.Bits:
-    if problem.reactions is None:
-        raise DataError(
-            f"{problem.pool.name}: surrogate 'drfp' needs reaction SMILES; give their column or "
-            "a template with --data.reaction, or use --surrogate morgan."
-        )
-    ids: Sequence[str] = [str(i) for i in problem.pool.ids]
-    return fixed.drfp(problem.reactions, problem.pool.name, ids)
-
-
-_FIXED: dict[str, Callable[[Problem], fixed.Matrix | fixed.Bits]] = {
-    "one_hot": lambda problem: fixed.one_hot(problem.pool),
-    "morgan": _morgan,
-    "drfp": _drfp,
-}

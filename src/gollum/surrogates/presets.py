@@ -159,13 +159,15 @@ class Variant:
         projection: whether a projection follows.
         scaling: 'bounds' (while fitting), 'pool' (whole matrix standardised once) or 'none'.
         about: one line for help texts.
+        model: name of the language model that it always has; None where that is a choice.
     """
 
-    features: Literal["language", "one_hot", "morgan", "drfp"]
+    features: Literal["language", "one_hot", "morgan", "fragments", "descriptors", "drfp"]
     about: str
     lora: bool = False
     projection: bool = False
     scaling: Literal["bounds", "pool", "none"] = "none"
+    model: str | None = None
 
     @property
     def joint(self) -> bool:
@@ -188,8 +190,20 @@ VARIANTS = {
     ),
     "one_hot": Variant("one_hot", "one-hot categories and scaled numbers"),
     "morgan": Variant("morgan", "Morgan fingerprints of the structures"),
+    "fragments": Variant("fragments", "counts of functional groups in the structures"),
+    "descriptors": Variant("descriptors", "RDKit's 2D descriptors of the structures"),
     "drfp": Variant("drfp", "differential reaction fingerprints"),
+    "rxnfp": Variant(
+        "language", "RXNFP: frozen embeddings of reactions", scaling="pool", model="rxnfp"
+    ),
 }  # fmt: skip
+
+# What may choose besides a Gaussian process of this package, with one line for help texts.
+PEERS = {
+    "random": "uniform among the candidates that are left",
+    "baybe": "BayBE with its one-hot encodings (the 'peers' extra)",
+    "baybe_chem": "BayBE with its chemical encodings of structures (the 'peers' extra)",
+}
 
 # What a preset changes from the defaults of the fields, as nested keys of a run.
 PRESETS: dict[str, dict[str, Any]] = {

@@ -169,13 +169,7 @@ class Template:
 
 def lint(template: Template, pool: Pool, texts: Sequence[Text]) -> list[str]:
     """What a user should know about the texts of a pool, one sentence each."""
-    notes = []
-    distinct = len({t.text for t in texts})
-    if distinct < len(texts):
-        notes.append(
-            f"{pool.name}: {len(texts) - distinct} candidates share their text with another one; "
-            "the language model cannot tell them apart."
-        )
+    notes = twins(pool, [t.text for t in texts])
     unused = [
         str(c)
         for c in pool.table.columns
@@ -184,6 +178,17 @@ def lint(template: Template, pool: Pool, texts: Sequence[Text]) -> list[str]:
     if unused:
         notes.append(f"{pool.name}: the text does not mention {', '.join(map(repr, unused))}.")
     return notes
+
+
+def twins(pool: Pool, texts: Sequence[str]) -> list[str]:
+    """One sentence where candidates share their text, otherwise none."""
+    sharing = len(texts) - len(set(texts))
+    if not sharing:
+        return []
+    return [
+        f"{pool.name}: {sharing} candidates share their text with another one; the language model "
+        "cannot tell them apart."
+    ]
 
 
 def _is_redundant(table: pd.DataFrame, column: str, used: Sequence[str]) -> bool:

@@ -1,0 +1,251 @@
+"""Comparing methods over tasks and seeds: means, paired differences, ranks, iterations saved.
+
+A run is one task, method and seed. Sweeps may be incomplete: pairs are formed on what both methods
+have, and what is missing is counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from gollum.analysis import savings
+from gollum.analysis.bootstrap import FEWEST_FOR_LEVEL, mean_interval
+from gollum.analysis.ranking import Ranking, rank_methods
+from gollum.analysis.runs import (
+    baselines,
+    directions,
+    labelled,
+    metrics,
+    protocol_notes,
+    with_metric,
+)
+from gollum.errors import ConfigError, DataError, nearest
+
+COVERAGE = "top5_coverage"
+QUALITY = ("r2", "nlpd", "msll", "calibration_error", "latent_distance_ratio")
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Everything that `compare` finds; each table is tidy.
+
+    Attributes:
+        metric: the figure that is compared.
+        reference: the method that others are paired with.
+        methods: labels, from the best average rank on.
+        tasks: names, sorted.
+        averaged: whether the metric has one unit, so that a mean over tasks makes sense.
+        runs: the records that have the metric, with `method`, `value` and `sign`.
+        traces: best-so-far and coverage of those runs, with `method`; may be empty.
+        per_task: task, method, seeds, mean, low, high.
+        overall: method, tasks, runs, mean, low, high, wide_low, wide_high (see `over_tasks`).
+        gains_per_task: the same for the gain over the reference, and `win`.
+        gains: likewise over tasks.
+        ranking: average ranks, or None.
+        saved_per_task: see `savings.iterations_saved`.
+        saved: the same over tasks.
+        quality: per method, tasks with a value, and means of surrogate quality where present.
+        counts: tasks x methods, number of seeds.
+        expected_seeds: number of different seeds in the records.
+        notes: what a reader should know before believing the figures, a sentence each.
+    """
+
+    metric: str
+    reference: str
+    methods: tuple[str, ...]
+    tasks: tuple[str, ...]
+    averaged: bool
+    runs: pd.DataFrame
+    traces: pd.DataFrame
+    per_task: pd.DataFrame
+    overall: pd.DataFrame
+    gains_per_task: pd.DataFrame
+    gains: pd.DataFrame
+    ranking: Ranking | None
+    saved_per_task: pd.DataFrame
+    saved: pd.DataFrame
+    quality: pd.DataFrame
+    counts: pd.DataFrame
+    expected_seeds: int
+    notes: tuple[str, ...]
+
+    @property
+    def missing(self) -> int:
+        """Runs that a full grid of these tasks, methods and seeds has and the records do not."""
+        return int(self.counts.size * self.expected_seeds - self.counts.to_numpy().sum())
+
+
+def compare(
+    table: pd.DataFrame,
+    traces: pd.DataFrame,
+    metric: str = COVERAGE,
+    reference: str | None = None,
+) -> Comparison:
+    """Compare all methods of some records.
+
+    Args:
+        table: a row per finished run: task, surrogate, seed, the metric; model, preset and control
+            where there are several.
+        traces: a row per run and iteration; may be empty.
+        metric: a column of figures.
+        reference: label of the method to pair with; by default the baseline with the best average
+            rank, among those on the most tasks.
+
+    Raises:
+        ConfigError: there is no such metric or method.
+        DataError: the records can't be used.
+    """
+    recorded, traces = labelled(table, traces)
+    ways = directions(traces)
+    runs = with_metric(recorded, metric, ways)
+    if runs.empty:
+        raise DataError(f"no run has a finite {metric}.")
+    cells = per_task(runs, "value")
+    scores = runs.assign(score=runs["value"] * runs["sign"]).pivot_table(
+        index="task", columns="method", values="score"
+    )
+    standing = scores.rank(axis=1, ascending=False, pct=True).mean().sort_values(kind="stable")
+    methods = tuple(str(m) for m in standing.index)
+    averaged = metric != "best" or runs["task"].nunique() == 1
+    compared = _reference(reference, methods, baselines(runs), scores)
+    pairs = paired(runs, compared)
+    saved = savings.iterations_saved(traces, ways, baselines(recorded))
+    return Comparison(
+        metric=metric,
+        reference=compared,
+        methods=methods,
+        tasks=tuple(str(task) for task in scores.index),
+        averaged=averaged,
+        runs=runs,
+        traces=traces,
+        per_task=_sorted(cells, methods).rename(columns={"runs": "seeds"}),
+        overall=_sorted(over_tasks(runs, "value", averaged), methods),
+        gains_per_task=_with_wins(per_task(pairs, "gain"), pairs, methods),
+        gains=_with_wins(over_tasks(pairs, "gain", averaged), pairs, methods),
+        ranking=rank_methods(scores[list(methods)]),
+        saved_per_task=_sorted(saved, methods),
+        saved=_sorted(savings.over_tasks(saved), methods),
+        quality=_sorted(surrogate_quality(recorded), methods),
+        counts=runs.pivot_table(
+            index="task", columns="method", values="seed", aggfunc="count", fill_value=0
+        )[list(methods)].astype(int),
+        expected_seeds=int(recorded["seed"].nunique()),
+        notes=(*_notes(recorded, runs, cells, metric), *protocol_notes(runs)),
+    )
+
+
+def per_task(runs: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Mean of a column for each task and method, with its 95 % bootstrap interval over seeds."""
+    rows = []
+    for (task, method), group in runs.groupby(["task", "method"]):
+        values = group[column].to_numpy(dtype=np.float64)
+        rows.append((task, method, len(values), values.mean(), *mean_interval([values])))
+    return pd.DataFrame(rows, columns=["task", "method", "runs", "mean", "low", "high"])
+
+
+def over_tasks(runs: pd.DataFrame, column: str, averaged: bool = True) -> pd.DataFrame:
+    """Mean over tasks of the mean over seeds, with two 95 % bootstrap intervals.
+
+    `low` to `high` is for these very tasks: seeds are resampled within each task (stratified), so
+    it says how much another set of seeds would change the mean. `wide_low` to `wide_high` is for
+    further tasks of the same kind: whole tasks are resampled. A task's mean carries the noise of
+    its seeds already, so drawing seeds again within it would count that noise twice. With few
+    tasks it is rough itself, and may by chance be narrower than the first.
+
+    Args:
+        runs: one row per run, with `task`, `method` and the column.
+        column: what to average.
+        averaged: False where tasks differ in unit; all means are then left blank.
+    """
+    rows = []
+    for method, group in runs.groupby("method"):
+        strata = [g.to_numpy(dtype=np.float64) for _, g in group.groupby("task")[column]]
+        means = np.array([values.mean() for values in strata])
+        figures = [means.mean(), *mean_interval(strata), *mean_interval([means])]
+        shown = figures if averaged else [float("nan")] * len(figures)
+        rows.append((method, len(strata), len(group), *shown))
+    columns = ["method", "tasks", "runs", "mean", "low", "high", "wide_low", "wide_high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def paired(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """Each run of another method with the reference's run on the same task and seed.
+
+    Returns:
+        Columns `gain`, positive where the method is better, and `win`: 1, or ½ for a tie, or 0.
+    """
+    base = runs.loc[runs["method"] == reference, ["task", "seed", "value"]]
+    others = runs[runs["method"] != reference]
+    pairs = others.merge(base, on=["task", "seed"], suffixes=("", "_reference"))
+    gain = pairs["sign"] * (pairs["value"] - pairs["value_reference"])
+    return pairs.assign(gain=gain, win=(1 + np.sign(gain)) / 2)
+
+
+def surrogate_quality(runs: pd.DataFrame) -> pd.DataFrame:
+    """Per method, means over tasks of the means over seeds, where present."""
+    present = [c for c in QUALITY if c in metrics(runs)]
+    means = runs.groupby(["method", "task"])[present].mean().dropna(how="all")
+    found = means.groupby("method").mean()
+    found.insert(0, "tasks", means.groupby("method").size())
+    return found.reset_index() if present else pd.DataFrame(columns=["method", "tasks"])
+
+
+def _with_wins(means: pd.DataFrame, pairs: pd.DataFrame, methods: tuple[str, ...]) -> pd.DataFrame:
+    """Add the share of pairs won; over tasks, the mean of the tasks' shares."""
+    wins = pairs.groupby(["method", "task"])["win"].mean()
+    keys = [key for key in ("method", "task") if key in means]
+    shares = wins.groupby(keys).mean().reset_index()
+    return _sorted(means.rename(columns={"runs": "pairs"}).merge(shares, on=keys), methods)
+
+
+def _sorted(table: pd.DataFrame, methods: tuple[str, ...]) -> pd.DataFrame:
+    """By task, if there is one, then in the order of methods."""
+    keys = [key for key in ("task", "method") if key in table]
+    place = {method: str(i).zfill(6) for i, method in enumerate(methods)}
+    ordered = table[table["method"].isin(methods)]
+    return ordered.sort_values(
+        keys, key=lambda c: c.map(place) if c.name == "method" else c, ignore_index=True
+    )
+
+
+def _reference(
+    asked: str | None, methods: tuple[str, ...], honest: list[str], scores: pd.DataFrame
+) -> str:
+    if asked is None:
+        on_tasks = scores[[m for m in methods if m in honest]].notna().sum()
+        return str(on_tasks.idxmax())
+    if asked not in methods:
+        raise ConfigError(
+            f"no method of these records is called '{asked}'.{nearest(asked, methods)} There are "
+            f"{', '.join(methods)}."
+        )
+    return asked
+
+
+def _notes(
+    recorded: pd.DataFrame, runs: pd.DataFrame, cells: pd.DataFrame, metric: str
+) -> list[str]:
+    notes = []
+    for method, count in (
+        recorded["method"].value_counts() - runs["method"].value_counts()
+    ).items():
+        if count > 0:
+            notes.append(f"{count} runs of {method} have no {metric} and are left out.")
+    blank = sorted(set(recorded["method"]) - set(runs["method"]))
+    if blank:
+        notes.append(f"No run of {', '.join(blank)} has a {metric}; left out.")
+    single, few = int((cells["runs"] == 1).sum()), cells["runs"].between(2, FEWEST_FOR_LEVEL - 1)
+    if single:
+        notes.append(
+            f"{single} of {len(cells)} means are of a single seed: no interval, neither there nor "
+            "for these tasks as a whole."
+        )
+    if few.any():
+        notes.append(
+            f"{int(few.sum())} of {len(cells)} means are of 2 to {FEWEST_FOR_LEVEL - 1} seeds: "
+            "their intervals are too narrow (2 seeds: 50 %, 3: 75 %, 4: 88 % instead of 95 %)."
+        )
+    return notes

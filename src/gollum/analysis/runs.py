@@ -1,0 +1,160 @@
+"""Records of finished runs, checked and with one label for each method.
+
+`table` has a row per run, `traces` a row per run and iteration, as `gollum bench` writes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from gollum.errors import ConfigError, DataError, nearest
+
+RUN = ["task", "method", "seed"]
+PROTOCOL = ("n_init", "n_iters", "batch_size")
+LOWER_IS_BETTER = ("nlpd", "msll", "calibration_error", "seconds", "quality_seconds")
+TRAINED = ("pllm", "llm_phi", "pllm_phi")
+_TRACE = ("iteration", "best_so_far", "top5_coverage")
+
+
+def labelled(table: pd.DataFrame, traces: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both tables with a column `method`; repeated rows, and traces of no record, are dropped.
+
+    A method is called by its surrogate, then model and preset where the records hold several, then
+    the control if there is one: `pllm`, `pllm-minilm-fast`, `one_hot-fast`, `pllm-permuted_labels`.
+
+    Raises:
+        DataError: there is no run, a column is missing, or a run occurs twice.
+    """
+    _require(table, ("task", "surrogate", "seed"), "records")
+    if table.empty:
+        raise DataError("these records hold no finished run; finish some with `gollum bench`.")
+    if table["seed"].isna().any():
+        raise DataError("some runs of these records have no seed, so they can't be paired.")
+    keys = _keys(table)
+    several = [
+        part for part in ("model", "preset") if keys.loc[keys[part] != "", part].nunique() > 1
+    ]
+    parts = ["surrogate", *several, "control"]
+    runs = table.assign(task=table["task"].astype(str), method=_join(keys[parts])).drop_duplicates()
+    _refuse_repeats(runs)
+    if traces.empty:
+        return runs, pd.DataFrame(columns=[*RUN, *_TRACE])
+    _require(traces, ("task", "surrogate", "seed", *_TRACE), "traces")
+    traces = traces.assign(task=traces["task"].astype(str), method=_join(_keys(traces)[parts]))
+    return runs, traces.merge(runs[RUN], on=RUN).drop_duplicates()
+
+
+def metrics(runs: pd.DataFrame) -> list[str]:
+    """Columns that hold a figure which can be compared."""
+    numeric = runs.select_dtypes("number").columns
+    return [c for c in numeric if c not in ("seed", *PROTOCOL) and runs[c].notna().any()]
+
+
+def with_metric(runs: pd.DataFrame, metric: str, directions: dict[str, int]) -> pd.DataFrame:
+    """The runs that have a finite `metric`, with columns `value` and `sign`.
+
+    Args:
+        runs: labelled records.
+        metric: a column of figures.
+        directions: for each task +1 where a large objective is wanted, −1 where a small one is.
+
+    Returns:
+        `sign` · `value` is larger for the better run.
+
+    Raises:
+        ConfigError: there is no such metric, or the direction of a task is needed and unknown.
+    """
+    known = metrics(runs)
+    if metric not in known:
+        raise ConfigError(
+            f"'{metric}' is no figure of these records.{nearest(metric, known)} There are "
+            f"{', '.join(known)}."
+        )
+    unknown = sorted(set(runs["task"]) - directions.keys())
+    if metric == "best" and unknown:
+        raise ConfigError(
+            f"whether a large or a small value of task '{unknown[0]}' is wanted can't be told; "
+            "the traces beside the records show it."
+        )
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    signs = [directions[task] if metric == "best" else sign for task in runs["task"]]
+    values = runs[metric].to_numpy(dtype=np.float64, na_value=np.nan)
+    found = runs.assign(value=values, sign=signs)
+    return pd.DataFrame(found[np.isfinite(values)]).reset_index(drop=True)
+
+
+def directions(traces: pd.DataFrame) -> dict[str, int]:
+    """For each task +1 if its best-so-far rises, −1 if it falls; left out where it never moves.
+
+    Raises:
+        DataError: in one task it rises and falls.
+    """
+    steps = traces.sort_values("iteration", kind="stable").groupby(RUN)["best_so_far"].diff()
+    found = {}
+    for task, moves in steps.groupby(traces["task"]):
+        rises, falls = bool((moves > 0).any()), bool((moves < 0).any())
+        if rises and falls:
+            raise DataError(
+                f"the best value so far of task '{task}' rises and falls in the traces; they mix "
+                "different objectives."
+            )
+        if rises or falls:
+            found[str(task)] = 1 if rises else -1
+    return found
+
+
+def baselines(runs: pd.DataFrame) -> list[str]:
+    """Methods that train no language model and are no control; all methods if there is none."""
+    keys = _keys(runs)
+    honest = ~keys["surrogate"].isin(TRAINED) & (keys["control"] == "")
+    chosen = runs["method"][honest] if honest.any() else runs["method"]
+    return [str(m) for m in chosen.unique()]
+
+
+def protocol_notes(runs: pd.DataFrame) -> list[str]:
+    """A warning for each task whose runs did not have the same number of experiments."""
+    return [
+        f"{task}: runs with different {key} ({', '.join(str(v) for v in sorted(values))}) are "
+        "compared; they did not have the same number of experiments."
+        for key in PROTOCOL
+        if key in runs
+        for task, values in runs.dropna(subset=[key]).groupby("task")[key].unique().items()
+        if len(values) > 1
+    ]
+
+
+def _keys(table: pd.DataFrame) -> pd.DataFrame:
+    """What tells methods apart, as text; blank for no control and where a column is missing."""
+    blank = pd.Series("", index=table.index)
+    columns = ("surrogate", "model", "preset", "control")
+    keys = {
+        c: table[c].astype("string").fillna("").astype(str) if c in table else blank
+        for c in columns
+    }
+    keys["control"] = keys["control"].replace("none", "")
+    return pd.DataFrame(keys)
+
+
+def _join(parts: pd.DataFrame) -> list[str]:
+    return ["-".join(filter(None, row)) for row in parts.itertuples(index=False)]
+
+
+def _require(table: pd.DataFrame, columns: Iterable[str], what: str) -> None:
+    for column in columns:
+        if column not in table:
+            raise DataError(
+                f"the {what} have no column '{column}'; give files that `gollum bench` wrote."
+            )
+
+
+def _refuse_repeats(runs: pd.DataFrame) -> None:
+    repeated = runs[runs.duplicated(RUN)]
+    if len(repeated):
+        task, method, seed = repeated.iloc[0][RUN]
+        raise DataError(
+            f"task '{task}', method '{method}', seed {seed} occurs twice with different figures; "
+            "compare one set of records at a time."
+        )

@@ -1,0 +1,194 @@
+"""The loop: ask what to measure, look it up, keep the record, until enough is measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gollum import __version__
+from gollum.analysis.metrics import (
+    auc_best_so_far,
+    best_so_far,
+    coverage_trace,
+    quantile_counts,
+    top_k_found,
+)
+from gollum.benchmark.quality import QUALITY, quality
+from gollum.benchmark.record import RunFolder
+from gollum.benchmark.spec import RunConfig
+from gollum.benchmark.strategies import Strategy, unmeasured
+from gollum.errors import FitError
+from gollum.runtime import Runtime, commit
+from gollum.surrogates.build import Problem
+
+Answer = TypeVar("Answer")
+
+
+class Loop:
+    """State of one run: the rows of its trace so far.
+
+    Args:
+        config: what is run.
+        problem: on what.
+        strategy: makes what chooses, when it is first needed.
+        folder: where the record is kept.
+        runtime: where it runs.
+        rows: of the trace that an earlier run left.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        problem: Problem,
+        strategy: Callable[[], Strategy],
+        folder: RunFolder,
+        runtime: Runtime,
+        rows: list[dict[str, Any]],
+    ) -> None:
+        self.config, self.problem, self.pool = config, problem, problem.pool
+        self.strategy, self.folder, self.runtime = strategy, folder, runtime
+        self.rows = rows
+
+    @property
+    def iterations_done(self) -> int:
+        """Number of the last iteration; 0 after the starting points."""
+        return int(self.rows[-1]["iteration"]) if self.rows else 0
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is another iteration."""
+        return self.iterations_done < self.config.n_iters and len(self.rows) < len(self.pool)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to do, the judgement of the last fit included."""
+        if self.goes_on or not self.rows:
+            return False
+        known = self.folder.summary()
+        return known["status"] == "finished" and ("quality" in known or not self.config.quality)
+
+    def measure_start(self, ids: list[str]) -> list[dict[str, Any]]:
+        """Measure the first design."""
+        return self._measure(0, ids, ({},) * len(ids))
+
+    def iterate(self) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+        """Choose and measure; new rows, and what choosing has to tell.
+
+        Raises:
+            FitError: a fit failed; what was measured before is kept.
+        """
+        iteration = self.iterations_done + 1
+        choice = self._ask(self.strategy().choose, iteration)
+        notes = tuple(f"iteration {iteration}: {note}" for note in choice.notes)
+        return self._measure(iteration, choice.ids, choice.details), notes
+
+    def finish(self) -> tuple[str, ...]:
+        """Save the final figures; what the last fit has to tell, if there is one.
+
+        Raises:
+            FitError: that fit failed; the run is unfinished then.
+        """
+        summary = self.summary("finished")
+        notes: tuple[str, ...] = ()
+        if self.config.quality:
+            began = time.perf_counter()
+            summary["quality"], notes = self._judged()
+            summary["quality_seconds"] = round(time.perf_counter() - began, 3)
+        self.folder.save(self.rows, summary)
+        return notes
+
+    def _judged(self) -> tuple[dict[str, float | None], tuple[str, ...]]:
+        """Figures of a fit to all measurements, on all other candidates; and its notes."""
+        rest, surrogate = unmeasured(self.pool, self._ids), self.strategy().surrogate
+        if surrogate is None or len(rest) == 0:
+            return dict.fromkeys(QUALITY), ()
+        fitted = self._ask(surrogate.fit, self.iterations_done + 1)
+        notes = tuple(f"last fit: {note}" for note in fitted.report.notes)
+        return quality(fitted, rest, self.pool.utility[rest]), notes
+
+    def _ask(self, answer: Callable[..., Answer], iteration: int) -> Answer:
+        """What a strategy or surrogate makes of the measurements so far.
+
+        Raises:
+            FitError: with the iteration, and what to do.
+        """
+        utility = self.pool.utility[self._order()]
+        try:
+            return answer(self._ids, utility, (self.config.seed, iteration))
+        except FitError as error:
+            raise FitError(
+                f"{self.pool.name}, iteration {iteration}: {error} What was measured is kept in "
+                f"'{self.folder.path}'; try another --seed or --preset."
+            ) from error.__cause__
+
+    def _measure(
+        self, iteration: int, ids: Sequence[str], details: Sequence[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        before = len(self.rows)
+        values = self.pool.values[self.pool.positions(ids)].tolist()
+        for candidate, value, detail in zip(ids, values, details, strict=True):
+            self.rows.append(
+                {"iteration": iteration, "id": candidate, "objective": value, **detail}
+            )
+        order = self._order()
+        coverage = coverage_trace(self.pool.utility, order)
+        best = self.pool.sign() * best_so_far(self.pool.utility[order])
+        for i, row in enumerate(self.rows[before:], start=before):
+            row["best_so_far"] = float(best[i])
+            row["top5_found"] = int(coverage.found[i])
+            row["top5_coverage"] = float(coverage.share[i])
+        self.folder.save(self.rows, self.summary("running"))
+        return self.rows[before:]
+
+    def summary(self, status: str) -> dict[str, Any]:
+        """Figures of the run so far and where they come from."""
+        last = self.rows[-1]
+        order, utility = self._order(), self.pool.utility
+        seconds = {
+            row["iteration"]: row.get("fit_seconds", 0) + row.get("acquire_seconds", 0)
+            for row in self.rows
+            if row["iteration"] > 0
+        }
+        return {
+            "status": status,
+            "task": self.pool.name,
+            "surrogate": self.config.surrogate,
+            "preset": self.config.preset,
+            "control": self.config.control,
+            "seed": self.config.seed,
+            "iterations": self.iterations_done,
+            "evaluations": len(self.rows),
+            "candidates": len(self.pool),
+            "top5_coverage": last["top5_coverage"],
+            "top5_found": int(last["top5_found"]),
+            "best": last["best_so_far"],
+            "best_id": self._best_id(),
+            "auc": auc_best_so_far(utility, order),
+            "top_found": {str(k): v for k, v in top_k_found(utility, order).items()},
+            "quantile_found": {str(q): v for q, v in quantile_counts(utility, order).items()},
+            "seconds": round(sum(seconds.values()), 3),
+            "provenance": {
+                "gollum": __version__,
+                "commit": commit(),
+                "data_sha256": self.problem.fingerprint,
+                "model_revision": self.strategy().revision,
+                **self.runtime.describe(),
+            },
+        }
+
+    @property
+    def _ids(self) -> list[str]:
+        """The measured candidates, in order."""
+        return [str(row["id"]) for row in self.rows]
+
+    def _order(self) -> NDArray[np.int64]:
+        """Positions of the measured candidates in the pool, in order."""
+        return self.pool.positions(row["id"] for row in self.rows)
+
+    def _best_id(self) -> str:
+        best = self.rows[-1]["best_so_far"]
+        return str(next(row["id"] for row in self.rows if row["objective"] == best))

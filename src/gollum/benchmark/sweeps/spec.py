@@ -1,0 +1,258 @@
+"""Specs of sweeps: tasks × surrogates × models × presets × controls × seeds, as cells."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BeforeValidator, Field, ValidationError
+
+from gollum.benchmark.config import ALIASES, flatten, keys, load_config, read_yaml, sentence
+from gollum.benchmark.spec import RunConfig
+from gollum.benchmark.sweeps.cells import Cell, has_choice_of_model, model_of
+from gollum.data.catalog import all_tasks, get_task, task_names
+from gollum.errors import ConfigError, nearest
+from gollum.features.fixed import OF_MOLECULES
+from gollum.surrogates.presets import VARIANTS, Frozen
+
+# The tasks of arXiv 2504.06265.
+PAPER19 = (
+    "bh-cf3", "bh-methoxy", "bh-ethyl", "bh-2-pyridyl", "bh-3-pyridyl", "suzuki-perera",
+    "additives-1", "additives-2", "additives-3", "additives-4", "hplc", "ocm-c2", "oer", "vapdiff",
+    "redox-ered", "redox-gsol", "kinase-docking", "photovoltaics-pce", "photoswitch",
+)  # fmt: skip
+# Keys of a run that a spec says in another way, and where.
+ELSEWHERE = {
+    "data.task": "'tasks'", "data.path": "'tasks'", "surrogate": "'surrogates'",
+    "model.name": "'models'", "preset": "'presets'", "control": "'controls'", "seed": "'seeds'",
+    "output": "'output'", "threads": "--threads",
+}  # fmt: skip
+
+
+def _listed(value: Any) -> Any:
+    """One name is a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+def _counted(value: Any) -> Any:
+    """A number of seeds means the first ones."""
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return range(value)
+    if isinstance(value, (list, tuple)) and value:
+        return value
+    raise ValueError(f"key 'seeds': expected how many, or a list such as [0, 3], got {value!r}")
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_counted)]
+
+
+class Block(Frozen):
+    """What replaces the fields of a spec of these names."""
+
+    tasks: Names | None = None
+    surrogates: Names | None = None
+    models: Names | None = None
+    presets: Names | None = None
+    controls: Names | None = None
+    seeds: Seeds | None = None
+    keys: dict[str, Any] = Field({})
+
+
+class SweepSpec(Frozen):
+    """A sweep."""
+
+    name: str
+    """What it is called."""
+    output: str | None = None
+    """Folder of the sweep; runs/NAME by default."""
+    tasks: Names
+    """Tasks, groups of tasks, 'paper19' (those of the paper) or 'all'."""
+    surrogates: Names
+    """Surrogates."""
+    models: Names = ("minilm",)
+    """Language models, for surrogates that use one."""
+    presets: Names = ("paper",)
+    """Presets."""
+    controls: Names = ("none",)
+    """Controls."""
+    seeds: Seeds
+    """Seeds, or how many."""
+    keys: dict[str, Any] = Field({})
+    """Further keys of every run, dotted or nested."""
+    also: tuple[Block, ...] = ()
+    """Further cells: fields that are given replace those above, `keys` one by one."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the sweep writes."""
+        return Path(self.output) if self.output is not None else Path("runs", self.name)
+
+    def blocks(self) -> Iterator[SweepSpec]:
+        """The spec without `also`, then with the fields of each of its blocks."""
+        plain = self.model_copy(update={"also": (), "keys": dict(flatten(self.keys))})
+        yield plain
+        for block in self.also:
+            given = block.model_dump(exclude_none=True, exclude={"keys"})
+            merged = {**plain.keys, **dict(flatten(block.keys))}
+            yield plain.model_copy(update={**given, "keys": merged})
+
+    def overridden(
+        self, output: str | None, seeds: tuple[int, ...] | None, values: Mapping[str, Any]
+    ) -> SweepSpec:
+        """The spec with another folder, seeds and keys of runs, in every block."""
+        also = [
+            block.model_copy(
+                update={
+                    "seeds": block.seeds if seeds is None else None,
+                    "keys": {k: v for k, v in flatten(block.keys) if k not in values},
+                }
+            )
+            for block in self.also
+        ]
+        update = {"keys": {**dict(flatten(self.keys)), **values}, "also": tuple(also)}
+        update |= {} if output is None else {"output": output}
+        return self.model_copy(update=update | ({} if seeds is None else {"seeds": seeds}))
+
+    def to_yaml(self) -> str:
+        """The spec as it is run, readable by `load_spec`."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+        return text
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """The cells of a sweep.
+
+    Attributes:
+        cells: all first seeds, then all second ones, so that a part of the sweep is balanced.
+        notes: what was left out and why, one sentence each.
+    """
+
+    cells: tuple[Cell, ...]
+    notes: tuple[str, ...]
+
+
+def load_spec(file: Path) -> SweepSpec:
+    """Read a spec.
+
+    Raises:
+        ConfigError: the file is none; one sentence.
+    """
+    values = read_yaml(file, "spec", "tasks: paper19")
+    try:
+        return SweepSpec.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"spec '{file}': {_sentence(error)}") from None
+
+
+def expand(spec: SweepSpec) -> Expansion:
+    """The cells of a spec, every configuration checked; nothing is read but the catalogue.
+
+    Raises:
+        ConfigError: a name or a key is unknown, keys contradict each other, or two different
+            runs would share a folder.
+    """
+    cells: dict[str, Cell] = {}
+    lacking: dict[tuple[str, str], list[str]] = {}
+    for block in spec.blocks():
+        for cell in _cells(block, spec.folder):
+            task = cell.config.data.task or ""
+            if (need := _need(cell.config)) is not None:
+                tasks = lacking.setdefault((cell.config.surrogate, need), [])
+                tasks += [] if task in tasks else [task]
+            elif (known := cells.setdefault(cell.label, cell)) != cell:
+                raise ConfigError(_clash(known, cell))
+    notes = tuple(
+        f"surrogate '{surrogate}' needs {need}, which {', '.join(tasks)} "
+        f"{'lacks' if len(tasks) == 1 else 'lack'}; left out."
+        for (surrogate, need), tasks in lacking.items()
+    )
+    if not cells:
+        raise ConfigError(" ".join(("there is nothing to run.", *notes)))
+    return Expansion(tuple(sorted(cells.values(), key=lambda cell: cell.config.seed)), notes)
+
+
+def _cells(block: SweepSpec, folder: Path) -> Iterator[Cell]:
+    """Cells of a spec without `also`; some may occur twice."""
+    for key in block.keys:
+        if (elsewhere := ELSEWHERE.get(ALIASES.get(key, key))) is not None:
+            raise ConfigError(f"'{key}' can't be among the keys of a sweep; use {elsewhere}.")
+    axes = (_tasks(block.tasks), block.surrogates, block.models, block.presets, block.controls)
+    for task, surrogate, model, preset, control in product(*axes):
+        axis = {"data.task": task, "surrogate": surrogate, "preset": preset, "control": control}
+        axis |= {"model.name": model} if has_choice_of_model(surrogate) else {}
+        for seed in block.seeds:
+            config = load_config(None, {**block.keys, **axis, "seed": seed}.items())
+            label = f"{task}/{_method(config)}/seed{seed}"
+            output = str(Path(folder, *label.split("/")))
+            yield Cell(config.model_copy(update={"output": output}), label)
+
+
+def _method(config: RunConfig) -> str:
+    """Surrogate, model where there is one, preset and control as the name of a folder."""
+    model = model_of(dict(flatten(config.model_dump())))
+    control = "" if config.control == "none" else config.control
+    parts = (config.surrogate, model, config.preset, control)
+    return re.sub(r"[^\w.-]+", "-", "-".join(filter(None, parts)))
+
+
+def _tasks(words: Iterable[str]) -> tuple[str, ...]:
+    """Names of tasks, those that several words mean once.
+
+    Raises:
+        ConfigError: a word is neither a task nor a group.
+    """
+    groups: dict[str, tuple[str, ...]] = {"all": task_names(), "paper19": PAPER19}
+    for task in all_tasks():
+        groups[task.group] = (*groups.get(task.group, ()), task.name)
+    options = {**{name: (name,) for name in task_names()}, **groups}
+    for word in words:
+        if word not in options:
+            raise ConfigError(
+                f"tasks: there is no task or group '{word}'."
+                + (nearest(word, options) or " `gollum tasks` lists them.")
+            )
+    return tuple(dict.fromkeys(name for word in words for name in options[word]))
+
+
+def _need(config: RunConfig) -> str | None:
+    """What the surrogate needs and the task has not."""
+    task, parts = get_task(config.data.task or ""), VARIANTS.get(config.surrogate)
+    if parts is None:
+        return None
+    if parts.features in OF_MOLECULES and not task.structures:
+        return "columns with SMILES"
+    of_reactions = parts.features == "drfp" or (
+        parts.features == "language" and not config.reads_texts
+    )
+    lacks = task.reaction is None and config.data.reaction is None
+    return "reaction SMILES" if of_reactions and lacks else None
+
+
+def _clash(one: Cell, other: Cell) -> str:
+    first, second = (dict(flatten(cell.config.model_dump())) for cell in (one, other))
+    key = next(key for key in first if first[key] != second.get(key))
+    return (
+        f"two blocks want '{one.label}', with {key} = {first[key]} and with {second.get(key)}; "
+        "give them outputs of their own in two specs."
+    )
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    *path, name = [part for part in first["loc"] if isinstance(part, str)]
+    if first["type"] == "missing":
+        return f"key '{name}' is missing."
+    if first["type"] != "extra_forbidden":
+        return sentence(error).replace("a valid tuple", "a list")
+    if name in keys() and name not in ELSEWHERE:
+        return f"'{name}' is a key of a run; write it below 'keys'."
+    known = (Block if path else SweepSpec).model_fields
+    return f"there is no key '{'.'.join((*path, name))}'.{nearest(name, known)}"

@@ -1,0 +1,1 @@
+"""Spreadsheets as laboratories write them: bytes → text or workbook → cells → typed columns."""

@@ -1,0 +1,207 @@
+"""Files as bytes and bytes as text, with a bound on their size and a word for each disguise."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import re
+import zipfile
+import zlib
+from pathlib import Path
+
+from gollum.errors import DataError
+
+LARGEST = (
+    100 * 2**20
+)  # bytes of a file, packed and unpacked; as Python objects it is twenty times that
+
+_BOMS = (
+    (codecs.BOM_UTF8, "UTF-8"),
+    (codecs.BOM_UTF16_LE, "UTF-16-LE"),
+    (codecs.BOM_UTF16_BE, "UTF-16-BE"),
+)
+_OLD_OFFICE = bytes.fromhex("d0cf11e0a1b11ae1")
+_WEB = re.compile(rb"\s*<(?:!doctype|html|table|head|meta|\?xml|!--)", re.IGNORECASE)
+# Western text has single letters and signs beyond ASCII; other alphabets have them in a row.
+_NOT_WESTERN = re.compile(rb"[\x80-\xff]{3,}|[A-Za-z][\x80-\x89\x93-\x95\x98\x99\x9b][A-Za-z]")
+_ADVICE = {
+    "an Excel workbook": "rename it to end in .xlsx",
+    "a password-protected workbook": "save it without its password",
+    "an old Excel workbook": "open it in Excel and save it as .xlsx",
+    "an OpenDocument spreadsheet": "save it as .xlsx or as CSV UTF-8",
+    "a zip archive": "unpack it",
+    "a Parquet table": "rename it to end in .parquet",
+    "gzipped data": "rename it to end in .csv.gz, or unpack it",
+    "a web page": "open it in Excel and save it as .xlsx",
+    "text": "rename it to end in .csv",
+    "nothing": "save it again",
+    "binary data": "open it in the program that wrote it, and save it again",
+}
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+
+
+def read_bytes(file: Path) -> bytes:
+    """The content of a file that nobody is writing to.
+
+    Raises:
+        DataError: it can't be opened, is larger than `LARGEST`, or changes meanwhile.
+    """
+    try:
+        with file.open("rb") as stream:
+            before = os.fstat(stream.fileno())
+            if before.st_size > LARGEST:
+                raise too_large(file, f"has {_megabytes(before.st_size)}")
+            content = stream.read(LARGEST + 1)
+            after = os.fstat(stream.fileno())
+    except PermissionError:
+        raise DataError(
+            f"{file} cannot be opened: you may not read it, or another program holds it; close "
+            "it there or change its permissions."
+        ) from None
+    except OSError as error:
+        raise DataError(f"{file} cannot be opened: {error.strerror}; check the disk.") from None
+    if (before.st_size, before.st_mtime_ns) != (len(content), after.st_mtime_ns):
+        raise DataError(f"{file} changed while it was read; wait until it is written, try again.")
+    return content
+
+
+def unpacked(file: Path, content: bytes) -> bytes:
+    """The content of a gzip file, as far as it fits.
+
+    Raises:
+        DataError: it is damaged, or larger than `LARGEST`.
+    """
+    parts: list[bytes] = []
+    rest, room = content, LARGEST
+    try:
+        while rest:
+            stream = zlib.decompressobj(wbits=31)
+            parts.append(stream.decompress(rest, room + 1))
+            room -= len(parts[-1])
+            if room < 0:
+                raise too_large(file, f"unpacks to more than {_megabytes(LARGEST)}")
+            if not stream.eof:
+                raise zlib.error
+            rest = stream.unused_data.lstrip(b"\0")
+    except zlib.error:
+        raise DataError(f"{file} is not a complete gzip file; fetch or pack it again.") from None
+    return b"".join(parts)
+
+
+def too_large(file: Path, what: str) -> DataError:
+    """The refusal of a file by its size; `what` says that size."""
+    return DataError(
+        f"{file} {what}, and tables of up to {_megabytes(LARGEST)} are read; keep only the rows "
+        "and columns that you need."
+    )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 2**20:.0f} MB"
+
+
+def check_kind(file: Path, content: bytes, expected: str) -> None:
+    """Refuse a file that holds something else than its name says.
+
+    Raises:
+        DataError: it does; the message says what it holds and what to do.
+    """
+    kind = kind_of(content)
+    # Of a damaged text, its decoding says more.
+    if kind != expected and not (expected == "text" and kind in ("nothing", "binary data")):
+        raise DataError(f"{file} holds {kind}; {_ADVICE[kind]}.")
+
+
+def kind_of(content: bytes) -> str:
+    """What a file holds, by its first bytes, in words."""
+    if content.startswith(b"PK\x03\x04"):
+        return _kind_of_zip(content)
+    if content.startswith(_OLD_OFFICE):
+        locked = "EncryptedPackage".encode("utf-16-le") in content
+        return "a password-protected workbook" if locked else "an old Excel workbook"
+    if content.startswith(b"PAR1"):
+        return "a Parquet table"
+    if content.startswith(b"\x1f\x8b"):
+        return "gzipped data"
+    if _WEB.match(content.removeprefix(codecs.BOM_UTF8)):
+        return "a web page"
+    if not content:
+        return "nothing"
+    return "binary data" if _CONTROL.search(content[:1000]) else "text"
+
+
+def _kind_of_zip(content: bytes) -> str:
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, ValueError, OSError):
+        return "an Excel workbook" if b"xl/" in content else "a zip archive"
+    if any(name.startswith("xl/") for name in names):
+        return "an Excel workbook"
+    return "an OpenDocument spreadsheet" if "mimetype" in names else "a zip archive"
+
+
+def decode(file: Path, content: bytes) -> tuple[str, tuple[str, ...]]:
+    """Bytes to text: UTF-8, UTF-16, or Windows-1252 where that is plausible.
+
+    Returns:
+        The text, and a note if its encoding had to be guessed.
+
+    Raises:
+        DataError: the bytes are no text in any of these.
+    """
+    bom, encoding = next(((b, e) for b, e in _BOMS if content.startswith(b)), (b"", ""))
+    try:
+        text = content[len(bom) :].decode(encoding or _utf(content))
+    except UnicodeDecodeError as error:
+        if encoding or _utf(content) != "UTF-8":
+            raise _undecodable(file, content, error.start, encoding or _utf(content)) from None
+        return _western(file, content, error.start)
+    if "\0" in text:
+        line = _line(text[: text.index("\0")].encode("utf-8", "replace"))
+        raise DataError(
+            f"{file}: line {line} holds a zero byte, which no text has; save the table again."
+        )
+    return text, ()
+
+
+def _utf(content: bytes) -> str:
+    """UTF-16 without a byte order mark shows by the zero bytes of its ASCII characters."""
+    sample = content[:2000]
+    even, odd = sample[::2].count(0), sample[1::2].count(0)
+    if len(sample) > 3 and max(even, odd) > len(sample) / 5 and min(even, odd) == 0:
+        return "UTF-16-LE" if odd else "UTF-16-BE"
+    return "UTF-8"
+
+
+def _western(file: Path, content: bytes, start: int) -> tuple[str, tuple[str, ...]]:
+    partly = any(c > "\x7f" and c != "\ufffd" for c in content.decode("utf-8", "replace"))
+    macintosh = b"\r" in content and b"\n" not in content
+    strange = _NOT_WESTERN.search(content)
+    if partly or macintosh or strange:
+        place = strange.start() if strange else start
+        raise _undecodable(file, content, place, "UTF-8")
+    try:
+        text = content.decode("cp1252")
+    except UnicodeDecodeError as error:
+        raise _undecodable(file, content, error.start, "UTF-8") from None
+    if "\0" in text:
+        raise _undecodable(file, content, content.index(0), "UTF-8")
+    around = re.search(r"[^\s,;|\"]*[^\x00-\x7f][^\s,;|\"]*", text)
+    example = around.group()[:30] if around else ""
+    return text, (
+        f"{file.name}: the text is not UTF-8 and was read as Windows-1252, with words such as "
+        f"'{example}'; if they look wrong, save it as 'CSV UTF-8'.",
+    )
+
+
+def _undecodable(file: Path, content: bytes, position: int, encoding: str) -> DataError:
+    return DataError(
+        f"{file}: line {_line(content[:position])} is not {encoding} text; save the table again "
+        "as 'CSV UTF-8'."
+    )
+
+
+def _line(before: bytes) -> int:
+    return 1 + max(before.count(b"\n"), before.count(b"\r"))

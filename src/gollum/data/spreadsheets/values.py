@@ -1,0 +1,129 @@
+"""Columns of numbers or text from cells, with a note on what was adjusted.
+
+A column is numeric when every cell that is not blank is a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from gollum.data.spreadsheets.columns import Column, check_cells, choose_marks, first_text
+from gollum.data.spreadsheets.numbers import (
+    SPACES,
+    DateCell,
+    PercentCell,
+    is_date,
+    is_integer,
+    is_number_like,
+    is_plain,
+    plain,
+    unit_of,
+)
+
+
+def typed(columns: Sequence[Column]) -> tuple[list[pd.Series], list[str]]:
+    """Columns of numbers or text, and notes of what was read as something else than it is.
+
+    Raises:
+        DataError: a cell holds an Excel error, a date among other things, or a number that can
+            be read in two ways.
+    """
+    for column in columns:
+        check_cells(column)
+    marks = choose_marks(columns)
+    read = [_read(column, mark) for column, mark in zip(columns, marks, strict=True)]
+    return [series for series, _ in read], [note for _, notes in read for note in notes]
+
+
+def _read(column: Column, mark: str | None) -> tuple[pd.Series, list[str]]:
+    if mark is None or not (column.texts or any(not isinstance(c, str) for c in column.cells)):
+        return _as_text(column)
+    values = [plain(c.strip(SPACES), mark) if isinstance(c, str) else c for c in column.cells]
+    notes = list(_notes_on_numbers(column, mark))
+    whole = all(isinstance(v, int) or (isinstance(v, str) and is_integer(v)) for v in values)
+    if whole and all(-(2**63) <= int(v) < 2**63 for v in values):
+        return pd.Series([int(v) for v in values], dtype="int64"), notes
+    return pd.Series([np.nan if v == "" else float(v) for v in values], dtype="float64"), notes
+
+
+def _notes_on_numbers(column: Column, mark: str) -> Iterable[str]:
+    odd = next((t for t in column.texts if not is_plain(t)), None)
+    if odd is not None:
+        yield column.note(f"numbers such as '{odd}' were read as {plain(odd, mark)}")
+    elif column.native and column.texts:
+        count = sum(isinstance(c, str) and bool(c.strip(SPACES)) for c in column.cells)
+        row = next(iter(column.texts.values()))
+        yield column.note(
+            f"{count} numbers that are stored as text (the first in row {row}) were read as numbers"
+        )
+    if any(isinstance(c, PercentCell) for c in column.cells):
+        yield column.note("percentages were read as fractions, 85 % as 0.85")
+
+
+def _as_text(column: Column) -> tuple[pd.Series, list[str]]:
+    notes = list(_notes_on_text(column))
+    cells = [
+        c if isinstance(c, str) and c.strip(SPACES) else str(c).strip(SPACES) for c in column.cells
+    ]
+    distinct = {cell: cell.strip(SPACES) for cell in cells}
+    exotic = any(
+        c != bare and c.strip(" \t\n\r\f\v") != c.strip(SPACES) for c, bare in distinct.items()
+    )
+    if exotic or len(set(distinct.values())) < len(distinct):
+        spaced = next(c for c, bare in distinct.items() if c != bare)
+        row = cells.index(spaced) + column.first
+        notes.append(column.note(f"spaces around cells were dropped, first in row {row}"))
+        cells = [distinct[cell] for cell in cells]
+    return pd.Series([str(cell) for cell in cells], dtype="str"), notes
+
+
+def _notes_on_text(column: Column) -> Iterable[str]:
+    if not column.texts:
+        return
+    if all(isinstance(cell, DateCell) for cell in column.cells if cell != ""):
+        yield column.note("dates are read as text; if they were codes such as 1-2, type them again")
+        return
+    if all(unit_of(text) is not None for text in column.texts):
+        yield column.note(_units(column))
+        return
+    numbers = {text for text in column.texts if is_number_like(text)}
+    present = [c for c in column.cells if not isinstance(c, str) or c.strip(SPACES)]
+    count = sum(not isinstance(c, str) or c.strip(SPACES) in numbers for c in present)
+    text, row = first_text(column.texts, lambda text: text not in numbers)
+    if 2 * count >= len(present):
+        if "\n" in text or is_date(text):
+            kind = "a date" if "\n" not in text else "a text of several lines"
+            raise column.refusal(
+                row, f"'{text.splitlines()[0]}' is {kind} among numbers; correct the cell"
+            )
+        yield column.note(
+            f"'{text}' in row {row} is not a number, so the column is read as text; correct it or "
+            "leave it blank"
+        )
+        return
+    dates = {t: r for t, r in column.texts.items() if is_date(t)}
+    if dates and len(dates) < len(column.texts):
+        text, row = next(iter(dates.items()))
+        yield column.note(
+            f"'{text}' in row {row} looks like a date, which Excel makes of codes such as 1-2 or "
+            "MAR1; check it"
+        )
+
+
+def _units(column: Column) -> str:
+    examples: dict[str | None, str] = {}
+    for text in column.texts:
+        examples.setdefault(unit_of(text), text)
+    if len(examples) == 1:
+        return (
+            f"every cell ends in '{next(iter(examples))}' and is read as text; for numbers, put "
+            "the unit into the name of the column instead"
+        )
+    first, second = list(examples.values())[:2]
+    return (
+        f"units differ ('{first}' in row {column.texts[first]}, '{second}' in row "
+        f"{column.texts[second]}), so the column is read as text; use one unit, in its name"
+    )

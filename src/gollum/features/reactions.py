@@ -1,0 +1,111 @@
+"""Features of reaction SMILES, and which columns of a table they are written with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from gollum.data.pool import Pool
+from gollum.errors import DataError, MissingExtraError
+from gollum.features.columns import Bits, distinct, texts
+from gollum.features.molecules import N_BITS, RADIUS, rdkit
+
+
+def drfp(
+    reactions: Sequence[str],
+    name: str,
+    ids: Sequence[str],
+    radius: int = RADIUS,
+    n_bits: int = N_BITS,
+) -> Bits:
+    """Differential reaction fingerprints (0/1): substructures on one side of the arrow only.
+
+    Source: Probst, Schwaller & Reymond, Digital Discovery 2022, 1, 91. The bits are those of
+    `DrfpEncoder.encode`, but a molecule that recurs is taken apart once, and one that cannot be
+    read is an error (the encoder passes over it).
+
+    Args:
+        reactions: N reaction SMILES, `reactants>>products` or `reactants>agents>products`.
+        name: what the pool is called in messages.
+        ids: the N ids, for messages.
+        radius: bonds from the central atom to the rim of a substructure.
+        n_bits: length that a fingerprint is folded to.
+
+    Returns:
+        N x n_bits bits.
+
+    Raises:
+        DataError: a text is not a reaction SMILES, or one of its molecules is not valid.
+        MissingExtraError: drfp or RDKit is not installed.
+    """
+    chem, encoder = rdkit("the reaction fingerprint"), _drfp_encoder()
+
+    @cache
+    def substructures(smiles: str) -> frozenset[bytes] | None:
+        molecule = chem.MolFromSmiles(smiles)
+        if molecule is None:
+            return None
+        return frozenset(encoder.shingling_from_mol(molecule, radius=radius))
+
+    different, first, inverse = distinct(reactions)
+    bits = np.zeros((len(different), n_bits), dtype=np.uint8)
+    with chem.rdBase.BlockLogs():
+        for i, reaction in enumerate(different):
+            changed = _changed(reaction, f"{name}: candidate '{ids[first[i]]}'", substructures)
+            bits[i] = encoder.fold(encoder.hash(list(changed)), length=n_bits)[0]
+    return bits[inverse]
+
+
+def written_with(reactions: Sequence[str], pool: Pool) -> list[str]:
+    """Columns whose molecules all occur in the reaction of their row: a reaction says them.
+
+    Args:
+        reactions: N reaction SMILES.
+        pool: their N candidates.
+    """
+    sides = [_molecules(reaction) for reaction in reactions]
+    return [
+        str(column)
+        for column in pool.table.columns
+        if all(_molecules(c) <= s for c, s in zip(texts(pool.table[column]), sides, strict=True))
+    ]
+
+
+def _molecules(smiles: str) -> frozenset[str]:
+    return frozenset(re.split(r"[.>]", smiles)) - {""}
+
+
+def _changed(
+    reaction: str, where: str, substructures: Callable[[str], frozenset[bytes] | None]
+) -> frozenset[bytes]:
+    """Substructures on one side of a reaction only; agents stand with the reactants."""
+    sides = reaction.split(">")
+    if len(sides) != 3 or not (sides[0].strip(". ") and sides[2].strip(". ")):
+        raise DataError(
+            f"{where}: '{reaction}' is not a reaction SMILES; write 'reactants>>products', with "
+            "dots between molecules and no other '>' (a dative bond '->' as '-')."
+        )
+
+    def merged(side: str) -> frozenset[bytes]:
+        parts = {smiles: substructures(smiles) for smiles in side.split(".") if smiles}
+        for smiles, found in parts.items():
+            if found is None:
+                raise DataError(
+                    f"{where}: '{smiles}' in the reaction '{reaction}' is not a valid SMILES; "
+                    "correct it in the table."
+                )
+        return frozenset().union(*filter(None, parts.values()))
+
+    return merged(f"{sides[0]}.{sides[1]}") ^ merged(sides[2])
+
+
+def _drfp_encoder() -> Any:
+    try:
+        from drfp import DrfpEncoder
+    except ModuleNotFoundError:
+        raise MissingExtraError("the reaction fingerprint", "chem") from None
+    return DrfpEncoder

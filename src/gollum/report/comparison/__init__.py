@@ -1,0 +1,1 @@
+"""A comparison of methods for people: on the terminal, as CSV files and as one HTML page."""

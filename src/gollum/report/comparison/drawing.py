@@ -1,0 +1,76 @@
+"""What the pictures of a comparison have in common: styles of methods, axes, SVG."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import partial
+from io import StringIO
+from typing import Any, NamedTuple
+
+# Okabe and Ito's palette, less its yellow, which is too pale on white.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7A7A7A")
+_MARKERS = "osD^vPX*"
+_DASHES = ((0, ()), (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
+INK, GRID = "#2b2f36", "#e4e6ea"
+_FRAME = "#8a8f98"
+WIDTH = 5.8  # inches
+PANEL = (3.3, 2.4)  # inches, several side by side where the page is wide enough
+_SVG = {"svg.hashsalt": "gollum", "svg.fonttype": "path"}
+
+
+class Style(NamedTuple):
+    """How a method is drawn wherever it occurs."""
+
+    colour: str
+    marker: str
+    dashes: Any
+
+
+def styles(methods: Sequence[str]) -> dict[str, Style]:
+    """Eight colours; further methods repeat them with other markers and dashes."""
+    found = {}
+    for i, method in enumerate(sorted(methods)):
+        other = i + i // len(_COLOURS)
+        marker, dashes = _MARKERS[other % len(_MARKERS)], _DASHES[other % len(_DASHES)]
+        found[method] = Style(_COLOURS[i % len(_COLOURS)], marker, dashes)
+    return found
+
+
+def new_figure(width: float, height: float) -> tuple[Any, Any]:
+    """A figure of so many inches and its axes, without frame."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=INK, length=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(_FRAME)
+    return figure, axes
+
+
+def percent_axis(axis: Any) -> None:
+    """Shares as percent."""
+    from matplotlib.ticker import PercentFormatter
+
+    axis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+
+
+def plain(text: str, longest: int = 34) -> str:
+    """A name at most so long, cut in its middle, with dollar signs that start no formula."""
+    half = longest // 2
+    cut = text if len(text) <= longest else f"{text[:half]}…{text[half - longest + 1 :]}"
+    return cut.replace("$", r"\$")
+
+
+def as_svg(figure: Any) -> str:
+    """The same text for the same picture; paths to a hundredth of a point, to save space."""
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    content = StringIO()
+    with matplotlib.rc_context(_SVG):
+        FigureCanvasSVG(figure).print_svg(content, metadata={"Date": None, "Creator": None})
+    short = partial(re.compile(r"(\.\d\d)\d+").sub, r"\1")
+    return re.sub(r' d="[^"]*"', lambda path: short(path[0]), content.getvalue())

@@ -1,0 +1,224 @@
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from gollum.analysis.comparison import compare
+from gollum.benchmark.sweeps.records import Records, write_records
+from gollum.cli import main
+from gollum.report.comparison.pictures import critical_difference, gains, gains_of, means, tasks
+from synthetic import sweep
+
+HOSTILE = '<script>alert("x")</script>'
+FORMULA = "=HYPERLINK(1)"
+VOID = {"meta", "img", "br", "hr", "link"}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture
+def say(capsys):
+    """Run a command; returns its exit code and what it printed."""
+
+    def call(*words):
+        code = main(["compare", *map(str, words)])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture
+def refused(say):
+    """Run a command that must be refused in one sentence, and return it."""
+
+    def check(*words):
+        code, out, err = say(*words)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        return err
+
+    return check
+
+
+def written(path, **options):
+    table, traces = sweep(**{"tasks": ("alpha", "beta", "gamma"), "seeds": 3} | options)
+    write_records(Records(table, traces), path)
+    return path
+
+
+class Page(HTMLParser):
+    """Tags, text and attributes of a page; fails where tags do not nest."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open, self.text, self.links = [], [], "", []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.links += [v for k, v in attributes if k in ("src", "href", "action", "srcset")]
+        assert not any(k.startswith("on") for k, _ in attributes)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+# --- what it prints ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["records.csv", "records.parquet"])
+def test_prints_tables_from_a_file(tmp_path, say, name):
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    code, out, err = say(written(tmp_path / name))
+    assert (code, err) == (0, "")
+    assert "27 runs: 3 methods, 3 tasks, up to 3 seeds" in out
+    assert "Gain over one_hot, paired by task and seed" in out
+    assert "Iterations saved" in out
+    assert "Surrogate quality" in out
+    assert "Friedman" in out
+
+
+def test_a_folder_of_runs_and_a_file_are_compared_together(tmp_path, say, capsys):
+    for seed in (0, 1):
+        keys = {
+            "data.task": "bh-ethyl", "surrogate": "one_hot", "preset": "fast", "n_iters": 2,
+            "seed": seed, "output": f"runs/{seed}",
+        }  # fmt: skip
+        words = [word for key, value in keys.items() for word in (f"--{key}", str(value))]
+        assert main(["run", "--quiet", *words]) == 0
+    capsys.readouterr()
+    code, out, _ = say("runs")
+    assert code == 0
+    assert "2 runs: 1 methods, 1 tasks" in out
+    code, out, _ = say("runs", written(tmp_path / "records.csv"))
+    assert code == 0
+    assert "29 runs: 3 methods, 4 tasks" in out
+    assert "7 of 36 runs are missing" in out
+
+
+def test_reference_and_metric_can_be_chosen(tmp_path, say):
+    file = written(tmp_path / "records.csv", minimize=("beta",))
+    assert "Gain over pllm" in say(file, "--reference", "pllm")[1]
+    code, out, _ = say(file, "--metric", "best", "--html", "best.html")
+    assert code == 0
+    assert "Best value found" in out
+    assert "not averaged" in (tmp_path / "best.html").read_text("utf-8")
+
+
+def test_one_method_one_task_one_seed(tmp_path, say):
+    file = written(tmp_path / "r.csv", tasks=("alpha",), methods={"random": 0.0}, seeds=1)
+    code, out, _ = say(file, "--html", "page.html", "--csv", "tables")
+    assert code == 0
+    assert "No ranks" in out
+    assert "nan" not in out
+    text = (tmp_path / "page.html").read_text("utf-8")
+    assert "nan" not in Page(text).text
+    assert len(pd.read_csv(tmp_path / "tables" / "overall.csv")) == 1
+
+
+def test_records_without_traces_or_newer_columns(tmp_path, say):
+    table, _ = sweep(seeds=2)
+    kept = ["task", "surrogate", "preset", "seed", "top5_coverage", "best", "auc", "seconds"]
+    table[kept].to_csv(tmp_path / "old.csv", index=False)
+    code, out, err = say(tmp_path / "old.csv", "--html", "old.html")
+    assert (code, err) == (0, "")
+    assert "Iterations saved" not in out
+    Page((tmp_path / "old.html").read_text("utf-8"))
+
+
+# --- the files -----------------------------------------------------------------------------------
+
+
+def test_tables_are_tidy_and_formulas_are_neutralised(tmp_path, say):
+    methods = {"one_hot": 1.0, "pllm": 2.0, FORMULA: 0.5}
+    file = written(tmp_path / "records.csv", methods=methods, tasks=("+1", "@beta"))
+    assert say(file, "--csv", "tables")[0] == 0
+    folder = tmp_path / "tables"
+    for path in folder.iterdir():
+        cells = pd.read_csv(path, dtype=str, keep_default_na=False)
+        text = cells.select_dtypes(exclude="number")
+        for column in text.columns.intersection(["task", "method", "other", "reference"]):
+            assert not text[column].str.match(r"[=+\-@]").any(), path
+    overall = pd.read_csv(folder / "overall.csv")
+    assert f"'{FORMULA}" in set(overall["method"])
+    gains = pd.read_csv(folder / "gains-tasks.csv")
+    assert set(gains["task"]) == {"'+1", "'@beta"}
+    assert (gains["mean"] < 0).any()  # a negative number stays a number
+
+
+def test_the_page_needs_nothing_else_and_escapes_what_it_shows(tmp_path, say):
+    methods = {"one_hot": 1.0, "pllm": 2.0, HOSTILE: 0.5, "cost_$x_{": 0.1}
+    file = written(tmp_path / "records.csv", methods=methods, tasks=(HOSTILE, "b&b", "c"))
+    (tmp_path / "spec.yaml").write_text(f"name: '{HOSTILE}'\n", encoding="utf-8")
+    assert say(file, "--html", "out/page.html")[0] == 0
+    text = (tmp_path / "out" / "page.html").read_text("utf-8")
+    page = Page(text)
+    assert "script" not in page.tags
+    assert page.text.count(HOSTILE) >= 5
+    assert page.links
+    assert all(link.startswith("data:image/svg+xml;base64,") for link in page.links)
+    assert not re.search(r"https?://|url\(|@import", text)
+    assert f"name: '{HOSTILE}'" in page.text
+    assert "0.1.0" in page.text
+    assert "abc1234 (36 runs)" in page.text
+
+
+def test_the_same_records_give_the_same_page(tmp_path, say):
+    file = written(tmp_path / "records.csv", tasks=("alpha", "beta"))
+    pages = []
+    for _ in range(2):
+        assert say(file, "--html", "page.html")[0] == 0
+        pages.append((tmp_path / "page.html").read_bytes())
+    assert pages[0] == pages[1]
+
+
+def test_many_methods_and_tasks_fit_into_pictures():
+    methods = {f"method {i} with a name that does not end soon": i / 8 for i in range(11)}
+    found = compare(*sweep([f"task {i}" for i in range(13)], methods, seeds=2, n_iters=3))
+    pictures = [*tasks(found), critical_difference(found.ranking, found.methods)]
+    pictures += [means(found), gains(found), gains_of(found, found.methods[-1])]
+    assert len(pictures) == 6
+    assert all(picture.startswith("<?xml") for picture in pictures)
+
+
+# --- mistakes ------------------------------------------------------------------------------------
+
+
+def test_bad_files_are_refused_in_one_sentence(tmp_path, refused):
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x01")
+    (tmp_path / "folder").mkdir()
+    assert "nowhere.csv" in refused("nowhere.csv")
+    assert "empty.csv" in refused("empty.csv")
+    assert "no column" in refused("other.csv")
+    assert "binary.csv" in refused("binary.csv")
+    assert "no finished run" in refused("folder")
+
+
+def test_bad_words_are_refused_in_one_sentence(tmp_path, refused):
+    file = written(tmp_path / "records.csv", seeds=2, n_iters=3)
+    assert "RESULTS" in refused()
+    assert "'--colour' is not an option" in refused(file, "--colour", "red")
+    assert "Did you mean 'one_hot'?" in refused(file, "--reference", "onehot")
+    assert "Did you mean 'auc'?" in refused(file, "--metric", "aucc")
+
+
+def test_places_that_cannot_be_written_are_refused(tmp_path, refused):
+    file = written(tmp_path / "records.csv", seeds=2, n_iters=3)
+    (tmp_path / "folder").mkdir()
+    assert "--html" in refused(file, "--html", "folder")
+    assert "--csv" in refused(file, "--csv", file)
+    assert list((tmp_path / "folder").iterdir()) == []

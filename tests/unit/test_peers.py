@@ -1,0 +1,154 @@
+"""BayBE behind the protocol; most of it needs the 'peers' extra."""
+
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gollum.benchmark.peers import baybe
+from gollum.data.pool import Pool
+from gollum.errors import DataError, FitError, MissingExtraError
+from gollum.surrogates.build import Problem
+from helpers import make_pool
+
+needs_baybe = pytest.mark.skipif(
+    find_spec("baybe") is None,
+    reason="BayBE is not installed (the 'peers' extra)",
+)
+N, START = 40, 8
+
+
+def problem_of(table, values=None, **options):
+    table = pd.DataFrame(table)
+    table.index = pd.Index([f"c{i}" for i in range(len(table))], name="id")
+    y = np.arange(len(table), dtype=float) if values is None else values
+    return Problem(Pool("demo", table, "y", "maximize", y), (), **options)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    pool = make_pool(N)
+    return Problem(pool, (), structures=("start", "product"))
+
+
+@pytest.fixture
+def start(problem):
+    return [str(i) for i in problem.pool.ids[:START]]
+
+
+def ask(strategy, ids, stream=(0, 1)):
+    pool = strategy.pool
+    return strategy.choose(ids, pool.utility[pool.positions(ids)], stream)
+
+
+def kinds(strategy):
+    return {p.name: type(p).__name__ for p in strategy.space.parameters}
+
+
+def test_without_the_package_the_extra_is_named(problem, monkeypatch):
+    for name in [n for n in sys.modules if n.split(".")[0] == "baybe"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "baybe", None)
+    with pytest.raises(MissingExtraError, match=r"BayBE needs .*pip install 'baybe\[chem\]'"):
+        baybe(problem, 1, chemical=False)
+
+
+@needs_baybe
+def test_columns_become_parameters_of_their_kind(problem):
+    plain = baybe(problem, 1, chemical=False)
+    assert kinds(plain) == {
+        "ligand": "CategoricalParameter",
+        "hours": "NumericalDiscreteParameter",
+        "start": "CategoricalParameter",  # of which `product` is a renaming
+    }
+    assert len(plain.space.discrete.exp_rep) == N
+    assert plain.space.discrete.comp_rep.shape[1] == 3 + 1 + problem.pool.table["start"].nunique()
+    chemical = baybe(problem, 1, chemical=True)
+    assert kinds(chemical)["start"] == "SubstanceParameter"
+    assert chemical.notes == plain.notes == ()
+    assert chemical.revision.startswith("baybe 0.")
+
+
+@needs_baybe
+def test_what_has_no_chemical_encoding_stays_one_hot_and_says_so():
+    table = {
+        "a": ["CCO", "OCC", "CCN", "CCC"],
+        "b": ["C", "", "CC", "C"],
+        "c": ["N", "O", "O", "CO"],
+    }
+    strategy = baybe(problem_of(table, structures=tuple(table)), 1, chemical=True)
+    expected = {"a": "CategoricalParameter", "b": "CategoricalParameter", "c": "SubstanceParameter"}
+    assert kinds(strategy) == expected
+    assert len(strategy.notes) == 2
+
+
+@needs_baybe
+def test_missing_numbers_get_the_median_and_a_mark():
+    table = {"t": [20.0, None, 40.0, 60.0], "same": [1.0, 1.0, 1.0, 1.0]}
+    strategy = baybe(problem_of(table), 1, chemical=False)
+    assert strategy.table["t"].tolist() == [0.0, 0.5, 0.5, 1.0]
+    assert strategy.table["t is missing"].tolist() == [0.0, 1.0, 0.0, 0.0]
+
+
+@needs_baybe
+def test_a_pool_of_equal_rows_is_refused():
+    with pytest.raises(DataError, match="no input column differs"):
+        baybe(problem_of({"a": ["x", "x"]}), 1, chemical=False)
+
+
+@needs_baybe
+@pytest.mark.parametrize("chemical", [False, True])
+def test_choices_are_new_and_repeat(problem, start, chemical):
+    strategy = baybe(problem, 2, chemical)
+    first = ask(strategy, start)
+    assert len(set(first.ids)) == 2
+    assert not set(first.ids) & set(start)
+    assert [set(d) for d in first.details] == [{"fit_seconds", "acquire_seconds"}] * 2
+    np.random.seed(5)
+    assert ask(baybe(problem, 2, chemical), start).ids == first.ids
+    assert ask(strategy, [*start, *first.ids]).ids != first.ids
+
+
+@needs_baybe
+def test_the_global_random_state_is_left_alone(problem, start):
+    import torch
+
+    torch.manual_seed(3)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    ask(baybe(problem, 1, chemical=False), start)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1] == before[1]).all()
+
+
+@needs_baybe
+def test_it_learns_which_way_is_up():
+    """A corner that its neighbours point to is found long before chance would."""
+    i = np.arange(100)
+    table = {"n": (i // 10).astype(float), "m": (i % 10).astype(float)}
+    values = -((i // 10 - 7.0) ** 2) - (i % 10 - 2.0) ** 2
+    problem = problem_of(table, values)
+    strategy, ids = baybe(problem, 1, chemical=False), ["c0", "c9", "c90", "c99", "c44"]
+    for iteration in range(1, 11):
+        ids += ask(strategy, ids, (0, iteration)).ids
+    assert "c72" in ids
+
+
+@needs_baybe
+def test_the_last_batch_takes_what_is_left(problem):
+    ids = [str(i) for i in problem.pool.ids[:-2]]
+    choice = ask(baybe(problem, 4, chemical=False), ids)
+    assert set(choice.ids) == set(problem.pool.ids[-2:])
+
+
+@needs_baybe
+def test_what_the_package_raises_becomes_a_sentence(problem, start, monkeypatch):
+    import baybe as package
+
+    def fails(*_, **__):
+        raise ValueError("something inside")
+
+    monkeypatch.setattr(package.Campaign, "recommend", fails)
+    with pytest.raises(FitError, match="BayBE gave no recommendation: something inside"):
+        ask(baybe(problem, 1, chemical=False), start)
