@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 import torch
 
+from gollum.analysis.metrics import QUALITY
 from gollum.benchmark.config import load_config
 from gollum.benchmark.loop import Loop
 from gollum.benchmark.problem import load_problem
-from gollum.benchmark.quality import QUALITY, quality
+from gollum.benchmark.quality import quality
 from gollum.benchmark.record import TIMING_COLUMNS, TRACE_COLUMNS, read_trace
 from gollum.benchmark.run import run
 from gollum.benchmark.spec import DataConfig

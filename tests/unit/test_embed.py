@@ -1,4 +1,5 @@
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from gollum.language import embed as embed_module
 from gollum.language.embed import (
     MULTIPLE,
+    START,
     TOKEN_BUDGET,
     Tokens,
     batches,
@@ -124,11 +126,16 @@ def test_batches_cover_every_position_once_within_the_budget(lengths, budget):
     assert (np.diff(in_order) <= 0).all()
 
 
-@given(st.lists(st.integers(1, 50), min_size=2, max_size=40), st.integers(10, 400))
-def test_a_batch_ends_only_where_one_more_would_not_fit(lengths, budget):
+@given(st.lists(st.integers(1, 200), min_size=2, max_size=40), st.integers(10, 4000))
+def test_a_batch_ends_where_one_more_would_not_fit_or_cost_more_than_another_batch(lengths, budget):
     lengths = np.array(lengths)
-    for part in list(batches(lengths, budget))[:-1]:
-        assert (len(part) + 1) * padded_length(lengths[part].max()) > budget
+    parts = list(batches(lengths, budget))
+    for part, following in pairwise(parts):
+        width = padded_length(lengths[part].max())
+        padding = sum(width - padded_length(lengths[i]) for i in part)
+        one_more = padding + width - padded_length(lengths[following[0]])
+        assert padding <= START
+        assert (len(part) + 1) * width > budget or one_more > START
 
 
 def test_batches_by_default_hold_the_token_budget():

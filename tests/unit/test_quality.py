@@ -9,8 +9,9 @@ from scipy.spatial.distance import pdist
 from scipy.stats import norm
 from sklearn.metrics import r2_score
 
+from gollum.analysis.metrics import QUALITY
 from gollum.benchmark import quality as module
-from gollum.benchmark.quality import QUALITY, latent_distance_ratio, quality
+from gollum.benchmark.quality import latent_distance_ratio, quality
 from gollum.features.base import FixedFeatures
 from gollum.features.columns import one_hot
 from gollum.surrogates.base import Surrogate

@@ -13,6 +13,7 @@ import pandas as pd
 
 from gollum.analysis import savings
 from gollum.analysis.bootstrap import FEWEST_FOR_LEVEL, mean_interval
+from gollum.analysis.metrics import QUALITY
 from gollum.analysis.ranking import Ranking, rank_methods
 from gollum.analysis.runs import (
     baselines,
@@ -25,7 +26,6 @@ from gollum.analysis.runs import (
 from gollum.errors import ConfigError, DataError, nearest
 
 COVERAGE = "top5_coverage"
-QUALITY = ("r2", "nlpd", "msll", "calibration_error", "latent_distance_ratio")
 
 
 @dataclass(frozen=True, eq=False)

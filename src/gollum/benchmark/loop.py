@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from gollum import __version__
 from gollum.analysis.metrics import (
+    QUALITY,
     auc_best_so_far,
     best_so_far,
     coverage_trace,
     quantile_counts,
     top_k_found,
 )
-from gollum.benchmark.quality import QUALITY, quality
+from gollum.benchmark.quality import quality
 from gollum.benchmark.record import RunFolder
 from gollum.benchmark.spec import RunConfig
 from gollum.benchmark.strategies import Strategy, unmeasured

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from gollum.analysis.metrics import msll, nlpd, quantile_coverage_error, r2
 from gollum.surrogates.base import Fitted
 
-QUALITY = ("r2", "nlpd", "msll", "calibration_error", "latent_distance_ratio")
 SAMPLE = 2000  # candidates whose pairwise distances are averaged
 
 

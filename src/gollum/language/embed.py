@@ -14,6 +14,7 @@ from torch import Tensor
 from gollum.language.backbone import Backbone
 
 TOKEN_BUDGET = 8192  # tokens of a batch, padding included
+START = 256  # tokens that take about as long as starting a batch does
 MULTIPLE = 16  # padded lengths are multiples of it: attention is then up to twice as fast
 TEXTS_AT_ONCE = 10_000  # texts that the tokenizer gets at once; it needs some 10 kB for each
 Progress = Callable[[int, int], None]
@@ -123,12 +124,17 @@ def padded_length(length: int) -> int:
 def batches(lengths: NDArray[np.int64], budget: int = TOKEN_BUDGET) -> Iterator[NDArray[np.int64]]:
     """Positions grouped by similar length so that each padded batch holds at most `budget` tokens.
 
-    The longest come first. A single text longer than the budget makes a batch of its own.
+    The longest come first. A batch ends where padding further texts to its length would cost more
+    than starting another one. A single text longer than the budget makes a batch of its own.
     """
     order = np.argsort(-lengths, kind="stable")
+    widths = -(-lengths[order] // MULTIPLE) * MULTIPLE
     start = 0
     while start < len(order):
-        count = max(1, budget // padded_length(int(lengths[order[start]])))
+        width = widths[start]
+        most = max(1, budget // width)
+        padding = np.cumsum(width - widths[start : start + most])
+        count = max(1, int(np.searchsorted(padding, START, side="right")))
         yield order[start : start + count]
         start += count
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from gollum.analysis.metrics import QUALITY
 from gollum.benchmark.config import flatten
 from gollum.benchmark.record import RunFolder
 from gollum.benchmark.sweeps.cells import finished_summary, read_failure, run_names
@@ -22,7 +23,6 @@ from gollum.errors import DataError, MissingExtraError
 from gollum.files import write_file
 
 RUN = ("task", "surrogate", "model", "preset", "control", "seed")
-QUALITY = ("r2", "nlpd", "msll", "calibration_error", "latent_distance_ratio")
 COLUMNS = (
     "task", "group", "surrogate", "model", "preset", "control", "seed", "n_init", "n_iters",
     "batch_size", "top5_coverage", "top5_found", "best", "auc", "seconds", *QUALITY, "version",
