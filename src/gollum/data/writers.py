@@ -41,7 +41,7 @@ def write_sheet(frame: pd.DataFrame, path: str | Path) -> None:
     ending = file.suffix.lower()
     if ending not in _WRITERS:
         raise DataError(f"{file}: cannot write '{file.suffix}' files; use .csv or .xlsx.")
-    names = [_safe(str(name)) for name in frame.columns]
+    names = [harmless(str(name)) for name in frame.columns]
     refuse_repeats(str(file), names)
     columns = [_cells(file, frame.iloc[:, i]) for i in range(frame.shape[1])]
     content = _WRITERS[ending](file, names, columns)
@@ -51,7 +51,8 @@ def write_sheet(frame: pd.DataFrame, path: str | Path) -> None:
         raise DataError(f"{file} cannot be written: {error.strerror}; choose another.") from None
 
 
-def _safe(text: str) -> str:
+def harmless(text: str) -> str:
+    """The text, with an apostrophe in front if a spreadsheet would compute or hide it."""
     return f"'{text}" if FORMULA.match(text) else text
 
 
@@ -68,7 +69,8 @@ def _cells(file: Path, column: pd.Series) -> list[Any]:
         return [None if gone else n for n, gone in zip(column.tolist(), missing, strict=True)]
     texts = [_LINE_END.sub("\n", str(value)) if _is_book(file) else str(value) for value in column]
     return [
-        None if gone or not text else _safe(text) for text, gone in zip(texts, missing, strict=True)
+        None if gone or not text else harmless(text)
+        for text, gone in zip(texts, missing, strict=True)
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -144,20 +145,24 @@ def _keys(run: RunFolder) -> dict[str, Any]:
 def _row(summary: dict[str, Any], keys: dict[str, Any]) -> dict[str, Any]:
     """A row of the table from the figures of a run and its dotted keys."""
     names, provenance = run_names(keys), summary["provenance"]
-    groups = {task.name: task.group for task in all_tasks()}
     figures = {**summary, **(summary.get("quality") or {})}
     revision = provenance.get("model_revision", "")
     return {
         **{c: figures[c] for c in COLUMNS if c in figures},
         **{c: keys[c] for c in ("n_init", "n_iters", "batch_size")},
         **names,
-        "group": groups.get(str(names["task"]), ""),
+        "group": _groups().get(str(names["task"]), ""),
         "version": provenance["gollum"],
         "commit": provenance.get("commit", ""),
         "data_sha256": provenance["data_sha256"],
         "model_revision": revision,
         "precision": provenance["precision"] if revision else "",
     }
+
+
+@cache
+def _groups() -> dict[str, str]:
+    return {task.name: task.group for task in all_tasks()}
 
 
 def _joined(traces: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -12,11 +12,10 @@ from rich import box
 from rich.table import Table
 
 from gollum.analysis.comparison import Comparison
+from gollum.data.writers import harmless
 from gollum.errors import ConfigError
 from gollum.files import write_text
 from gollum.report.comparison.notation import BLANK, interval, number, probability, shown, title
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell starts that a spreadsheet would evaluate
 
 
 def heading(found: Comparison) -> list[str]:
@@ -69,7 +68,7 @@ def write_csv(found: Comparison, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, table in _files(found).items():
-            safe = table.apply(lambda column: column.map(_harmless))
+            safe = table.map(lambda cell: harmless(cell) if isinstance(cell, str) else cell)
             write_text(folder / name, safe.to_csv(index=False, lineterminator="\n"))
     except OSError as error:
         raise ConfigError(
@@ -98,10 +97,6 @@ def _files(found: Comparison) -> dict[str, pd.DataFrame]:
         "quality.csv": found.quality,
         "counts.csv": counts,
     }
-
-
-def _harmless(cell: object) -> object:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
 
 
 def _table(heading: str, columns: list[str], caption: str = "") -> Table:
