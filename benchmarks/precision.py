@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from gollum.acquisition.criteria import score
+from gollum.acquisition.criteria import Aim, score
 from gollum.benchmark.config import load_config
 from gollum.benchmark.problem import load_problem
 from gollum.runtime import Runtime, prepare_process
@@ -33,7 +33,7 @@ OTHER = 1000  # added to the seed for other weights and masks
 def compared(one: Fitted, other: Fitted, criterion: str) -> dict[str, float]:
     """How much two fits to the same measurements agree on what to measure next."""
     rows = np.setdiff1d(np.arange(len(one.pool)), one.rows)
-    values = [score(fitted, rows, criterion).numpy() for fitted in (one, other)]
+    values = [score(fitted, rows, Aim(criterion)).numpy() for fitted in (one, other)]
     (mean, variance), (mean_other, _) = one.marginals(rows), other.marginals(rows)
     best, best_other = (np.argsort(-value) for value in values)
     utility = one.pool.utility[rows]

@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from gollum import __version__, commands
-from gollum.commands import overrides
+from gollum import __version__
+from gollum.commands import benchmarks, campaigns
+from gollum.commands.benchmarks import overrides
 from gollum.errors import ConfigError, GollumError
 
 INTERRUPTED = 130
@@ -67,12 +68,13 @@ def _parser() -> _Parser:
     run.add_argument("--config", metavar="FILE")
     run.add_argument("--print_config", action="store_true")
     run.add_argument("--quiet", action="store_true")
+    campaigns.add_commands(known)
     demo = known.add_parser("demo", help="a first optimization, a few minutes", add_help=False)
     demo.set_defaults(handler=_demo)
     demo.add_argument("-h", "--help", action="store_true")
     demo.add_argument("--quiet", action="store_true")
     tasks = known.add_parser("tasks", help="list the benchmark tasks, or fetch one")
-    tasks.set_defaults(handler=commands.tasks)
+    tasks.set_defaults(handler=benchmarks.tasks)
     tasks.add_argument("name", nargs="?", help="show one task in full")
     tasks.add_argument("--download", metavar="NAME", help="fetch a task that is not here")
     models = known.add_parser(
@@ -80,7 +82,7 @@ def _parser() -> _Parser:
         help="list the language models, or fetch one",
         usage="gollum models [NAME | get NAME [--yes]]",
     )
-    models.set_defaults(handler=commands.models)
+    models.set_defaults(handler=benchmarks.models)
     models.add_argument("words", nargs="*", metavar="NAME", help="show one model in full")
     models.add_argument("--yes", action="store_true", help="fetch without asking")
     bench = known.add_parser(
@@ -89,7 +91,7 @@ def _parser() -> _Parser:
         usage="gollum bench SPEC [options] [--KEY VALUE …]",
         epilog="Any other --KEY VALUE sets a key of all runs; `gollum run --help` lists them.",
     )
-    bench.set_defaults(handler=commands.bench)
+    bench.set_defaults(handler=benchmarks.bench)
     bench.add_argument("spec", metavar="SPEC", help="YAML file; see benchmarks/specs")
     bench.add_argument("--output", metavar="FOLDER", help="instead of the spec's")
     bench.add_argument("--seeds", metavar="N", help="how many, or which (0,3,4)")
@@ -105,7 +107,7 @@ def _parser() -> _Parser:
     bench.add_argument("--retry-failed", action="store_true", help="run failed cells again")
     bench.add_argument("--quiet", action="store_true")
     compare = known.add_parser("compare", help="compare methods from benchmark records")
-    compare.set_defaults(handler=commands.compare)
+    compare.set_defaults(handler=benchmarks.compare)
     compare.add_argument(
         "results", nargs="+", metavar="RESULTS", help="files of records, or folders of sweeps"
     )

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_STALE = 3600.0  # seconds after which nobody is writing a passing file any more
 
 
 def write_file(file: Path, content: bytes) -> None:
@@ -12,17 +19,62 @@ def write_file(file: Path, content: bytes) -> None:
     Raises:
         OSError: it can't be written; an earlier file of that name is untouched.
     """
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+    with _passing(file, content) as temporary:
         temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_text(file: Path, text: str) -> None:
     """Write UTF-8 text in one step; as `write_file`."""
     write_file(file, text.encode("utf-8"))
+
+
+def sha256_of(file: Path) -> str:
+    """Hash of a file's content, as hexadecimal digits.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def create_file(file: Path, content: bytes) -> None:
+    """Write a file that is not there yet, in one step; of several who try, one succeeds.
+
+    What killed processes left of the same attempt is removed.
+
+    Raises:
+        FileExistsError: it is there already, and untouched.
+        OSError: it can't be written.
+    """
+    _remove_stale(file)
+    with _passing(file, content) as temporary:
+        try:
+            os.link(temporary, file)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links, such as that of a memory stick
+            file.open("xb").close()
+            temporary.replace(file)
+
+
+@contextmanager
+def _passing(file: Path, content: bytes) -> Iterator[Path]:
+    """A complete file under a name of its own beside the one that it is meant for."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _remove_stale(file: Path) -> None:
+    start = f".{file.name}."
+    for part in file.parent.glob(".*.part"):
+        with suppress(OSError):
+            if part.name.startswith(start) and time.time() - part.stat().st_mtime > _STALE:
+                part.unlink()

@@ -10,7 +10,8 @@ from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 from transformers.pytorch_utils import Conv1D
 
-from gollum.acquisition.criteria import select
+from gollum.acquisition.batch import select
+from gollum.acquisition.criteria import Aim
 from gollum.language import adapted
 from gollum.language.adapters import (
     inject_lora,
@@ -441,7 +442,7 @@ def campaign(folder, variant):
         stream = (0, iteration)
         fitted = surrogate.fit(pool.ids[rows], pool.utility[rows], stream)
         left = np.setdiff1d(np.arange(len(pool)), rows)
-        chosen = select(fitted, left, criterion="log_ei", batch_size=1, seed=stream)
+        chosen = select(fitted, left, aim=Aim("log_ei"), batch_size=1, seed=stream)
         story += [fitted.report.losses, chosen.ids, *(p.tolist() for p in fitted.marginals(left))]
         rows += pool.positions(chosen.ids).tolist()
     return rows, story

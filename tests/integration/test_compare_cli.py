@@ -1,5 +1,4 @@
 import re
-from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
@@ -8,11 +7,11 @@ from gollum.analysis.comparison import compare
 from gollum.benchmark.sweeps.records import Records, write_records
 from gollum.cli import main
 from gollum.report.comparison.pictures import critical_difference, gains, gains_of, means, tasks
+from pages import Page
 from synthetic import sweep
 
 HOSTILE = '<script>alert("x")</script>'
 FORMULA = "=HYPERLINK(1)"
-VOID = {"meta", "img", "br", "hr", "link"}
 
 
 @pytest.fixture(autouse=True)
@@ -49,29 +48,6 @@ def written(path, **options):
     table, traces = sweep(**{"tasks": ("alpha", "beta", "gamma"), "seeds": 3} | options)
     write_records(Records(table, traces), path)
     return path
-
-
-class Page(HTMLParser):
-    """Tags, text and attributes of a page; fails where tags do not nest."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.open, self.text, self.links = [], [], "", []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.links += [v for k, v in attributes if k in ("src", "href", "action", "srcset")]
-        assert not any(k.startswith("on") for k, _ in attributes)
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
 
 
 # --- what it prints ------------------------------------------------------------------------------

@@ -20,17 +20,10 @@ from gpytorch.likelihoods import GaussianLikelihood
 from scipy.integrate import quad
 from scipy.stats import norm
 
+from gollum.acquisition import batch as building
 from gollum.acquisition import criteria
-from gollum.acquisition.criteria import (
-    CRITERIA,
-    RESCORED,
-    ROUNDING,
-    SAMPLES,
-    UCB_BETA,
-    MarginalModel,
-    score,
-    select,
-)
+from gollum.acquisition.batch import RESCORED, ROUNDING, SAMPLES, select
+from gollum.acquisition.criteria import CRITERIA, UCB_BETA, Aim, MarginalModel, score
 from gollum.errors import ConfigError, DataError
 from gollum.features.base import FixedFeatures
 from gollum.surrogates.base import Fitted, Surrogate, break_ties, standard_deviation
@@ -73,7 +66,7 @@ def rows_of(fitted, ids=None):
 
 def choose(fitted, candidates=None, criterion="log_ei", batch_size=1, seed=(0,)):
     rows = rows_of(fitted, candidates)
-    return select(fitted, rows, criterion=criterion, batch_size=batch_size, seed=seed)
+    return select(fitted, rows, aim=Aim.of(fitted, criterion), batch_size=batch_size, seed=seed)
 
 
 def in_units(fitted, criterion, values):
@@ -87,7 +80,7 @@ def in_units(fitted, criterion, values):
 
 
 def scores_of(fitted, criterion):
-    return in_units(fitted, criterion, score(fitted, rows_of(fitted), criterion))
+    return in_units(fitted, criterion, score(fitted, rows_of(fitted), Aim(criterion)))
 
 
 def test_expected_improvement_is_the_closed_form(fitted):
@@ -175,7 +168,7 @@ def test_selection_reports_score_mean_and_deviation(fitted):
     mean, variance = fitted.posterior(chosen.ids)
     assert chosen.means == pytest.approx(mean.tolist())
     assert chosen.deviations == pytest.approx(variance.sqrt().tolist())
-    assert chosen.scores[0] == score(fitted, rows_of(fitted), "log_ei").max().item()
+    assert chosen.scores[0] == score(fitted, rows_of(fitted), Aim("log_ei")).max().item()
 
 
 @pytest.mark.parametrize("criterion", CRITERIA)
@@ -225,7 +218,7 @@ def test_a_batch_equals_believing_by_hand(seed):
     batch = choose(fitted, batch_size=4, criterion="ei")
     assert batch.ids == tuple(expected)
     assert [v * fitted.scale.item() for v in batch.scores] == pytest.approx(scores, rel=1e-6)
-    assert batch.scores[1] != score(fitted, rows_of(fitted), "ei").topk(2).values[1].item()
+    assert batch.scores[1] != score(fitted, rows_of(fitted), Aim("ei")).topk(2).values[1].item()
 
 
 def test_conditioning_equals_botorch_with_more_data(fitted):
@@ -281,7 +274,7 @@ def test_candidates_with_equal_features_have_equal_scores():
         for seed in range(5):
             order = np.random.default_rng(seed).permutation(N)
             model = tied(order, width)
-            scores = score(model, rows_of(model, TIED), "log_ei")
+            scores = score(model, rows_of(model, TIED), Aim("log_ei"))
             assert len(set(scores.tolist())) == 1
 
 
@@ -310,7 +303,7 @@ def test_tiny_scores_are_not_ties(monkeypatch, fitted):
     """Plain EI underflows long before it is meaningless: 3e-12 is more than 1e-12."""
     ids = rest(fitted)[:3]
     values = torch.tensor([1e-20, 1e-12, 3e-12], dtype=torch.float64)
-    monkeypatch.setattr(criteria, "score", lambda *_: values)
+    monkeypatch.setattr(building, "score", lambda *_: values)
     for seed in range(8):
         assert choose(fitted, ids, criterion="ei", seed=(seed,)).ids == (ids[2],)
 
@@ -365,7 +358,7 @@ def test_one_candidate_left(fitted):
 def test_candidates_are_left_as_given(fitted, criterion):
     rows = np.flip(rows_of(fitted)).copy()
     before = rows.copy()
-    select(fitted, rows, criterion=criterion, batch_size=3, seed=(0,))
+    select(fitted, rows, aim=Aim.of(fitted, criterion), batch_size=3, seed=(0,))
     assert np.array_equal(rows, before)
 
 
@@ -373,7 +366,12 @@ def test_scores_that_are_no_numbers_count_as_the_worst(fitted, monkeypatch):
     values = torch.tensor([torch.nan, 2.0, -torch.inf, 1.0])
     monkeypatch.setitem(criteria.CRITERIA, "odd", lambda *_: lambda _: values)
     assert choose(fitted, rest(fitted)[:4], criterion="odd").ids == (rest(fitted)[1],)
-    assert score(fitted, rows_of(fitted)[:4], "odd").tolist() == [-torch.inf, 2.0, -torch.inf, 1.0]
+    assert score(fitted, rows_of(fitted)[:4], Aim("odd")).tolist() == [
+        -torch.inf,
+        2.0,
+        -torch.inf,
+        1.0,
+    ]
 
 
 def test_unknown_criterion_is_refused(fitted):
@@ -421,7 +419,7 @@ def believing(fitted, criterion, seed, size=BATCH):
     believed, remaining = fitted, rest(fitted)
     ids, scores = [], []
     while len(ids) < size:
-        values = score(believed, rows_of(fitted, remaining), criterion)
+        values = score(believed, rows_of(fitted, remaining), Aim(criterion))
         best = values.max().item()
         near = best - ROUNDING * abs(best) if math.isfinite(best) else best
         equal = [i for i, value in zip(remaining, values.tolist(), strict=True) if value >= near]
@@ -443,7 +441,7 @@ def underflowing(model, best_f):
 @pytest.mark.parametrize("criterion", ["ei", "log_ei", "ucb", "underflowing"])
 def test_a_batch_equals_scoring_every_candidate_at_every_step(criterion, kind, step, monkeypatch):
     monkeypatch.setitem(criteria.CRITERIA, "underflowing", underflowing)
-    monkeypatch.setattr(criteria, "RESCORED", step)
+    monkeypatch.setattr(building, "RESCORED", step)
     seed = (step, 5)
     fitted = large(kind, step)
     expected, scores = believing(fitted, criterion, seed)
@@ -467,7 +465,7 @@ def test_after_refreshing_the_largest_values_are_right(size, seed):
         asked.extend(rows - 7)
         return fresh[rows - 7]
 
-    criteria._refresh(values, np.arange(7, 7 + size), rescore)
+    building._refresh(values, np.arange(7, 7 + size), rescore)
     assert values.max() == fresh.max()
     assert torch.equal(values == values.max(), fresh == fresh.max())
     again = torch.zeros(size, dtype=torch.bool)
@@ -478,10 +476,10 @@ def test_after_refreshing_the_largest_values_are_right(size, seed):
 def test_refreshing_nothing_but_the_worst_ends():
     values = torch.full((600,), -torch.inf)
     rows = np.arange(600)
-    criteria._refresh(values, rows, lambda part: pytest.fail("there was nothing to score"))
+    building._refresh(values, rows, lambda part: pytest.fail("there was nothing to score"))
     assert (values == -torch.inf).all()
     values = torch.zeros(600)
-    criteria._refresh(values, rows, lambda part: torch.full((len(part),), -torch.inf))
+    building._refresh(values, rows, lambda part: torch.full((len(part),), -torch.inf))
     assert (values == -torch.inf).all()
 
 
@@ -497,7 +495,7 @@ def test_only_what_may_be_the_best_is_scored_again(monkeypatch):
         counts.append(len(rows))
         return plain(believed, rows, criterion)
 
-    monkeypatch.setattr(criteria, "score", counted)
+    monkeypatch.setattr(building, "score", counted)
     batch = choose(fitted, criterion="ei", batch_size=10)
     assert counts[0] == 2800
     assert len(counts) >= 10
@@ -523,7 +521,7 @@ def drawn(fitted, rows, count=2**15):
 
 
 def improvement(fitted, samples):
-    return (samples.amax(1) - fitted.best).clamp_min(0).mean().item()
+    return (samples.amax(1) - Aim("ei").best(fitted)).clamp_min(0).mean().item()
 
 
 def batch_ei(fitted, ids, count=4096):
@@ -542,11 +540,11 @@ CHOSEN = np.array([33, 12, 50, 21, 44])
 @pytest.mark.parametrize(("samples", "tolerance"), [(SAMPLES, 0.06), (2**13, 0.01)])
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_the_gain_is_what_a_candidate_adds_to_the_batch(count, samples, tolerance, monkeypatch):
-    monkeypatch.setattr(criteria, "SAMPLES", samples)
+    monkeypatch.setattr(building, "SAMPLES", samples)
     fitted, chosen = joint(), CHOSEN[:count]
     others = np.setdiff1d(np.arange(8, 60), CHOSEN)
-    rows = others[score(fitted, others, "ei").topk(12).indices]
-    gains = criteria._joint(fitted, chosen, 6, (1,))(rows).exp().numpy()
+    rows = others[score(fitted, others, Aim("ei")).topk(12).indices]
+    gains = building._joint(fitted, chosen, 6, Aim("q_log_ei"), (1,))(rows).exp().numpy()
     expected, whole = [], []
     for row in rows:
         together = drawn(fitted, np.append(chosen, row))
@@ -560,9 +558,9 @@ def test_the_gain_is_what_a_candidate_adds_to_the_batch(count, samples, toleranc
 
 @pytest.mark.parametrize(("samples", "tolerance"), [(SAMPLES, 0.02), (2**13, 1e-3)])
 def test_with_one_pending_point_the_gain_is_an_integral(samples, tolerance, monkeypatch):
-    monkeypatch.setattr(criteria, "SAMPLES", samples)
+    monkeypatch.setattr(building, "SAMPLES", samples)
     fitted, pending = joint(), 33
-    best = fitted.best.item()
+    best = Aim("ei").best(fitted).item()
     for row in (12, 20, 50):
         with torch.no_grad():
             both = fitted.model.posterior(fitted.features_at(np.array([pending, row]))).distribution
@@ -578,7 +576,11 @@ def test_with_one_pending_point_the_gain_is_an_integral(samples, tolerance, monk
 
         edge = (best - mean[0]) / deviation
         expected = quad(integrand, -9, edge)[0] + quad(integrand, edge, 9)[0]
-        gain = criteria._joint(fitted, np.array([pending]), 4, (2,))(np.array([row])).exp().item()
+        gain = (
+            building._joint(fitted, np.array([pending]), 4, Aim("q_log_ei"), (2,))(np.array([row]))
+            .exp()
+            .item()
+        )
         assert gain == pytest.approx(expected, rel=tolerance)
 
 
@@ -595,7 +597,7 @@ def test_a_joint_batch_takes_the_largest_gain_each_time():
     chosen = rows_of(fitted, batch.ids)
     for count in range(1, 6):
         others = np.setdiff1d(np.arange(8, 60), chosen[:count])
-        gains = criteria._joint(fitted, chosen[:count], 6, seed)(others)
+        gains = building._joint(fitted, chosen[:count], 6, Aim("q_log_ei"), seed)(others)
         assert others[int(gains.argmax())] == chosen[count]
         assert batch.scores[count] == pytest.approx(gains.max().item(), rel=1e-9)
 
@@ -603,16 +605,16 @@ def test_a_joint_batch_takes_the_largest_gain_each_time():
 @pytest.mark.parametrize("kind", ["different", "ties"])
 def test_a_joint_batch_equals_scoring_every_candidate_at_every_step(kind, monkeypatch):
     """Gains are estimates, which may rise a little; here they do not matter."""
-    monkeypatch.setattr(criteria, "RESCORED", 16)
+    monkeypatch.setattr(building, "RESCORED", 16)
     fitted, seed = large(kind, 1), (3,)
     rows = rows_of(fitted)
-    values, chosen = score(fitted, rows, "q_log_ei"), []
+    values, chosen = score(fitted, rows, Aim("q_log_ei")), []
     while len(chosen) < 8:
         near = values >= values.max() - ROUNDING * values.max().abs()
         ids = break_ties(list(fitted.pool.ids[rows[near.numpy()]]), seed)
         chosen.append(rows_of(fitted, ids[:1])[0])
         rows = rows[rows != chosen[-1]]
-        values = criteria._joint(fitted, np.array(chosen), 8, seed)(rows)
+        values = building._joint(fitted, np.array(chosen), 8, Aim("q_log_ei"), seed)(rows)
     batch = choose(fitted, criterion="q_log_ei", batch_size=8, seed=seed)
     assert batch.ids == tuple(fitted.pool.ids[chosen])
 
@@ -634,7 +636,7 @@ def test_a_joint_batch_is_worth_at_least_a_believed_one(seed):
     features = np.repeat(centres, 10, axis=0) + 0.05 * rng.normal(size=(200, 2))
     values = np.sin(2 * features).sum(1) + 0.1 * rng.normal(size=200)
     fitted = given(features, values, np.arange(0, 150, 10))
-    alone = score(fitted, rows_of(fitted), "ei").topk(6).indices
+    alone = score(fitted, rows_of(fitted), Aim("ei")).topk(6).indices
     singly = [rest(fitted)[i] for i in alone]
     believed = choose(fitted, criterion="log_ei", batch_size=6).ids
     together = choose(fitted, criterion="q_log_ei", batch_size=6).ids
@@ -650,7 +652,7 @@ def test_a_batch_does_not_depend_on_the_order_of_rows(criterion):
     batches = []
     for seed in range(3):
         order = np.random.default_rng(seed).permutation(rows)
-        batches.append(select(fitted, order, criterion=criterion, batch_size=8, seed=(2, 7)).ids)
+        batches.append(select(fitted, order, aim=Aim(criterion), batch_size=8, seed=(2, 7)).ids)
     assert batches[0] == batches[1] == batches[2]
 
 

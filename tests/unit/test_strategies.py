@@ -3,7 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gollum.acquisition.criteria import select
+from gollum.acquisition.batch import select
+from gollum.acquisition.criteria import Aim
 from gollum.benchmark.peers import STRATEGIES
 from gollum.benchmark.strategies import GaussianProcess, Random, unmeasured
 from gollum.features.base import FixedFeatures
@@ -104,7 +105,7 @@ def test_chance_predicts_nothing(pool, start):
 def test_the_process_chooses_what_fitting_and_selecting_choose(process, pool, start):
     fitted = process.surrogate.fit(start, pool.utility[:START], (4, 2))
     rows = np.arange(START, N)
-    expected = select(fitted, rows, criterion="ei", batch_size=3, seed=(4, 2))
+    expected = select(fitted, rows, aim=Aim("ei"), batch_size=3, seed=(4, 2))
     choice = ask(process, pool, start, (4, 2))
     assert choice.ids == expected.ids
     for detail, mean, deviation, score in zip(

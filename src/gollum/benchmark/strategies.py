@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from gollum.acquisition.criteria import Selection, select
+from gollum.acquisition.batch import Selection, select
+from gollum.acquisition.criteria import Aim
 from gollum.data.pool import Pool
-from gollum.features.base import Featurizer
 from gollum.features.columns import one_hot
-from gollum.runtime import seeded
-from gollum.surrogates.base import Fitted, Surrogate
+from gollum.surrogates.base import Fitted, Surrogate, untrained
 
 Vector = NDArray[np.float64]
 
@@ -102,7 +100,7 @@ class GaussianProcess:
         selection = select(
             fitted,
             unmeasured(pool, ids),
-            criterion=self.criterion,
+            aim=Aim.of(fitted, self.criterion),
             batch_size=self.batch_size,
             seed=stream,
         )
@@ -112,13 +110,7 @@ class GaussianProcess:
 
     def features(self, seed: int) -> Vector:
         """What is known before anything is trained: no projection, adapters at zero."""
-        featurizer = self.surrogate.featurizer
-        source: Featurizer = getattr(featurizer, "inner", featurizer)
-        with seeded(seed, 0), torch.no_grad():
-            source.reset()
-            source.train(False)
-            matrix: Vector = source(np.arange(len(self.surrogate.pool))).cpu().numpy()
-        return matrix
+        return untrained(self.surrogate, seed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,15 +7,19 @@ spreadsheet counts them: the first line of the file is row 1.
 
 from __future__ import annotations
 
+import datetime
 import io
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from gollum.data.spreadsheets.columns import Column
 from gollum.data.spreadsheets.delimited import read_rows
 from gollum.data.spreadsheets.encodings import check_kind, decode, kind_of, read_bytes, unpacked
+from gollum.data.spreadsheets.numbers import Cell, DateCell
 from gollum.data.spreadsheets.sheets import Sheet, check_size, refuse_repeats, to_table
+from gollum.data.spreadsheets.values import typed
 from gollum.data.spreadsheets.workbooks import optional, read_sheet
 from gollum.errors import DataError, nearest
 
@@ -54,6 +58,73 @@ def read_table(path: str | Path, *, sheet: str | None = None) -> pd.DataFrame:
         check_kind(file, content, "an Excel workbook")
         return to_table(read_sheet(file, content, sheet))
     return to_table(_read_text(file, tabs=ending != ".csv"))
+
+
+def read_frame(frame: pd.DataFrame, name: str = "table") -> pd.DataFrame:
+    """A table in memory, typed as `read_table` types one; what comes from there stays as it is.
+
+    Dates, categories and truth values become text. The index is not read.
+
+    Args:
+        frame: N x k table; its first row counts as row 2, below the header.
+        name: of the table, for messages.
+
+    Raises:
+        DataError: it is no table, a column has no proper name, or a cell can be understood in two
+            ways.
+    """
+    if not isinstance(frame, pd.DataFrame):
+        kind = type(frame).__name__
+        raise DataError(f"{name}: expected a pandas DataFrame, got {kind}; make one of it.")
+    for column in frame.columns:
+        if not isinstance(column, str) or not column.strip():
+            raise DataError(f"{name}: a column is called {column!r}; give it a name that is text.")
+    refuse_repeats(name, list(frame.columns))
+    first = int(frame.attrs.get("first_row", 2))
+    whole = frame.reset_index(drop=True)
+    known = [c for c in frame.columns if _is_typed(whole[c], "first_row" in frame.attrs)]
+    for column in known:
+        _refuse_infinite(name, whole[column], first)
+    others = [c for c in frame.columns if c not in known]
+    rest = [Column(name, name, c, first, _cells(whole[c]), native=True) for c in others]
+    series, notes = typed(rest)
+    table = whole.assign(**{c.name: one for c, one in zip(rest, series, strict=True)})
+    notes = [*frame.attrs.get("notes", ()), *notes]
+    table.attrs = frame.attrs | {"first_row": first, "notes": tuple(notes)}
+    return table
+
+
+def _is_typed(column: pd.Series, from_file: bool) -> bool:
+    if column.dtype in (np.dtype("int64"), np.dtype("float64")):
+        return True
+    texts = from_file and pd.api.types.infer_dtype(column, skipna=False) == "string"
+    return bool(texts and column.notna().all())
+
+
+def _cells(column: pd.Series) -> list[Cell]:
+    missing = column.isna().tolist()
+    return ["" if m else _cell(c) for c, m in zip(column.tolist(), missing, strict=True)]
+
+
+def _cell(value: object) -> Cell:
+    """A value as a file would have it."""
+    if isinstance(value, float | np.floating):
+        return float(value)
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return int(value) if -(2**63) <= value < 2**63 else str(value)
+    if isinstance(value, datetime.date):
+        return DateCell(str(value).removesuffix(" 00:00:00"))
+    return str(value)
+
+
+def _refuse_infinite(where: str, column: pd.Series, first: int) -> None:
+    if pd.api.types.is_numeric_dtype(column):
+        infinite = np.flatnonzero(np.isinf(column.to_numpy(dtype="float64", na_value=np.nan)))
+        if len(infinite):
+            raise DataError(
+                f"{where}: row {infinite[0] + first}, column '{column.name}': the number is "
+                "infinite; correct it or leave it blank."
+            )
 
 
 def _existing(path: str | Path) -> Path:
@@ -125,11 +196,6 @@ def _read_parquet(file: Path) -> pd.DataFrame:
 def _typed(file: Path, column: pd.Series) -> pd.Series:
     """Numbers stay numbers; everything else becomes text, blank where it is missing."""
     if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
-        infinite = np.flatnonzero(np.isinf(column.to_numpy(dtype="float64", na_value=np.nan)))
-        if len(infinite):
-            raise DataError(
-                f"{file}: row {infinite[0] + 2}, column '{column.name}': the number is infinite; "
-                "correct it or leave it blank."
-            )
+        _refuse_infinite(str(file), column, 2)
         return column
     return column.astype(object).where(column.notna(), "").map(str).astype("str")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import shutil
@@ -18,6 +17,7 @@ from pathlib import Path
 from huggingface_hub import HfApi, snapshot_download
 
 from gollum.errors import ModelError
+from gollum.files import sha256_of
 from gollum.language.catalog import Hub, Wheel
 from gollum.language.sources import HUB_TIMEOUT
 
@@ -204,9 +204,3 @@ def bars_on_terminals() -> Iterator[None]:
     """Show the progress bars of libraries only where they are seen to move."""
     with nullcontext() if sys.stderr.isatty() else redirect_stderr(io.StringIO()):
         yield
-
-
-def sha256_of(file: Path) -> str:
-    """Hash of a file."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

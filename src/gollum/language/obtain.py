@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 
 from gollum.cachefile import STALE, amount, free
 from gollum.errors import MissingExtraError, ModelError, nearest
+from gollum.files import sha256_of
 from gollum.language.catalog import (
     CATALOG,
     Hub,
@@ -33,7 +34,6 @@ from gollum.language.fetch import (
     fetch_wheels,
     list_repository,
     refuse_without_pip,
-    sha256_of,
 )
 from gollum.language.sources import find_model, weights_sha256
 

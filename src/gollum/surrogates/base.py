@@ -155,11 +155,6 @@ class Fitted:
             variances.append(variance)
         return torch.cat(means), torch.cat(variances)
 
-    @property
-    def best(self) -> Tensor:
-        """Largest measured utility, standardised."""
-        return (self.utility.max() - self.location) / self.scale
-
     def features_at(self, rows: NDArray[np.int64]) -> Tensor:
         """Features m x d, float64, of m rows of the pool."""
         if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
@@ -188,6 +183,17 @@ class Fitted:
         return to_botorch(
             self.process.gp, self.features_at(self.rows), self.utility, self.location, self.scale
         )
+
+
+@torch.no_grad()
+def untrained(surrogate: Surrogate, seed: int) -> NDArray[np.float64]:
+    """Features N x d before anything is trained: no projection, adapters at zero."""
+    source: Featurizer = getattr(surrogate.featurizer, "inner", surrogate.featurizer)
+    with seeded(seed, 0):
+        source.reset()
+        source.train(False)
+        matrix: NDArray[np.float64] = source(np.arange(len(surrogate.pool))).cpu().numpy()
+    return matrix
 
 
 def standard_deviation(y: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from gollum.language.backbone import Backbone
 from gollum.language.embed import Progress, Tokens, embed, random_vectors, tokenize
 from gollum.language.loading import load_backbone
 from gollum.language.remote import Endpoint, Store, embed_remote
+from gollum.language.vectors import kept_vectors, place
 from gollum.runtime import Runtime
 from gollum.surrogates.base import Surrogate
 from gollum.surrogates.plan import check_weights, plan
@@ -73,6 +74,7 @@ def build_surrogate(
     progress: Progress | None = None,
     announce: Announce | None = None,
     consent: Consent | None = None,
+    keep: bool = False,
 ) -> Surrogate:
     """Compute what is fixed (features, embeddings, frozen layers) and return a surrogate.
 
@@ -85,6 +87,7 @@ def build_surrogate(
         announce: called with sentences for the user before anything that takes long.
         consent: asked with one sentence before texts are sent to a server, unless the settings
             allow it.
+        keep: whether the embeddings of a frozen model are kept on disk for later processes.
 
     Raises:
         DataError: the pool lacks what the features need, or does not fit into memory.
@@ -94,7 +97,7 @@ def build_surrogate(
     if variant.features == "language" and settings.remote.url is not None:
         featurizer = _remote(problem, variant, settings, progress, consent)
     elif variant.features == "language":
-        featurizer = _language(problem, variant, settings, runtime, progress, announce)
+        featurizer = _language(problem, variant, settings, runtime, progress, announce, keep)
     else:
         matrix = fixed_features(
             variant.features, problem.pool, problem.structures, problem.reactions
@@ -113,6 +116,7 @@ def _language(
     runtime: Runtime,
     progress: Progress | None,
     announce: Announce | None,
+    keep: bool,
 ) -> FixedFeatures | AdaptedText:
     model = settings.model
     check_weights(settings, runtime)
@@ -131,7 +135,13 @@ def _language(
         _refuse_lost_columns(problem, tokens, min(model.max_tokens, backbone.max_tokens))
     needs = plan(problem.pool, backbone, tokens, variant, settings)
     needs.check(problem.pool)
-    if announce and (note := needs.note(backbone, tokens, variant, settings.lora.fraction)):
+    keep = keep and model.bits is None and not variant.lora
+    known = keep and place(backbone, tokens).is_file()
+    if (
+        announce
+        and not known
+        and (note := needs.note(backbone, tokens, variant, settings.lora.fraction))
+    ):
         announce((note,))
     notes = (
         backbone.describe(),
@@ -149,7 +159,8 @@ def _language(
     if problem.noise is not None:
         vectors = random_vectors(backbone, tokens, problem.noise)
     else:
-        vectors = embed(backbone, tokens, progress)
+        read = kept_vectors if keep else embed
+        vectors = read(backbone, tokens, progress)
     features = _scaled(vectors, variant)
     if texts is problem.reactions:
         features = _with_other_columns(problem, features)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -78,9 +78,15 @@ class Template:
     source: str
 
     @classmethod
-    def from_columns(cls, pool: Pool) -> Template:
-        """A plain template from the column names: 'ligand: {ligand}; temperature: {…} °C'."""
-        return cls("; ".join(_column_phrase(str(column)) for column in pool.table.columns) + ".")
+    def from_columns(cls, pool: Pool, units: Mapping[str, str] | None = None) -> Template:
+        """A plain template from the column names: 'ligand: {ligand}; temperature: {…} °C'.
+
+        Args:
+            pool: with the columns.
+            units: of some of them; otherwise a column's name may end in its unit.
+        """
+        columns = [str(column) for column in pool.table.columns]
+        return cls("; ".join(_column_phrase(c, (units or {}).get(c)) for c in columns) + ".")
 
     @classmethod
     def column(cls, name: str) -> Template:
@@ -181,13 +187,18 @@ def lint(template: Template, pool: Pool, texts: Sequence[Text]) -> list[str]:
 
 
 def twins(pool: Pool, texts: Sequence[str]) -> list[str]:
-    """One sentence where candidates share their text, otherwise none."""
+    """One sentence where candidates share their text, with the first two; otherwise none."""
     sharing = len(texts) - len(set(texts))
     if not sharing:
         return []
+    rows = dict[str, int]()
+    pair = next((rows[t], i) for i, t in enumerate(texts) if rows.setdefault(t, i) != i)
+    both = pool.table.iloc[list(pair)]
+    columns = [repr(str(c)) for c in both.columns if both[c].nunique(dropna=False) > 1]
     return [
         f"{pool.name}: {sharing} candidates share their text with another one; the language model "
-        "cannot tell them apart."
+        f"cannot tell them apart, such as {both.index[0]} and {both.index[1]}, which differ in "
+        f"{', '.join(columns)}."
     ]
 
 
@@ -288,12 +299,12 @@ def _write(value: Any, slot: Slot, blank: str) -> str:
         ) from None
 
 
-def _column_phrase(column: str) -> str:
+def _column_phrase(column: str, unit: str | None = None) -> str:
     """'temperature: {temperature_C} °C' for a column called temperature_C."""
-    label, unit = column, ""
+    label = column
     for ending, name in UNITS.items():
         if column.endswith(ending) and len(column) > len(ending):
-            label, unit = column.removesuffix(ending), f" {name}"
+            label, unit = column.removesuffix(ending), unit or name
             break
     words = re.sub(r"([{}\[\]])", r"\1\1", label.replace("_", " "))
-    return f"{words}: {_slot_source(column)}{unit}"
+    return f"{words}: {_slot_source(column)}" + (f" {unit}" if unit else "")

@@ -23,6 +23,8 @@ from gollum.data.spreadsheets.numbers import (
     unit_of,
 )
 
+_ONE_UNIT = "every cell ends in"
+
 
 def typed(columns: Sequence[Column]) -> tuple[list[pd.Series], list[str]]:
     """Columns of numbers or text, and notes of what was read as something else than it is.
@@ -119,7 +121,7 @@ def _units(column: Column) -> str:
         examples.setdefault(unit_of(text), text)
     if len(examples) == 1:
         return (
-            f"every cell ends in '{next(iter(examples))}' and is read as text; for numbers, put "
+            f"{_ONE_UNIT} '{next(iter(examples))}' and is read as text; for numbers, put "
             "the unit into the name of the column instead"
         )
     first, second = list(examples.values())[:2]
@@ -127,3 +129,40 @@ def _units(column: Column) -> str:
         f"units differ ('{first}' in row {column.texts[first]}, '{second}' in row "
         f"{column.texts[second]}), so the column is read as text; use one unit, in its name"
     )
+
+
+def without_units(
+    table: pd.DataFrame, columns: Iterable[str], where: str
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Numbers instead of texts where all cells of a column are numbers with the same unit.
+
+    Args:
+        table: as `read_table` gives it.
+        columns: which of its columns to look at.
+        where: file or table, for messages.
+
+    Returns:
+        The table, whose notes say so in place of the reader's, and the unit of these columns.
+
+    Raises:
+        DataError: a number can be read in two ways.
+    """
+    found, units = list[Column](), dict[str, str]()
+    for name in columns:
+        if pd.api.types.is_numeric_dtype(table[name]):
+            continue
+        endings = {
+            unit_of(text.strip(SPACES)) for text in table[name].unique() if text.strip(SPACES)
+        }
+        if len(endings) == 1 and (unit := endings.pop()):
+            units[name] = unit
+            bare = [str(cell).strip(SPACES).removesuffix(unit) for cell in table[name].tolist()]
+            found.append(Column(where, where, name, int(table.attrs.get("first_row", 2)), bare))
+    series, notes = typed(found)
+    made = {c.name: one.set_axis(table.index) for c, one in zip(found, series, strict=True)}
+    outdated = tuple(f"column '{name}': {_ONE_UNIT}" for name in units)
+    kept = (n for n in table.attrs.get("notes", ()) if not any(o in n for o in outdated))
+    told = (column.note(f"its cells are numbers in {units[column.name]}") for column in found)
+    result = table.assign(**made)
+    result.attrs = table.attrs | {"notes": (*kept, *told, *notes)}
+    return result, units

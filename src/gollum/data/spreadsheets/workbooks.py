@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import io
+import re
 import warnings
 import zipfile
 from collections import Counter
@@ -17,6 +18,8 @@ from gollum.data.spreadsheets.encodings import LARGEST, too_large
 from gollum.data.spreadsheets.numbers import SPACES, Cell, DateCell, PercentCell
 from gollum.data.spreadsheets.sheets import Sheet, check_size, letters
 from gollum.errors import DataError, MissingExtraError, nearest
+
+_FORMULA = re.compile(rb"<(?:\w+:)?f[\s/>]")
 
 
 def optional(module: str, feature: str, extra: str) -> ModuleType:
@@ -148,7 +151,7 @@ def _check_merged(where: str, sheet: Any, cells: Iterable[tuple[int, int]]) -> N
 
 def _check_formulas(where: str, file: Path, content: bytes, values: Any) -> None:
     """A formula that no spreadsheet program has computed yet has no value to read."""
-    if not any(map(_may_be_uncomputed, values._cells.values())):
+    if not any(map(_may_be_uncomputed, values._cells.values())) or not _has_formulas(content):
         return
     sheet = _open(file, content, data_only=False)[values.title]
     for place, cell in sheet._cells.items():
@@ -157,6 +160,13 @@ def _check_formulas(where: str, file: Path, content: bytes, values: Any) -> None
                 f"{where}: row {cell.row}, column {cell.column_letter}: cell {cell.coordinate} "
                 "holds a formula without a computed value; open the file in Excel and save it."
             )
+
+
+def _has_formulas(content: bytes) -> bool:
+    """Whether a sheet holds any; seen from its text, since parsing it again takes long."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        sheets = [name for name in archive.namelist() if "worksheets/" in name]
+        return any(_FORMULA.search(archive.read(name)) for name in sheets)
 
 
 def _may_be_uncomputed(cell: Any) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from gollum.report.comparison.drawing import (
+from gollum.report.drawing import (
     GRID,
     INK,
     PANEL,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from gollum.files import write_text
 from gollum.report.comparison import curves as curve_pictures
 from gollum.report.comparison import notation, pictures
 from gollum.report.comparison.tables import heading, ranking_sentence
+from gollum.report.drawing import data_address
 
 PROVENANCE = ("version", "commit", "preset", "model", "model_revision", "precision", "control",
               "n_init", "n_iters", "batch_size")  # fmt: skip
@@ -71,7 +71,7 @@ def render(found: Comparison, sources: Sequence[Source]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "image": _image,
+        "image": data_address,
         "shown": lambda value, sign=False: notation.shown(found.metric, value, sign),
         "number": notation.number,
         "probability": notation.probability,
@@ -149,11 +149,6 @@ def _provenance(runs: pd.DataFrame) -> list[tuple[str, str]]:
             if known:
                 rows.append((column, ", ".join(known)))
     return rows
-
-
-def _image(svg: str) -> str:
-    """A data address, so that the names inside one picture can't meet those of another."""
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
 
 
 def _rows(table: pd.DataFrame) -> list[dict[Any, Any]]:

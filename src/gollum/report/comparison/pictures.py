@@ -10,7 +10,8 @@ import pandas as pd
 
 from gollum.analysis.comparison import Comparison
 from gollum.analysis.ranking import Ranking
-from gollum.report.comparison.drawing import (
+from gollum.report.comparison.notation import is_share, number, title
+from gollum.report.drawing import (
     GRID,
     INK,
     PANEL,
@@ -22,7 +23,6 @@ from gollum.report.comparison.drawing import (
     plain,
     styles,
 )
-from gollum.report.comparison.notation import is_share, number, title
 
 _TASKS_PER_PICTURE = 10
 

@@ -1,7 +1,8 @@
-"""What the pictures of a comparison have in common: styles of methods, axes, SVG."""
+"""What the pictures of pages have in common: styles of methods, axes, SVG."""
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -57,11 +58,15 @@ def percent_axis(axis: Any) -> None:
     axis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
 
 
-def plain(text: str, longest: int = 34) -> str:
-    """A name at most so long, cut in its middle, with dollar signs that start no formula."""
+def shortened(text: str, longest: int = 34) -> str:
+    """A name at most so long, cut in its middle."""
     half = longest // 2
-    cut = text if len(text) <= longest else f"{text[:half]}…{text[half - longest + 1 :]}"
-    return cut.replace("$", r"\$")
+    return text if len(text) <= longest else f"{text[:half]}…{text[half - longest + 1 :]}"
+
+
+def plain(text: str, longest: int = 34) -> str:
+    """The same with dollar signs that start no formula."""
+    return shortened(text, longest).replace("$", r"\$")
 
 
 def as_svg(figure: Any) -> str:
@@ -74,3 +79,8 @@ def as_svg(figure: Any) -> str:
         FigureCanvasSVG(figure).print_svg(content, metadata={"Date": None, "Creator": None})
     short = partial(re.compile(r"(\.\d\d)\d+").sub, r"\1")
     return re.sub(r' d="[^"]*"', lambda path: short(path[0]), content.getvalue())
+
+
+def data_address(svg: str) -> str:
+    """An address that holds a picture, so that names inside it can't meet those of another."""
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()

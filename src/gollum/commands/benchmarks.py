@@ -1,4 +1,4 @@
-"""What the commands other than `run` and `demo` do; each returns an exit code."""
+"""Tasks, models, sweeps and comparisons on the command line; each returns an exit code."""
 
 from __future__ import annotations
 

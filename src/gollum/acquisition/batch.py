@@ -1,0 +1,240 @@
+"""Building a batch: the next experiments, chosen for what they bring together."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from botorch.utils.sampling import draw_sobol_normal_samples
+from linear_operator.utils.cholesky import psd_safe_cholesky
+from linear_operator.utils.warnings import NumericalWarning
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gollum.acquisition.criteria import Aim, score
+from gollum.acquisition.limits import NO_LIMITS, Limits, Rows
+from gollum.errors import DataError
+from gollum.surrogates.base import Fitted, break_ties
+from gollum.surrogates.gp import SMALLEST_VARIANCE
+
+ROUNDING = 1e-9  # relative difference of acquisition values that counts as none
+SAMPLES = 256  # joint posterior samples of q_log_ei
+RESCORED = 256  # candidates scored anew at a time while a batch is built
+SHORTLIST = 2048  # of candidates for a batch that comes close to a target
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What to measure next.
+
+    Attributes:
+        ids: chosen candidates, best first.
+        scores: their acquisition values at the moment of choosing, of the standardised utility.
+        means: posterior mean of their utility, before anything of this batch was assumed.
+        deviations: posterior standard deviation of their utility, likewise.
+    """
+
+    ids: tuple[str, ...]
+    scores: tuple[float, ...]
+    means: tuple[float, ...]
+    deviations: tuple[float, ...]
+
+
+def select(
+    fitted: Fitted,
+    rows: Rows,
+    *,
+    aim: Aim,
+    batch_size: int,
+    seed: Sequence[int],
+    pending: Rows | None = None,
+    limits: Limits = NO_LIMITS,
+    penalties: NDArray[np.float64] | None = None,
+) -> Selection:
+    """Choose the next experiments among candidates.
+
+    Batches are built one by one with unchanged hyperparameters. By default each choice is
+    conditioned on as if it had given its posterior mean (the kriging believer; Ginsbourger et al.
+    2010); with 'q_log_ei' the next one is that with which the batch as a whole has the largest
+    expected improvement (greedily; Ament et al. 2023, Wilson et al. 2018). Experiments whose
+    results are not there yet count as chosen before.
+
+    Args:
+        fitted: surrogate given all measurements so far.
+        rows: positions in its pool of the candidates that may be chosen.
+        aim: the acquisition criterion.
+        batch_size: how many to choose; fewer when candidates or limits end before.
+        seed: numbers that break ties and name the samples of 'q_log_ei'.
+        pending: positions of experiments whose results are not there yet.
+        limits: what a batch must not exceed.
+        penalties: for all N candidates of the pool, what is taken off their acquisition value.
+
+    Raises:
+        DataError: there is no candidate.
+    """
+    rows = rows[limits.allowed(rows, [])]
+    if len(rows) == 0:
+        raise DataError(f"{fitted.pool.name}: every candidate has been measured already.")
+    before = np.array([], dtype=np.int64) if pending is None else pending
+    wanted = min(batch_size, len(rows))
+    values = score(fitted, rows, aim)
+    if penalties is not None:
+        values -= torch.as_tensor(penalties[rows]).to(values)
+    if aim.target is not None:
+        best = values.topk(min(SHORTLIST, len(rows))).indices.sort().values
+        rows, values = rows[best.cpu().numpy()], values[best]
+    chosen, scores = list[int](), list[float]()
+    while True:
+        if len(before) or chosen:
+            assumed = np.concatenate([before, np.array(chosen, dtype=np.int64)])
+            if aim.criterion == "q_log_ei":
+                rescore = _joint(fitted, assumed, len(before) + wanted, aim, seed)
+            else:
+                rescore = _believer(fitted, assumed, aim)
+            if penalties is not None:
+                rescore = _penalised(rescore, penalties)
+            if aim.target is None:
+                _refresh(values, rows, rescore)
+            else:  # a smaller variance may raise a value, so outdated ones are no bounds
+                values = rescore(rows)
+        best_value = values.max()
+        tied = {str(fitted.pool.ids[row]): int(row) for row in rows[_tied(values, best_value)]}
+        chosen.append(tied[break_ties(list(tied), seed)[0]])
+        scores.append(best_value.item())
+        others = (rows != chosen[-1]) & limits.allowed(rows, chosen)
+        rows, values = rows[others], values[torch.from_numpy(others)]
+        if len(chosen) == wanted or len(rows) == 0:
+            break
+    means, variances = fitted.marginals(np.array(chosen))
+    ids = tuple(str(fitted.pool.ids[row]) for row in chosen)
+    return Selection(ids, tuple(scores), tuple(means.tolist()), tuple(variances.sqrt().tolist()))
+
+
+@torch.no_grad()
+def batch_improvement(
+    fitted: Fitted, rows: Rows, aim: Aim, seed: Sequence[int], pending: Rows | None = None
+) -> float:
+    """Expected improvement of a whole batch, of the standardised utility, by sampling.
+
+    Args:
+        fitted: the surrogate.
+        rows: positions of the batch.
+        aim: what counts as better.
+        seed: names the samples, so that batches of one size are compared on the same ones.
+        pending: positions of experiments whose results come as well.
+    """
+    points = rows if pending is None else np.concatenate([pending, rows])
+    sampled = aim.merit(_sampled(fitted, points, len(points), seed)[0])
+    before = aim.best(fitted)
+    if pending is not None and len(pending):
+        before = torch.maximum(before, sampled[:, : len(pending)].max(1).values)
+    return (sampled.max(1).values - before).clamp_min(0.0).mean().item()
+
+
+def _tied(values: Tensor, best: Tensor) -> NDArray[np.bool_]:
+    """Which values equal the best up to rounding, so that row order never decides."""
+    equal = values == best
+    if bool(best.isfinite()):
+        equal = values >= best - ROUNDING * best.abs()
+    flags: NDArray[np.bool_] = equal.cpu().numpy()
+    return flags
+
+
+def _refresh(values: Tensor, rows: Rows, rescore: Callable[[Rows], Tensor]) -> None:
+    """Bring those values of candidates that may be the largest up to date, in place.
+
+    Outdated values are upper bounds, so only those are scored anew that reach the best fresh one
+    (lazy evaluation; Minoux 1978). The sampled gains of 'q_log_ei' are bounds up to sampling error.
+    """
+    bounds, best, count = values.clone(), values.new_tensor(-torch.inf), RESCORED
+    while True:
+        top = bounds.topk(min(count, len(bounds)))
+        reach = top.values >= best - ROUNDING * best.abs() if bool(best > -torch.inf) else None
+        part = top.indices if reach is None else top.indices[reach]
+        if len(part) == 0 or bool(top.values[0] == -torch.inf):
+            return
+        values[part] = rescore(rows[part.cpu().numpy()])
+        bounds[part] = -torch.inf
+        best = torch.maximum(best, values[part].max())
+        count *= 2
+
+
+def _penalised(
+    rescore: Callable[[Rows], Tensor], penalties: NDArray[np.float64]
+) -> Callable[[Rows], Tensor]:
+    def less(rows: Rows) -> Tensor:
+        values = rescore(rows)
+        return values - torch.as_tensor(penalties[rows]).to(values)
+
+    return less
+
+
+def _believer(fitted: Fitted, assumed: Rows, aim: Aim) -> Callable[[Rows], Tensor]:
+    """Scores given that each assumed experiment turned out at its posterior mean."""
+    mean, _ = fitted.marginals(assumed)
+    believed = fitted.condition([str(fitted.pool.ids[row]) for row in assumed], mean)
+    return lambda rows: score(believed, rows, aim)
+
+
+def _sampled(
+    fitted: Fitted, points: Rows, dimensions: int, seed: Sequence[int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Joint posterior samples at m points, SAMPLES x m; their normal draws; the root, m x m.
+
+    Args:
+        fitted: the surrogate.
+        points: m positions.
+        dimensions: of the draws, of which the first m are used.
+        seed: names the draws.
+    """
+    process, features = fitted.process, fitted.features_at(points)
+    with warnings.catch_warnings():
+        # Candidates with equal features need jitter, as a matter of course.
+        warnings.simplefilter("ignore", NumericalWarning)
+        root = psd_safe_cholesky(process.posterior_covariance(features, features))
+    normal = draw_sobol_normal_samples(
+        dimensions, SAMPLES, device=features.device, dtype=features.dtype, seed=_integer(seed)
+    )[:, : len(points)]
+    return process.marginals(features)[0] + normal @ root.T, normal, root
+
+
+@torch.no_grad()
+def _joint(
+    fitted: Fitted, assumed: Rows, dimensions: int, aim: Aim, seed: Sequence[int]
+) -> Callable[[Rows], Tensor]:
+    """Log of what a candidate adds to the expected improvement of the assumed experiments.
+
+    E(max(f_x, f_P) − best)₊ − E(max f_P − best)₊ = E[EI of x given f_P over max(best, f_P)]:
+    sampled in f_P, the values of the assumed ones, and exact in f_x.
+    """
+    process, points = fitted.process, fitted.features_at(assumed)
+    sampled, normal, root = _sampled(fitted, assumed, dimensions, seed)
+    best_f = torch.maximum(aim.best(fitted), aim.merit(sampled).max(1).values)
+
+    def gain(rows: Rows) -> Tensor:
+        pieces = [rows[i : i + RESCORED] for i in range(0, len(rows), RESCORED)]
+        return torch.cat([gain_of_few(piece) for piece in pieces])
+
+    @torch.no_grad()
+    def gain_of_few(rows: Rows) -> Tensor:
+        candidates = fitted.features_at(rows)
+        mean, variance = process.marginals(candidates)
+        cross = process.posterior_covariance(points, candidates)
+        explained = torch.linalg.solve_triangular(root, cross, upper=False)
+        means = mean + normal @ explained
+        rest = (variance - explained.square().sum(0)).clamp_min(SMALLEST_VARIANCE)
+        rest = rest.expand_as(means)
+        over = best_f.unsqueeze(1).expand_as(means)
+        values = aim.values(means.flatten(), rest.flatten(), over.reshape(-1, 1))
+        return values.view_as(means).logsumexp(0) - math.log(SAMPLES)
+
+    return gain
+
+
+def _integer(seed: Sequence[int]) -> int:
+    """One number of 31 bits that depends on all of them."""
+    return int(np.random.SeedSequence(list(seed)).generate_state(1)[0] >> 1)

@@ -1,0 +1,399 @@
+"""The Python interface: a campaign with the verbs of the command line, tables in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+from gollum.campaign import begin as beginning
+from gollum.campaign.events import Avoided, Goal, Request, Retold, Source, Suggested
+from gollum.campaign.factors import read_factors
+from gollum.campaign.intake import Intake, read_results
+from gollum.campaign.lint import lint, lint_tokens, tokenizer_of
+from gollum.campaign.sheets import export_frame, export_json, suggestion_sheet
+from gollum.campaign.state import State, cell_text
+from gollum.campaign.store import Moved, Store
+from gollum.data.readers import read_frame, read_table
+from gollum.errors import BusyError, DataError, UserError, nearest
+from gollum.files import sha256_of
+from gollum.text.template import Template
+
+if TYPE_CHECKING:
+    from gollum.campaign.insights import Insights
+    from gollum.campaign.planning import Hooks
+
+What = Literal["results", "suggestions", "history", "candidates"]
+
+ATTEMPTS = 5  # of a suggestion that others overtake
+MOST = 1000  # experiments in one suggestion
+AGREE = 1e-6  # relative difference of predictions that replays may show
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A past suggestion, computed again.
+
+    Attributes:
+        batch: its number.
+        sequence: of its event.
+        event: what was suggested.
+        again: the same, from the same knowledge, by this version on this machine.
+    """
+
+    batch: int
+    sequence: int
+    event: Suggested
+    again: Suggested
+
+    @property
+    def same_experiments(self) -> bool:
+        """Whether the same experiments come out, in the same order."""
+        return [s.id for s in self.event.suggestions] == [s.id for s in self.again.suggestions]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether also the predictions do, up to rounding."""
+        pairs = zip(self.event.suggestions, self.again.suggestions, strict=False)
+        return self.same_experiments and all(
+            (a.mean is None) == (b.mean is None)
+            and (a.mean is None or b.mean is None or _close(a.mean, b.mean))
+            for a, b in pairs
+        )
+
+    @property
+    def changed(self) -> dict[str, tuple[Any, Any]]:
+        """What was different then: name → (then, now)."""
+        then = {**self.event.provenance, "revision": self.event.revision}
+        now = {**self.again.provenance, "revision": self.again.revision}
+        return {k: (then.get(k), now[k]) for k in now if then.get(k) != now[k]}
+
+
+class Campaign:
+    """Experiments to optimize, in one file, for as long as it takes.
+
+    Every method reads the file anew, so several people may work on it at once.
+
+    Args:
+        path: the file, made by `Campaign.create` or `gollum init`.
+
+    Raises:
+        UserError: there is no such file, or it is no campaign.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._store = Store.open(Path(path))
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        *,
+        objective: str,
+        table: pd.DataFrame | str | Path | None = None,
+        factors: str | Path | None = None,
+        sheet: str | None = None,
+        goal: str = "maximize",
+        target: float | None = None,
+        **options: Any,
+    ) -> tuple[Campaign, beginning.Start]:
+        """Begin a campaign.
+
+        Args:
+            path: the file to make.
+            objective: column to optimize; it may be empty or missing so far.
+            table: possible experiments, one per row: a frame or a file.
+            factors: instead of a table, a YAML file with the options of each column.
+            sheet: which sheet of a workbook.
+            goal: 'maximize', 'minimize' or 'target'.
+            target: value to come close to.
+            options: further keywords of `gollum.campaign.begin.begin`.
+
+        Returns:
+            The campaign, and how it was understood.
+
+        Raises:
+            UserError: something of that can't be used.
+        """
+        if (table is None) == (factors is None):
+            raise UserError("give either a table or factors (and not both).")
+        file = Path(path).expanduser()
+        if file.exists():
+            raise DataError(f"{file} exists already; choose another name, or go on with it.")
+        source = None
+        if factors is not None:
+            frame = read_factors(Path(factors))
+            source = _source(Path(factors))
+        elif isinstance(table, pd.DataFrame):
+            frame = read_frame(table)
+        else:
+            frame = read_table(Path(str(table)), sheet=sheet)
+            source = _source(Path(str(table)))
+        start = beginning.begin(
+            frame,
+            objective=objective,
+            goal=_goal(goal, target),
+            name=file.stem,
+            source=source,
+            **options,
+        )
+        Store.create(file, start.created, start.candidates, start.recorded)
+        campaign = cls(file)
+        return campaign, replace(start, notes=(*start.notes, *campaign.lint()))
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._store.path
+
+    def state(self) -> State:
+        """Everything that is known now."""
+        return self._store.state()
+
+    def lint(self) -> list[str]:
+        """What a user should know about the texts, one sentence each."""
+        state = self.state()
+        name, structures = state.created.name, state.created.structures
+        texts = state.words().render_pool(state.pool)
+        notes = lint(state.words(), state.table, texts, name=name, structures=structures)
+        if (tokenizer := tokenizer_of(state.created.model)) is not None:
+            ids = list(state.table.index)
+            notes += lint_tokens(texts, ids, *tokenizer, name=name, structures=structures)
+        return notes
+
+    def suggest(
+        self,
+        n: int = 8,
+        *,
+        fresh: bool = False,
+        at_most: Mapping[str, int] | None = None,
+        same: Sequence[str] = (),
+        cost_weight: float = 0.0,
+        hooks: Hooks | None = None,
+    ) -> pd.DataFrame:
+        """The next experiments, ranked, which are pending from now on.
+
+        Asked again before anything has changed, the same batch comes back; a larger n extends it.
+
+        Args:
+            n: how many.
+            fresh: withdraw all that is pending and choose anew.
+            at_most: column → how often one value of it may occur.
+            same: columns with one value across the batch.
+            cost_weight: power of the cost that the expected improvement is divided by.
+            hooks: what to call meanwhile.
+
+        Returns:
+            n rows, with predictions, reasons and empty columns for the results.
+
+        Raises:
+            UserError: the request can't be met.
+            FitError: the model could not be fitted.
+        """
+        from gollum.campaign.planning import Hooks, check, open_batch, propose
+
+        if not 1 <= n <= MOST:
+            raise UserError(f"-n is the number of experiments, from 1 to {MOST}, not {n}.")
+        hooks = hooks or Hooks()
+        request = Request(at_most=dict(at_most or {}), same=tuple(same), cost_weight=cost_weight)
+        for _ in range(ATTEMPTS):
+            state = self.state()
+            check(state, request)
+            already = [] if fresh else open_batch(state)
+            if already:
+                last = state.batches[-1]
+                if last.request != request:
+                    raise UserError(
+                        f"batch {state.batch} is pending and was chosen under other limits; ask "
+                        "again under those, record its results first, or replace it with --fresh."
+                    )
+                if max(len(already), last.asked) >= n:
+                    return suggestion_sheet(state, already[:n])
+            event = propose(
+                state, n, request=request, fresh=fresh, extends=bool(already), hooks=hooks
+            )
+            try:
+                self._store.append(event, expected=state.sequence)
+            except Moved:
+                hooks.noted(("Something was recorded meanwhile; choosing again.",))
+                continue
+            state = self.state()
+            batch = [plan for plan in state.pending() if plan.batch == event.batch]
+            return suggestion_sheet(state, batch)
+        raise BusyError(f"{self.path} changed again and again while choosing; try once more.")
+
+    def record(
+        self,
+        results: pd.DataFrame | str | Path,
+        *,
+        sheet: str | None = None,
+        correct: bool = False,
+    ) -> Intake:
+        """Take in results: all or part of a sheet, in any order, also twice.
+
+        Args:
+            results: a frame or a file.
+            sheet: which sheet of a workbook.
+            correct: whether a second value of an experiment replaces the first, where a sheet
+                does not say which run it belongs to; otherwise both are kept as repeats.
+
+        Returns:
+            What was understood.
+
+        Raises:
+            DataError: a row can't be understood; nothing is recorded then.
+        """
+        if isinstance(results, pd.DataFrame):
+            frame, source, name = read_frame(results), None, "the table"
+        else:
+            file = Path(results)
+            frame, source, name = read_table(file, sheet=sheet), _source(file), file.name
+        with self._store.deciding() as ledger:
+            intake = read_results(ledger.state, frame, source=source, name=name, correct=correct)
+            if intake.event is not None:
+                ledger.append(intake.event)
+        return intake
+
+    def avoid(
+        self, values: Sequence[object], column: str | None = None, *, lift: bool = False,
+        reason: str = "",
+    ) -> int:  # fmt: skip
+        """Lock candidates, such as what is out of stock, or free them again.
+
+        Args:
+            values: cells of the column, or ids of candidates.
+            column: an input column; None for ids.
+            lift: free them.
+            reason: kept in the file.
+
+        Returns:
+            How many candidates are locked now.
+
+        Raises:
+            UserError: there is no such column, cell or id, or nothing to lift.
+        """
+        with self._store.deciding() as ledger:
+            state = ledger.state
+            wanted = tuple(cell_text(value).strip() for value in values)
+            _check_cells(state, column, wanted, lift)
+            event = Avoided(column=column, values=wanted, lifted=lift, reason=reason)
+            ledger.append(event)
+        return int(self.state().locked().sum())
+
+    def retell(self, template: str) -> Template:
+        """Put experiments into other words from now on.
+
+        Raises:
+            TemplateError: it can't be read, or names a column that is not there.
+        """
+        with self._store.deciding() as ledger:
+            new = Template(template)
+            new.check([str(c) for c in ledger.state.table.columns], self.path.name)
+            ledger.append(Retold(template=template))
+        return new
+
+    def export(self, what: What = "results") -> pd.DataFrame:
+        """A table: 'results', 'suggestions', 'history' or 'candidates'."""
+        return export_frame(self.state(), what)
+
+    def export_json(self) -> str:
+        """The whole campaign, every event included."""
+        return export_json(self.state(), self._store.log())
+
+    def replay(self, batch: int | None = None, hooks: Hooks | None = None) -> list[Replayed]:
+        """Compute past suggestions again, each from what was known then.
+
+        Args:
+            batch: number of one; all by default.
+            hooks: what to call meanwhile.
+
+        Raises:
+            UserError: there is no such batch.
+        """
+        from gollum.campaign.planning import propose
+
+        log = self._store.log()
+        found = [
+            entry for entry in log
+            if isinstance(entry.event, Suggested) and batch in (None, entry.event.batch)
+        ]  # fmt: skip
+        if not found:
+            which = "no suggestion" if batch is None else f"no batch {batch}"
+            raise UserError(f"{self.path} holds {which} so far; `gollum status` shows what it has.")
+        replays = []
+        for entry in found:
+            event = entry.event
+            assert isinstance(event, Suggested)  # noqa: S101 (for the type checker)
+            known = State.of(log[: event.basis], self._store.table)
+            again = propose(
+                known,
+                event.asked,
+                request=event.request,
+                fresh=event.fresh,
+                extends=event.batch == known.batch,
+                hooks=hooks,
+            )
+            replays.append(Replayed(event.batch, entry.sequence, event, again))
+        return replays
+
+    def insights(self, hooks: Hooks | None = None) -> Insights | None:
+        """What the model has learned; None before there are enough results."""
+        from gollum.campaign.insights import insights
+
+        return insights(self.state(), hooks)
+
+    def report(self, path: str | Path, hooks: Hooks | None = None) -> Path:
+        """Write what is known as one HTML page.
+
+        Raises:
+            UserError: the file can't be written.
+        """
+        from gollum.report.campaign.page import write_page
+
+        file = Path(path).expanduser()
+        write_page(file, self.state(), self._store.log(), self.insights(hooks))
+        return file
+
+
+def _close(a: float, b: float) -> bool:
+    return abs(a - b) <= AGREE * max(1.0, abs(a), abs(b))
+
+
+def _goal(kind: str, target: float | None) -> Goal:
+    if kind not in ("maximize", "minimize", "target"):
+        options = ("maximize", "minimize", "target")
+        raise UserError(f"goal '{kind}' is unknown; use {', '.join(options)}."
+                        + nearest(kind, options))  # fmt: skip
+    if (kind == "target") != (target is not None):
+        raise UserError("the goal 'target' and a target value belong together; give both.")
+    return Goal(kind=kind, target=target)
+
+
+def _source(file: Path) -> Source:
+    return Source(name=file.name, sha256=sha256_of(file.expanduser()))
+
+
+def _check_cells(state: State, column: str | None, values: Sequence[str], lift: bool) -> None:
+    if lift:
+        for value in values:
+            if (column, value) not in state.avoided:
+                raise UserError(
+                    f"{column or 'id'} '{value}' is not avoided; there is nothing to lift."
+                )
+        return
+    columns = [str(c) for c in state.table.columns]
+    if column is not None and column not in columns:
+        raise UserError(
+            f"there is no column '{column}'."
+            + (nearest(column, columns) or f" The columns are {', '.join(columns)}.")
+        )
+    known = {cell_text(c) for c in (state.table.index if column is None else state.table[column])}
+    for value in values:
+        if value not in known:
+            where = (
+                "no candidate has the id" if column is None else f"column '{column}' never holds"
+            )
+            raise UserError(f"{where} '{value}'.{nearest(value, known)}")

@@ -1,0 +1,1 @@
+"""Campaigns: one file that remembers what was asked, suggested and measured, for months."""

@@ -1,0 +1,283 @@
+"""How far a campaign has come, and what is left to gain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gollum.campaign.events import Goal
+from gollum.campaign.state import State
+
+if TYPE_CHECKING:
+    from gollum.surrogates.base import Fitted
+
+Vector = NDArray[np.float64]
+Decision = Literal["go on", "little is left to gain", "stop"]
+
+TOP = 8  # open candidates that are looked at: a usual batch
+FEWEST = 8  # distinct experiments before the model's word counts
+QUIET = 8  # results without an improvement before it may say stop
+LITTLE, NOTHING = 0.02, 0.005  # expected gain, as a share of the range of results
+MOSTLY_NOISE = 0.5  # noise variance of standardised results
+RULE = (
+    f"The gains that the model expects of the {TOP} best open candidates are added up: no batch of "
+    f"{TOP} can gain more on average. Little is left to gain when the sum is below "
+    f"{100 * LITTLE:g} % of the range of your results; stop when it is below "
+    f"{100 * NOTHING:g} % and the last {QUIET} results brought no improvement either. With fewer "
+    f"than {FEWEST} different experiments, or when the model takes most differences between "
+    "results for noise, the advice is always to go on."
+)
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best experiment so far.
+
+    Attributes:
+        id: the candidate.
+        value: mean of its measurements, in the objective's unit.
+        count: how often it was measured.
+    """
+
+    id: str
+    value: float
+    count: int
+
+
+@dataclass(frozen=True, eq=False)
+class Advice:
+    """What is left to gain.
+
+    Attributes:
+        decision: what to do.
+        sentence: the decision with its reason.
+        outlook: what the best open candidates may bring, a sentence; empty where nothing can be
+            said.
+        candidates: up to 8 open candidates of the largest gain, in its order: id, mean and
+            deviation (predicted true value), gain (expected improvement) and chance (probability
+            of an improvement); objective's unit.
+        gain: sum of those gains, an upper bound for what they gain together.
+        chance: probability that any of them improves: an upper bound …
+        single: … and that of the best one alone, a lower bound.
+        left: number of open candidates.
+        quiet: results since the last improvement.
+        rule: how the decision was made.
+    """
+
+    decision: Decision
+    sentence: str
+    outlook: str
+    candidates: pd.DataFrame
+    gain: float
+    chance: float
+    single: float
+    left: int
+    quiet: int
+    rule: str = RULE
+
+
+def progress(state: State) -> pd.DataFrame:
+    """What came of each experiment that was run, in order of arrival.
+
+    Returns:
+        Columns run, id, status, value (NaN if failed), best (mean of the measurements of the best
+        experiment so far; it falls when a repeat disappoints) and improved (whether no experiment
+        was as good before).
+    """
+    objective = state.created.objective
+    totals: dict[str, tuple[float, int]] = {}
+    utilities: dict[str, float] = {}
+    top, peak, rows = "", -np.inf, []
+    for run, measurement in state.measurements.items():
+        result = measurement.result
+        value = result.values.get(objective) if result.status == "measured" else None
+        if value is not None:
+            total, count = totals.get(result.id, (0.0, 0))
+            totals[result.id] = total + value, count + 1
+            mean = np.array([(total + value) / (count + 1)])
+            utilities[result.id] = float(state.utility(mean)[0])
+            if top == result.id:  # a repeat of the best: is it still?
+                top = max(utilities, key=utilities.__getitem__)
+            elif not top or utilities[result.id] > utilities[top]:
+                top = result.id
+        elif result.status != "failed":
+            continue
+        improved = bool(top) and utilities[top] > peak
+        peak = utilities[top] if improved else peak
+        best = totals[top][0] / totals[top][1] if top else np.nan
+        shown = np.nan if value is None else value
+        rows.append((run, result.id, result.status, shown, best, improved))
+    return pd.DataFrame(rows, columns=["run", "id", "status", "value", "best", "improved"])
+
+
+def best(state: State) -> Best | None:
+    """The experiment whose measurements have the best mean; None before the first."""
+    means = _measured(state)
+    if means.empty:
+        return None
+    utility = state.utility(means["mean"].to_numpy(dtype=np.float64))
+    row = means.iloc[int(np.argmax(utility))]
+    return Best(str(row.name), float(row["mean"]), int(row["count"]))
+
+
+def improvement(mean: Vector, deviation: Vector, level: float, goal: Goal) -> tuple[Vector, Vector]:
+    """Expected improvement, and its probability, of N values known as Gaussians.
+
+    With h(a) = E(a + σz)₊ = a Φ(a/σ) + σ φ(a/σ), z standard normal: h(μ − best) when maximizing
+    (Jones et al., J. Glob. Optim. 1998, 13, 455, eq. 15). For a target t whose best distance is d,
+    E(d − |f − t|)₊ = h(m + d) − 2 h(m) + h(m − d) with m = μ − t, since the triangle that is the
+    improvement is such a sum of ramps.
+
+    Args:
+        mean: N means μ of the objective.
+        deviation: N standard deviations σ > 0.
+        level: the best value, in the objective's unit.
+        goal: what is wanted.
+
+    Returns:
+        N gains ≥ 0 in the objective's unit, and N probabilities.
+    """
+    from scipy.special import ndtr
+
+    def ramp(a: Vector) -> Vector:
+        z = a / deviation
+        expected: Vector = a * ndtr(z) + deviation * np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
+        return expected
+
+    if goal.kind == "target":
+        target = float(goal.target or 0.0)
+        off, reach = mean - target, abs(level - target)
+        gain = ramp(off + reach) - 2 * ramp(off) + ramp(off - reach)
+        chance = ndtr((reach - off) / deviation) - ndtr((-reach - off) / deviation)
+    else:
+        ahead = mean - level if goal.kind == "maximize" else level - mean
+        gain, chance = ramp(ahead), ndtr(ahead / deviation)
+    return np.maximum(gain, 0.0), chance
+
+
+def advice(state: State, fitted: Fitted) -> Advice:
+    """Go on, or is little left to gain?
+
+    Gains are of true values, without the noise of a measurement, over the true value that the
+    model gives the best measured experiment: a lucky measurement is no reason to stop.
+
+    Args:
+        state: the campaign.
+        fitted: the model, given all results.
+    """
+    left = state.table.index[state.open()]
+    table = progress(state)
+    improvements = np.flatnonzero(table["improved"].to_numpy(dtype=bool))
+    quiet = len(table) - 1 - int(improvements[-1]) if len(improvements) else len(table)
+    means = _measured(state)
+    candidates = pd.DataFrame(columns=["id", "mean", "deviation", "gain", "chance"])
+    if len(left) and len(means):
+        candidates = _promising(state, fitted, list(left), list(means.index))
+    gain = float(candidates["gain"].sum())
+    spread = float(np.ptp(means["mean"].to_numpy())) if len(means) else 0.0
+    chance = min(1.0, float(candidates["chance"].sum()))
+    single = float(candidates["chance"].max()) if len(candidates) else 0.0
+    noise = fitted.process.gp.noise.item()
+    decision, reason = decide(
+        gain, spread, experiments=len(means), left=len(left), quiet=quiet, noise=noise
+    )
+    return Advice(
+        decision=decision,
+        sentence=f"{decision.capitalize()}: {reason}.",
+        outlook=_outlook(state, candidates, chance) if len(candidates) else "",
+        candidates=candidates,
+        gain=gain,
+        chance=chance,
+        single=single,
+        left=len(left),
+        quiet=quiet,
+    )
+
+
+def decide(
+    gain: float, spread: float, *, experiments: int, left: int, quiet: int, noise: float
+) -> tuple[Decision, str]:
+    """Apply `RULE`.
+
+    Args:
+        gain: summed expected improvement of the best open candidates.
+        spread: range of the results, in the same unit.
+        experiments: number of distinct measured ones.
+        left: number of open candidates.
+        quiet: results since the last improvement.
+        noise: the model's noise variance, of standardised results.
+
+    Returns:
+        The decision and its reason.
+    """
+    if left == 0:
+        return "stop", "every candidate was run, is pending or is avoided"
+    if experiments < FEWEST:
+        return "go on", f"{experiments} different experiments are too few for the model to tell"
+    if spread == 0:
+        return "go on", "all results are equal, so the model has nothing to learn from"
+    if noise >= MOSTLY_NOISE:
+        return "go on", "the model takes most differences between results for noise"
+    share = gain / spread
+    if share >= LITTLE:
+        return "go on", "the model sees room for improvement among the open candidates"
+    if share < NOTHING and quiet >= QUIET:
+        return "stop", (
+            "the model expects next to nothing of the open candidates, and the last "
+            f"{quiet} results brought no improvement"
+        )
+    return "little is left to gain", "the model expects little of the open candidates"
+
+
+def _measured(state: State) -> pd.DataFrame:
+    """Mean and count of the measurements of each experiment; its index holds the ids."""
+    objective = state.created.objective
+    results = [m.result for m in state.with_status("measured")]
+    values = pd.Series(
+        [r.values[objective] for r in results if objective in r.values],
+        index=[r.id for r in results if objective in r.values],
+        dtype="float64",
+    )
+    return values.groupby(level=0, sort=False).agg(["mean", "count"])
+
+
+def _promising(state: State, fitted: Fitted, left: list[str], measured: list[str]) -> pd.DataFrame:
+    """The open candidates of the largest gain."""
+    known, _ = fitted.posterior(measured)
+    believed = state.sign() * known.cpu().numpy()
+    level = float(believed[np.argmax(state.utility(believed))])
+    utility, variance = fitted.posterior(left)
+    mean, deviation = state.sign() * utility.cpu().numpy(), variance.sqrt().cpu().numpy()
+    gain, chance = improvement(mean, deviation, level, state.created.goal)
+    table = pd.DataFrame(
+        {"id": left, "mean": mean, "deviation": deviation, "gain": gain, "chance": chance}
+    )
+    return table.nlargest(TOP, "gain").reset_index(drop=True)
+
+
+def _outlook(state: State, candidates: pd.DataFrame, chance: float) -> str:
+    """What the open candidates may bring, a sentence."""
+    closer = state.created.goal.kind == "target"
+    better = f"{'comes closer to the target' if closer else 'is better'} than the best so far"
+    low, high = f"{100 * candidates['chance'].max():.0f} %", f"{100 * chance:.0f} %"
+    between = f"about {low}" if low == high else f"between {low} and {high}"
+    largest, count = _brief(candidates["gain"].max()), len(candidates)
+    if count == 1:
+        return (
+            f"The chance that the last open candidate {better} is {low}; the expected gain is "
+            f"{largest}."
+        )
+    return (
+        f"The chance that any of the {count} most promising candidates {better} is {between}; the "
+        f"first of them is expected to gain {largest}, all together at most "
+        f"{_brief(candidates['gain'].sum())}."
+    )
+
+
+def _brief(number: float) -> str:
+    """With two figures."""
+    return f"{float(f'{number:.2g}'):.6g}"

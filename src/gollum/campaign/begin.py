@@ -1,0 +1,316 @@
+"""How a campaign begins: from a table of possible experiments to its first events."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gollum.campaign.events import Created, Goal, Recorded, Source
+from gollum.campaign.intake import read_results
+from gollum.campaign.rows import Rows, blank_rows
+from gollum.campaign.sheets import RESERVED, sheet_names
+from gollum.campaign.state import Logged, State
+from gollum.campaign.store import table_sha256
+from gollum.data.pool import Pool
+from gollum.data.readers import read_frame
+from gollum.errors import ConfigError, DataError, TemplateError, nearest
+from gollum.surrogates.presets import PRESETS, variant
+from gollum.text.template import Template
+
+DEFAULT_SURROGATE = "pllm"
+DEFAULT_PRESET = "fast"
+DEFAULT_MODEL = "minilm"
+
+ID_COLUMNS = ("id", "ID", "Id")
+OUTCOME_COLUMNS = ("status", "note")  # of our sheets, and welcome in other ones
+EXPORTED = ("batch", "time (UTC)")  # further columns of our sheets, if that is what it is
+ALIKE = 0.8  # from this similarity on, two column names are taken for one with a slip
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """What a campaign begins with.
+
+    Attributes:
+        created: the first event.
+        candidates: N x k inputs, no two rows alike, and the cost column if there is one; the index
+            'id' holds the ids.
+        recorded: results that the table held already.
+        notes: what was understood in a special way, one sentence each.
+        template: how experiments are put into words.
+    """
+
+    created: Created
+    candidates: pd.DataFrame
+    recorded: Recorded | None
+    notes: tuple[str, ...]
+    template: Template
+
+
+def begin(
+    frame: pd.DataFrame,
+    *,
+    objective: str,
+    goal: Goal,
+    name: str,
+    source: Source | None,
+    also: Sequence[str] = (),
+    id_column: str | None = None,
+    cost: str | None = None,
+    structures: Sequence[str] | None = None,
+    inputs: Sequence[str] | None = None,
+    template: str | None = None,
+    failed_as: float | None = None,
+    surrogate: str = DEFAULT_SURROGATE,
+    preset: str = DEFAULT_PRESET,
+    model: str = DEFAULT_MODEL,
+    seed: int = 0,
+) -> Start:
+    """Check a table of possible experiments and make the beginning of a campaign of it.
+
+    Rows with the same inputs are one candidate. Results that the table holds are read like those
+    of any later sheet.
+
+    Args:
+        frame: one row per experiment, from `read_table`, `read_factors` or elsewhere.
+        objective: column to optimize; where the table has none, there are no results yet.
+        goal: what is wanted of it.
+        name: of the campaign.
+        source: file that the table was read from.
+        also: columns of further results.
+        id_column: names the rows; a column called id by default, or else r1, r2, … by row.
+        cost: column with the cost of each experiment, above 0.
+        structures: input columns with SMILES; those with 'smiles' in their name by default.
+        inputs: columns that describe an experiment; all that are left by default.
+        template: how an experiment is put into words; made from the column names by default.
+        failed_as: what a failed experiment counts as; None leaves it out of the model.
+        surrogate: name of the surrogate.
+        preset: name of the preset.
+        model: name of the language model.
+        seed: of everything random.
+
+    Raises:
+        ConfigError: goal, surrogate, preset or `failed_as` can't be used.
+        DataError: the table can't be used; the message names row and column.
+        TemplateError: the template can't.
+    """
+    _check_settings(goal, failed_as, surrogate, preset)
+    where = name if source is None else source.name
+    table, notes = read_frame(frame, where), list[str]()
+    if len(table) == 0:
+        raise DataError(f"{where}: the table has no rows; add possible experiments.")
+    found = [c for c in ID_COLUMNS if c in table and c not in (objective, *also, *(inputs or ()))]
+    if id_column is None and found:
+        id_column = found[0]
+        notes.append(f"{where}: column '{id_column}' names the rows.")
+    meanings = _meanings(table, where, objective, also, id_column, cost, inputs)
+    columns = _inputs(table, where, meanings, notes) if inputs is None else list(inputs)
+    rows = Rows(where, table, columns)
+    ids = rows.ids(id_column)
+    notes = [*rows.table.attrs["notes"], *notes, *rows.notes()]
+    candidates = rows.candidates(ids, cost)
+    if structures is None:
+        structures = [c for c in columns if "smiles" in c.casefold()]
+        notes += [f"{where}: taken for SMILES: {_listed(structures)}."] if structures else []
+    elif unknown := [c for c in structures if c not in columns]:
+        close = nearest(unknown[0], columns)
+        raise DataError(f"{where}: there is no input '{unknown[0]}' to hold SMILES.{close}")
+    spoken = _spoken(candidates[columns], structures)
+    if template is None and len(spoken) < len(columns):
+        silent = [c for c in columns if c not in spoken]
+        notes.append(f"{where}: left out of the text, as a name says the same: {_listed(silent)}.")
+    shown = candidates[columns if template is not None else spoken]
+    words = _template(template, shown, where, rows.units, meanings)
+    created = Created(
+        name=name, objective=objective, goal=goal, also=tuple(also), structures=tuple(structures),
+        id_column=id_column, cost=cost, units=rows.units, template=words.source,
+        surrogate=surrogate, preset=preset, model=model, failed_as=failed_as, seed=seed,
+        source=source, candidates=table_sha256(candidates),
+    )  # fmt: skip
+    recorded, told = _results(created, candidates, rows, ids)
+    return Start(created, candidates, recorded, (*notes, *told), words)
+
+
+def _check_settings(goal: Goal, failed_as: float | None, surrogate: str, preset: str) -> None:
+    if (goal.kind == "target") != (goal.target is not None):
+        raise ConfigError("a target value belongs to the goal 'target'; give both or neither.")
+    if failed_as is not None and not math.isfinite(failed_as):
+        raise ConfigError(f"a failed experiment can't count as {failed_as}; give a finite number.")
+    variant(surrogate)
+    if preset not in PRESETS:
+        close = nearest(preset, PRESETS)
+        raise ConfigError(f"preset '{preset}' is unknown; choose from {', '.join(PRESETS)}.{close}")
+
+
+def _meanings(
+    table: pd.DataFrame,
+    where: str,
+    objective: str,
+    also: Sequence[str],
+    id_column: str | None,
+    cost: str | None,
+    inputs: Sequence[str] | None,
+) -> dict[str, str]:
+    """Column → what it was named as; refuses a column with two meanings, and one not there."""
+    meanings: dict[str, str] = {}
+    for what, named in (
+        ("the objective", [objective]),
+        ("a further result", also),
+        ("the id", [id_column] if id_column is not None else []),
+        ("the cost", [cost] if cost is not None else []),
+        ("an input", inputs if inputs is not None else []),
+    ):
+        for column in named:
+            if column in meanings:
+                raise DataError(f"{where}: '{column}' is {meanings[column]}; name it only once.")
+            if column not in table.columns and "result" not in what and column != objective:
+                close = nearest(column, table.columns)
+                raise DataError(
+                    f"{where}: there is no column '{column}'.{close} The columns are "
+                    f"{_listed(table.columns)}."
+                )
+            meanings[column] = what
+    for column in (objective, *also):
+        if column in table.attrs.get("factors", ()):
+            raise DataError(f"{where}: '{column}' is a factor and no result; rename one of them.")
+        left = [c for c in table.columns if c not in meanings] if inputs is None else []
+        slip = next((c for c in left if column not in table and _resembles(c, column)), None)
+        if slip is not None:
+            raise DataError(
+                f"{where}: there is no column '{column}', and '{slip}' would count as an input; "
+                f"did you mean '{slip}'? If it is an input, list all inputs."
+            )
+    refused = [c for c in inputs or () if c.casefold() in RESERVED]
+    if refused:
+        raise _reserved(where, refused[0])
+    if inputs is not None and not inputs:
+        raise DataError(f"{where}: the list of inputs is empty; name the columns to describe with.")
+    return meanings
+
+
+def _resembles(one: str, other: str) -> bool:
+    """Whether two names are one with a slip, or one of them the other with additions."""
+    words, others = (set(re.findall(r"[^\W_]+", name.casefold())) for name in (one, other))
+    if words and others and (words <= others or others <= words):
+        return True
+    return SequenceMatcher(None, one.casefold(), other.casefold()).ratio() >= ALIKE
+
+
+def _reserved(where: str, column: str) -> DataError:
+    return DataError(
+        f"{where}: the sheets of a campaign have a column '{column}' of their own, so it can't be "
+        "an input; rename it, or list the inputs without it."
+    )
+
+
+def _inputs(
+    table: pd.DataFrame, where: str, meanings: Collection[str], notes: list[str]
+) -> list[str]:
+    """All columns that nothing else is known of; what is left out is noted."""
+    left = [str(c) for c in table.columns if c not in meanings]
+    outcomes = [c for c in left if c.casefold() in OUTCOME_COLUMNS]
+    others = [c for c in left if c.casefold() in RESERVED and c not in outcomes]
+    predicted = [c for c in left if c.casefold().startswith("predicted ")]
+    if others and not (predicted and {"run", "status"} <= set(table.columns)):
+        raise _reserved(where, others[0])
+    if others and "replaced" in left:
+        raise DataError(
+            f"{where}: this is an exported history, with values that were corrected since; begin "
+            "with exported results instead."
+        )
+    if others:
+        others += [*predicted, *(c for c in left if c in EXPORTED)]
+        notes.append(f"{where}: left out, as of an earlier campaign: {_listed(others)}.")
+    if outcomes:
+        notes.append(f"{where}: what came of experiments and is no input: {_listed(outcomes)}.")
+    left = [c for c in left if c not in others and c not in outcomes]
+    blank = [c for c in left if blank_rows(table[[c]]).all()]
+    if blank:
+        notes.append(f"{where}: left out, as all cells are blank: {_listed(blank)}.")
+    columns = [c for c in left if c not in blank]
+    if not columns:
+        raise DataError(f"{where}: no column describes the experiments; add one, with its cells.")
+    return columns
+
+
+def _spoken(inputs: pd.DataFrame, structures: Sequence[str]) -> list[str]:
+    """The columns of a default text: all but SMILES that a column of names tells apart as well."""
+    names = [c for c in inputs.columns if c not in structures and _is_names(inputs[c])]
+    return [
+        str(c)
+        for c in inputs.columns
+        if c not in structures
+        or not any((inputs.groupby(n, dropna=False)[c].nunique() <= 1).all() for n in names)
+    ]
+
+
+def _is_names(column: pd.Series) -> bool:
+    return not pd.api.types.is_numeric_dtype(column) and column.nunique() > 1
+
+
+def _template(
+    given: str | None,
+    inputs: pd.DataFrame,
+    where: str,
+    units: Mapping[str, str],
+    meanings: Mapping[str, str],
+) -> Template:
+    """The template, checked on a row that has every cell filled."""
+    if given is None:
+        unknown = np.full(len(inputs), np.nan)
+        return Template.from_columns(Pool(where, inputs, "", "maximize", unknown), units)
+    template = Template(given)
+    for column in template.columns:
+        if column not in inputs.columns and column in meanings:
+            raise TemplateError(
+                f"{where}: the template reads '{column}', which is {meanings[column]} and does not "
+                "describe an experiment; take it out."
+            )
+    template.check([str(c) for c in inputs.columns], where)
+    cells = {c: inputs[c][inputs[c].notna() & (inputs[c] != "")].tolist() for c in template.columns}
+    template.render({column: values[0] if values else "" for column, values in cells.items()})
+    return template
+
+
+def _results(
+    created: Created, candidates: pd.DataFrame, rows: Rows, ids: NDArray[np.object_]
+) -> tuple[Recorded | None, list[str]]:
+    """The results that the table holds, read as a first sheet of results, and notes on them."""
+    table, objective = rows.table, created.objective
+    told = [c for c in table.columns if c in created.also or c.casefold() in OUTCOME_COLUMNS]
+    told = [c for c in told if c not in rows.inputs and not blank_rows(table[[c]]).all()]
+    if objective not in table.columns:
+        notes = [f"{rows.where}: there is no column '{objective}' yet, so there are no results."]
+        if told:
+            notes.append(f"{rows.where}: not read without '{objective}': {_listed(told)}.")
+        return None, notes
+    state = State.of([Logged(1, "", "", created)], lambda _: candidates)
+    names = sheet_names(state)
+    # A blank row gets any id: it has no result, and the rows below it keep their numbers.
+    every = np.full(len(table), candidates.index[0], dtype=object)
+    every[rows.kept] = ids
+    sheet = pd.DataFrame({names.id: pd.Series(every, dtype="str"), objective: table[objective]})
+    for column in told:
+        ours = {"status": names.status, "note": names.note}
+        sheet[column if column in created.also else ours[column.casefold()]] = table[column]
+    sheet.attrs = {"first_row": table.attrs["first_row"], "notes": ()}
+    intake = read_results(state, sheet, source=created.source, name=rows.where)
+    told = [f"{rows.where}: {note}" for note in intake.notes]
+    if intake.event is None:
+        return None, [*told, f"{rows.where}: '{objective}' is blank in every row so far."]
+    done = {r.id for r in intake.event.results if r.status != "not run"}
+    notes = [f"{rows.where}: it holds results of {len(done)} of {len(candidates)} experiments."]
+    if len(done) == len(candidates):
+        notes.append(f"{rows.where}: nothing is left to suggest; add rows without a result.")
+    return intake.event, [*told, *notes]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)

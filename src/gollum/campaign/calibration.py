@@ -1,0 +1,82 @@
+"""Predictions of results that a surrogate has not seen, and how far off its intervals are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gollum.analysis.cross_validation import folds
+from gollum.campaign.state import State
+
+if TYPE_CHECKING:
+    from gollum.surrogates.base import Surrogate
+
+Vector = NDArray[np.float64]
+
+FEWEST = 5  # distinct experiments before intervals are judged
+MANY = 100  # results from which fits take long, so that there are half as many
+
+
+def left_out(
+    surrogate: Surrogate, state: State, part: NDArray[np.int64], tick: Callable[[], None]
+) -> tuple[Vector, Vector]:
+    """Predict every result by a fit to those of other parts.
+
+    Args:
+        surrogate: on the campaign's candidates.
+        state: the campaign, with n results.
+        part: which part each of them belongs to, from 0.
+        tick: called after each fit.
+
+    Returns:
+        n means and n standard deviations of a measurement, in the objective's unit.
+
+    Raises:
+        FitError: a fit failed.
+    """
+    ids, values = state.observations()
+    names, utility = np.array(ids, dtype=object), state.sign() * values
+    mean, variance = np.empty_like(values), np.empty_like(values)
+    for number in range(int(part.max()) + 1):
+        out = part == number
+        fitted = surrogate.fit(names[~out].tolist(), utility[~out], (state.created.seed, number))
+        expected, uncertain = fitted.posterior(names[out].tolist())
+        noise = fitted.process.gp.noise * fitted.scale.square()
+        mean[out] = expected.cpu().numpy()
+        variance[out] = (uncertain + noise).detach().cpu().numpy()
+        tick()
+    return state.sign() * mean, np.sqrt(variance)
+
+
+def widening(surrogate: Surrogate, state: State, progress: Callable[[int, int], None]) -> float:
+    """By what the surrogate's deviations are too small, at least 1.
+
+    The root mean square of (result − mean) / deviation over results that were left out in ten
+    parts, or five of many (Birge's ratio; Phys. Rev. 1932, 40, 207). A model that learns its
+    features from a few results fits them too well, and its intervals forget that.
+
+    Args:
+        surrogate: on the campaign's candidates.
+        state: the campaign.
+        progress: called with (fits done, fits in all).
+
+    Raises:
+        FitError: a fit failed.
+    """
+    ids, values = state.observations()
+    if len(set(ids)) < FEWEST:
+        return 1.0
+    parts = 10 if len(ids) <= MANY else 5
+    part = folds(ids, state.created.seed, exact=parts, parts=parts)
+    done = 0
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        progress(done, int(part.max()) + 1)
+
+    mean, deviation = left_out(surrogate, state, part, tick)
+    return max(1.0, float(np.sqrt(np.mean(((values - mean) / deviation) ** 2))))

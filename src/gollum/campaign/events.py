@@ -1,0 +1,202 @@
+"""What can happen to a campaign: one immutable record per event, as it is kept in the file.
+
+An event says what was decided, never what follows from it; what follows is computed by
+`gollum.campaign.state`. Fields may be added with a default; the meaning of one never changes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+Status = Literal["measured", "failed", "not run"]
+STATUSES: tuple[Status, ...] = ("measured", "failed", "not run")
+
+
+class Part(BaseModel):
+    """Immutable and checked; an unknown field is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Goal(Part):
+    """What is wanted of the objective."""
+
+    kind: Literal["maximize", "minimize", "target"] = "maximize"
+    target: float | None = None
+    """The value to come close to, for kind 'target'."""
+
+
+class Source(Part):
+    """The file that something was read from."""
+
+    name: str
+    sha256: str
+
+
+class Cells(Part):
+    """A small table, by column: column name → one cell per row; None where blank."""
+
+    ids: tuple[str, ...]
+    columns: dict[str, tuple[str | int | float | None, ...]]
+
+
+class Created(Part):
+    """The campaign begins."""
+
+    kind: Literal["created"] = "created"
+    name: str
+    objective: str
+    goal: Goal = Goal()
+    also: tuple[str, ...] = ()
+    """Further results that are kept and not optimized."""
+    structures: tuple[str, ...] = ()
+    """Input columns that hold SMILES."""
+    id_column: str | None = None
+    """Column of the user's table that names the rows."""
+    cost: str | None = None
+    """Column of the user's table with the cost of each row; not an input."""
+    units: dict[str, str] = {}
+    """Input column → unit of its cells in the user's table; candidates hold the bare numbers."""
+    template: str
+    """How an experiment is put into words."""
+    surrogate: str
+    preset: str
+    model: str
+    failed_as: float | None = None
+    """What a failed experiment counts as; None leaves it out of the model."""
+    seed: int = 0
+    source: Source | None = None
+    candidates: str
+    """sha256 of the table of candidates, which the store keeps."""
+
+
+class Retold(Part):
+    """The template is replaced."""
+
+    kind: Literal["retold"] = "retold"
+    template: str
+
+
+class Request(Part):
+    """What a suggestion has to respect besides pending and avoided experiments."""
+
+    at_most: dict[str, int] = {}
+    """Column → how often one value of it may occur in a batch."""
+    same: tuple[str, ...] = ()
+    """Columns with one value across the batch."""
+    cost_weight: float = 0.0
+    """Power of the cost that the expected improvement is divided by; 0 ignores costs."""
+
+
+class Neighbour(Part):
+    """A measured experiment that a suggestion resembles."""
+
+    id: str
+    value: float
+    similarity: float
+    """Correlation under the fitted kernel, 0 to 1."""
+
+
+class Effect(Part):
+    """What one cell of a suggestion does to its prediction."""
+
+    column: str
+    value: str
+    effect: float
+    """In units of the objective; positive raises the prediction."""
+
+
+class Suggestion(Part):
+    """One experiment to do."""
+
+    run: str
+    """Names this experiment in sheets: 'b3-1' is the first of batch 3 (3-1 is a date to Excel)."""
+    id: str
+    mean: float | None = None
+    """Predicted objective; None before there is a model."""
+    low: float | None = None
+    """95 % of measurements are predicted to lie from here …"""
+    high: float | None = None
+    """… to here."""
+    chance: float | None = None
+    """Probability that it beats the best so far, 0 to 1."""
+    acquisition: float | None = None
+    intent: Literal["start", "explore", "balance", "exploit"] = "start"
+    neighbours: tuple[Neighbour, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    """Largest first, by absolute value."""
+
+
+class Suggested(Part):
+    """Experiments are proposed; they are pending until their results come."""
+
+    kind: Literal["suggested"] = "suggested"
+    batch: int
+    """1, 2, …; a batch that is extended keeps its number."""
+    basis: int
+    """Sequence number of the last event that was known."""
+    fresh: bool = False
+    """Whether all that was pending is withdrawn."""
+    request: Request = Request()
+    asked: int
+    """How many experiments the batch was asked to have."""
+    suggestions: tuple[Suggestion, ...]
+    surrogate: str | None
+    """None for a first design."""
+    fit: dict[str, float] = {}
+    """Hyperparameters, loss, number of results, and by what intervals were widened."""
+    revision: str = ""
+    """Hash of the language model's weights."""
+    provenance: dict[str, Any] = {}
+    seconds: float = 0.0
+
+
+class Result(Part):
+    """What came of one experiment."""
+
+    run: str
+    """The suggestion's name; another name for an experiment that was never suggested."""
+    id: str
+    status: Status
+    values: dict[str, float] = {}
+    """Objective and further results, by column; empty unless measured."""
+    note: str = ""
+    row: int | None = None
+    """Row of the sheet."""
+
+
+class Recorded(Part):
+    """Results come in; a run that has a result already is corrected."""
+
+    kind: Literal["recorded"] = "recorded"
+    source: Source | None = None
+    results: tuple[Result, ...]
+    joined: Cells | None = None
+    """Experiments that no table had so far; they are candidates from now on."""
+
+
+class Avoided(Part):
+    """Candidates are locked, or free again."""
+
+    kind: Literal["avoided"] = "avoided"
+    column: str | None = None
+    """An input column, or None for ids."""
+    values: tuple[str, ...]
+    """Cells of the column as text, or ids."""
+    lifted: bool = False
+    reason: str = ""
+
+
+Event = Annotated[Created | Retold | Suggested | Recorded | Avoided, Field(discriminator="kind")]
+_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+def parse(text: str) -> Event:
+    """An event from its JSON.
+
+    Raises:
+        pydantic.ValidationError: it is not one.
+    """
+    return _EVENT.validate_json(text)

@@ -1,0 +1,291 @@
+"""A sheet that somebody filled in: its cells, and what each row says came of its experiment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gollum.campaign.sheets import Names, sheet_names, users_columns
+from gollum.campaign.state import State, cell_text
+from gollum.data.readers import read_frame
+from gollum.data.spreadsheets.columns import Column, choose_marks
+from gollum.data.spreadsheets.numbers import SPACES, is_plain, plain, unit_of
+from gollum.errors import DataError, nearest
+
+Texts = NDArray[np.object_]
+Numbers = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+_WORDS = {
+    "measured": "measured, done, ok, complete, completed, finished",
+    "failed": "failed, fail, failure, no product, no reaction",
+    "not run": "not run, not done, not performed, skipped, cancelled, canceled",
+    "pending": "pending, planned, waiting, running, in progress, withdrawn",
+}
+_MEANING = {word: status for status, words in _WORDS.items() for word in words.split(", ")}
+_INSTEAD = "write a number, 'failed' (it ran, no product) or 'not run', or leave the cell blank"
+_PERCENT = re.compile(r"yield|percent|pct|%", re.IGNORECASE)
+_NOTES = 10  # of one kind that are told one by one
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """A table with the campaign that it speaks of; N rows.
+
+    Attributes:
+        state: the campaign.
+        frame: the cells: numbers, or texts that are '' where blank.
+        name: of the file, for messages.
+        names: of our own columns.
+    """
+
+    state: State
+    frame: pd.DataFrame
+    name: str
+    names: Names
+
+    @classmethod
+    def of(cls, state: State, frame: pd.DataFrame, name: str) -> Sheet:
+        """Check the columns.
+
+        Raises:
+            DataError: it is no table, or there is no column of the objective.
+        """
+        frame = read_frame(frame, name)
+        names, objective = sheet_names(state), state.created.objective
+        if objective not in frame:
+            hint = nearest(objective, frame.columns) or " Call the column with the results so."
+            raise DataError(f"{name}: there is no column '{objective}'.{hint}")
+        if names.replaced in frame:
+            raise DataError(
+                f"{name}: this is an exported history (it has a column '{names.replaced}'), with "
+                "values that were corrected since; record exported results instead."
+            )
+        return cls(state, frame, name, names)
+
+    @property
+    def first(self) -> int:
+        """Spreadsheet row of the first row."""
+        return int(self.frame.attrs["first_row"])
+
+    def own(self, *names: str) -> str | None:
+        """Our column of one of these names, in capitals or not, that isn't one of the user's."""
+        theirs = users_columns(self.state)
+        here = [c for c in self.frame.columns if c not in theirs]
+        found = [c for n in names for c in here if c == n]
+        return next(iter(found + [c for n in names for c in here if c.casefold() == n]), None)
+
+    def at(self, i: int | np.integer[Any], column: str | None = None) -> str:
+        """The place of a row or cell, for notes and messages."""
+        return f"row {self.first + int(i)}" + ("" if column is None else f", column '{column}'")
+
+    def refuse(self, wrong: Mask, column: str | None, problem: Callable[[int], str]) -> None:
+        """Refuse the sheet if one of N rows is wrong, naming the first.
+
+        Raises:
+            DataError: one is.
+        """
+        if wrong.any():
+            i = int(np.flatnonzero(wrong)[0])
+            told = f"{self.name}: {self.at(i, column)}: {problem(i)}"
+            raise DataError(told if told.endswith("?") else f"{told}.")
+
+    def is_numeric(self, column: str) -> bool:
+        """Whether the column holds numbers only."""
+        return pd.api.types.is_numeric_dtype(self.frame[column])
+
+    def texts(self, column: str | None) -> Texts:
+        """N cells without the spaces around them; '' where blank or without such a column."""
+        if column is None:
+            return np.full(len(self.frame), "", dtype=object)
+        codes, levels = pd.factorize(self.frame[column])
+        words = [cell_text(level).strip(SPACES) for level in levels]
+        return np.array([*words, ""], dtype=object)[codes]  # a missing cell has the code −1
+
+    def numbers(
+        self, column: str, wanted: Mask, units: Collection[str] = (), instead: str = ""
+    ) -> tuple[Numbers, list[str]]:
+        """N numbers, NaN where blank or not wanted, and a note if some are written otherwise.
+
+        Args:
+            column: its name.
+            wanted: which rows matter.
+            units: that may stand behind a number.
+            instead: what to do with a cell that holds none.
+
+        Raises:
+            DataError: a cell holds no finite number, or one that can be read in two ways.
+        """
+        instead = instead or "write a number, or leave the cell blank"
+        if self.is_numeric(column):
+            return np.where(wanted, self.frame[column].to_numpy(dtype=np.float64), np.nan), []
+        texts = np.where(wanted, self.texts(column), "")
+        found = mapped(texts, lambda text: unit_of(text) if text else "")
+        self.refuse(
+            pd.isna(found), column, lambda i: f"'{texts[i]}' is not a finite number; {instead}"
+        )
+        self.refuse(
+            ~pd.Series(found).isin(["", *units]).to_numpy(),
+            column,
+            lambda i: f"'{texts[i]}' has another unit than the column; write the number alone",
+        )
+        bare = [t.removesuffix(u).strip(SPACES) for t, u in zip(texts, found, strict=True)]
+        mark = choose_marks([Column(self.name, self.name, column, self.first, bare)])[0] or "."
+        numbers = np.array([float(plain(b, mark)) if b else np.nan for b in bare], dtype=np.float64)
+        odd = [i for i, text in enumerate(texts) if text and not is_plain(text)][:1]
+        return numbers, [
+            f"{self.at(i, column)}: '{texts[i]}' is read as {cell_text(numbers[i])}, and so are "
+            "others like it"
+            for i in odd
+        ]
+
+    def notes(self) -> list[str]:
+        """What the reader said, and which columns mean nothing here."""
+        theirs = users_columns(self.state)
+        known = {name.casefold() for name in vars(self.names).values()} | {"id"}
+        extra = [c for c in self.frame.columns if c not in theirs and c.casefold() not in known]
+        told = [n for n in self.frame.attrs["notes"] if not self._is_moot(n)]
+        if extra:
+            listed = ", ".join(f"'{column}'" for column in extra)
+            told.append(f"columns that the campaign does not have were left out: {listed}")
+        return told
+
+    def _is_moot(self, note: str) -> bool:
+        """Whether a note says that words such as 'failed', or units, made a column one of text."""
+        theirs = users_columns(self.state)
+        return "read as text" in note and any(f"column '{c}': " in note for c in theirs)
+
+    def blank(self) -> Mask:
+        """N flags: the row holds nothing."""
+        full = np.zeros(len(self.frame), dtype=bool)
+        for column in self.frame:
+            cells = self.frame[column]
+            full |= (cells.notna() & (cells.astype(object) != "")).to_numpy()
+        return ~full
+
+
+class Outcomes(NamedTuple):
+    """What became of the experiments of a sheet.
+
+    Attributes:
+        status: N texts; '' or 'pending' without a result.
+        values: N objective values and further results, by column; NaN where there is none.
+        notes: N texts of the user's.
+        told: what was understood in a special way, one sentence each.
+    """
+
+    status: Texts
+    values: dict[str, Numbers]
+    notes: Texts
+    told: tuple[str, ...]
+
+
+def read_outcomes(sheet: Sheet) -> Outcomes:
+    """Statuses and values; a word such as 'failed' may stand in place of a value.
+
+    Raises:
+        DataError: a cell can't be understood, or status and value contradict each other.
+    """
+    objective, also = sheet.state.created.objective, sheet.state.created.also
+    word = sheet.texts(None)
+    if not sheet.is_numeric(objective):
+        word = mapped(sheet.texts(objective), lambda text: _meaning(text, instead=True) or "")
+    read = {objective: sheet.numbers(objective, word == "", ["%"], _INSTEAD)}
+    everywhere = np.ones(len(word), dtype=bool)
+    read |= {c: sheet.numbers(c, everywhere, ["%"]) for c in also if c in sheet.frame}
+    values = {column: numbers for column, (numbers, _) in read.items()}
+    status = _statuses(sheet, word, values)
+    notes = sheet.texts(sheet.own(sheet.names.note))
+    for column in values:  # a failed experiment has no values
+        extra = (status == "failed") & ~np.isnan(values[column])
+        for i in np.flatnonzero(extra & (column != objective)):
+            result = f"{column} {cell_text(values[column][i])}"
+            notes[i] = f"{notes[i]}; {result}" if notes[i] else result
+        values[column] = np.where(extra, np.nan, values[column])
+    missing = np.flatnonzero((status == "measured") & np.isnan(values[objective]))
+    idle = np.flatnonzero(np.isin(status, ["", "pending"]) & (notes != ""))
+    told = (
+        *(note for _, more in read.values() for note in more),
+        *folded([f"{sheet.at(i)}: kept, though '{objective}' is still missing" for i in missing]),
+        *folded([f"{sheet.at(i)}: the note waits for a result and was left out" for i in idle]),
+        *(note for column in values for note in _out_of_range(sheet, column, values[column])),
+    )
+    return Outcomes(status, values, notes, told)
+
+
+def folded(notes: Sequence[str]) -> tuple[str, ...]:
+    """The first notes of one kind, and how many more there are."""
+    more = len(notes) - _NOTES
+    return (*notes[:_NOTES], *([f"… and {more} more rows like these"] if more > 0 else []))
+
+
+def mapped(texts: Texts, function: Callable[[str], Any]) -> Texts:
+    """N results, from one call for each different text."""
+    codes, levels = pd.factorize(texts)
+    results = np.empty(len(levels), dtype=object)
+    results[:] = [function(level) for level in levels]
+    return results[codes]
+
+
+def _statuses(sheet: Sheet, word: Texts, values: dict[str, Numbers]) -> Texts:
+    objective, column = sheet.state.created.objective, sheet.own(sheet.names.status)
+    said = mapped(sheet.texts(column), lambda text: _meaning(text) if text else "")
+    known = np.any([~np.isnan(numbers) for numbers in values.values()], axis=0)
+    status = np.where(word == "", said, word)
+    status[(status == "") & known] = "measured"
+    without = np.isin(status, ["not run", "pending"]) & known
+    nonzero = (status == "failed") & (np.nan_to_num(values[objective]) != 0)
+    sheet.refuse(
+        pd.isna(said),
+        column,
+        lambda i: (
+            f"the status '{sheet.texts(column)[i]}' is not known; write measured, failed, not run "
+            "or pending"
+        ),
+    )
+    sheet.refuse(
+        (said != "") & (word != "") & (said != word),
+        column,
+        lambda i: f"the status is '{said[i]}', but '{objective}' says '{word[i]}'; keep one",
+    )
+    sheet.refuse(
+        (status == "measured") & ~known,
+        objective,
+        lambda i: "the status is 'measured', but there is no value; fill it in or clear the status",
+    )
+    sheet.refuse(
+        without | nonzero,
+        objective,
+        lambda i: f"the status is '{status[i]}', but there is a result; clear one of them",
+    )
+    return status
+
+
+def _meaning(text: str, *, instead: bool = False) -> str | None:
+    """The status that a text means, or that it means in place of a value; None if unknown."""
+    meaning = _MEANING.get(" ".join(re.split(r"[\s_-]+", text.casefold().strip(" ."))))
+    return None if instead and meaning == "measured" else meaning
+
+
+def _out_of_range(sheet: Sheet, column: str, numbers: Numbers) -> tuple[str, ...]:
+    """Notes on percentages that may be typing errors or fractions."""
+    given = numbers[~np.isnan(numbers)]
+    if not _PERCENT.search(column) or not len(given):
+        return ()
+    outside = np.flatnonzero((numbers < 0) | (numbers > 100))
+    told = folded(
+        [f"{sheet.at(i, column)}: {cell_text(numbers[i])} is not within 0 to 100" for i in outside]
+    )
+    before = [m.result.values.get(column, 0.0) for m in sheet.state.measurements.values()]
+    if 0 < given.max() <= 1 < max(before, default=0.0):
+        told += (
+            f"column '{column}': no value is above 1, unlike earlier ones; if these are fractions, "
+            "as cells with the format % are, write them as before",
+        )
+    return told

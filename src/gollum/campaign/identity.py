@@ -1,0 +1,300 @@
+"""Which experiment a row of a sheet speaks of: by its run, else its id, else all its inputs.
+
+Inputs are compared as the texts of experiments show them: texts without the spaces around them,
+numbers with six digits. What no candidate has is a new experiment and joins them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from difflib import get_close_matches
+from itertools import count
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gollum.campaign.events import Cells
+from gollum.campaign.filled import Mask, Sheet, Texts, folded, mapped
+from gollum.campaign.state import cell_text
+from gollum.data.spreadsheets.numbers import SPACES, is_plain
+from gollum.errors import DataError, nearest
+
+Rows = NDArray[np.int64]
+
+_TOLERANCE = 5e-6  # relative; two numbers of the same six digits differ by less
+NO_ID = re.compile(r".*[~/\n\r\t].*|b?\d+-\d+", re.DOTALL)  # runs are called b3-1, b3-1~2, r5~1
+_DIGITS = (6, 15)  # that numbers are compared with; more where six make candidates the same
+_LONG, _LEVELS, _NEW = 8, 2000, 100  # letters of a name; known and new names looked at for slips
+_SORTED = (
+    "perhaps only some of the columns were sorted; bring the cells of each experiment together "
+    "again, or clear run and id if it is another experiment"
+)
+
+
+class Identity(NamedTuple):
+    """The experiments that a sheet speaks of.
+
+    Attributes:
+        runs: N texts; '' where the row names no run.
+        ids: N texts; '' where not asked for.
+        joined: experiments that are no candidates yet.
+        told: what was understood in a special way, one sentence each.
+    """
+
+    runs: Texts
+    ids: Texts
+    joined: Cells | None
+    told: tuple[str, ...]
+
+
+class _Input(NamedTuple):
+    """One input in the table and in the sheet, in a form in which equal cells are equal."""
+
+    column: str
+    table: NDArray[Any]
+    sheet: NDArray[Any]
+
+    @property
+    def is_text(self) -> bool:
+        return bool(self.sheet.dtype == object)
+
+    def differ(self, at: Rows) -> Mask:
+        """N flags: the sheet's cell is not blank, and another one than that of table row `at`."""
+        there = self.table[at]
+        if self.is_text:
+            return np.asarray((self.sheet != "") & (self.sheet != there), dtype=bool)
+        same = np.isclose(there, self.sheet, _TOLERANCE, 0)
+        return np.asarray(~np.isnan(self.sheet) & ~same, dtype=bool)
+
+    def keys(self, rows: Rows, digits: int) -> NDArray[Any]:
+        """Cells of the table, then those of some rows of the sheet, as they are compared."""
+        cells = np.concatenate([self.table, self.sheet[rows]])
+        return cells if self.is_text else _rounded(cells, digits)
+
+
+def identify(sheet: Sheet, wanted: Mask) -> Identity:
+    """The experiments of the rows that are wanted.
+
+    Raises:
+        DataError: a row names no experiment, one that there isn't, or two.
+    """
+    runs, given, ids = _named(sheet, wanted)
+    table = sheet.state.table
+    at = table.index.get_indexer(pd.Index(ids, dtype=object))
+    inputs, told = _inputs(sheet, wanted)
+    for cells in inputs:
+        _refuse_other(sheet, cells, at, np.where(runs == "", ids, runs))
+    loose = wanted & (at < 0)
+    if not loose.any():
+        return Identity(runs, ids, None, tuple(told))
+    _refuse_nameless(sheet, inputs, loose, given)
+    rows = np.flatnonzero(loose)
+    ids[rows], new, more = _by_inputs(sheet, inputs, rows, given)
+    joined = _cells(sheet, inputs, new) if new else None
+    return Identity(runs, ids, joined, (*told, *more, *_welcome(sheet, inputs, new)))
+
+
+def _named(sheet: Sheet, wanted: Mask) -> tuple[Texts, Texts, Texts]:
+    """Runs, ids as the sheet has them, and ids by run or else by the sheet."""
+    state = sheet.state
+    run, own_id = sheet.own(sheet.names.run), _id_column(sheet)
+    runs, given = (np.where(wanted, sheet.texts(column), "") for column in (run, own_id))
+    id_of = {name: m.result.id for name, m in state.measurements.items()}
+    id_of |= {name: plan.suggestion.id for name, plan in state.plans.items()}
+    planned = mapped(runs, lambda name: id_of.get(name) if name else "")
+    sheet.refuse(pd.isna(planned), run, lambda i: _unknown_run(runs[i], id_of))
+    sheet.refuse(
+        (planned != "") & (given != "") & (planned != given),
+        own_id,
+        lambda i: f"run {runs[i]} is {planned[i]}, but the row says '{given[i]}'; {_SORTED}",
+    )
+    return runs, given, np.where(planned != "", planned, given)
+
+
+def _id_column(sheet: Sheet) -> str | None:
+    return sheet.own(sheet.names.id, "id")
+
+
+def _unknown_run(run: str, known: Iterable[str]) -> str:
+    meant = nearest(run, known) or " Clear the cell to go by the other columns"
+    return f"there is no run '{run}'.{meant}"
+
+
+def _inputs(sheet: Sheet, wanted: Mask) -> tuple[list[_Input], list[str]]:
+    """The inputs that the sheet has, and notes on numbers."""
+    inputs, told = list[_Input](), list[str]()
+    units = sheet.state.created.units
+    for column, cells in sheet.state.table.items():
+        name = str(column)
+        if name not in sheet.frame:
+            continue
+        if pd.api.types.is_numeric_dtype(cells):
+            unit, instead = [units.get(name, "")], "all candidates have a number there"
+            numbers, notes = sheet.numbers(name, wanted, unit, instead)
+            inputs.append(_Input(name, cells.to_numpy(dtype=np.float64), numbers))
+            told += notes
+        else:
+            texts = mapped(cells.to_numpy(dtype=object), _canonical)
+            inputs.append(_Input(name, texts, mapped(sheet.texts(name), _canonical)))
+    return inputs, told
+
+
+def _refuse_other(sheet: Sheet, cells: _Input, at: Rows, names: Texts) -> None:
+    """Refuse a row whose run or id is of an experiment with other inputs."""
+    column = cells.column
+    sheet.refuse(
+        (at >= 0) & cells.differ(at),
+        column,
+        lambda i: (
+            f"{names[i]} has '{cell_text(sheet.state.table[column].iloc[at[i]])}' there, but the "
+            f"row says '{sheet.texts(column)[i]}'; {_SORTED}"
+        ),
+    )
+
+
+def _refuse_nameless(sheet: Sheet, inputs: Sequence[_Input], loose: Mask, given: Texts) -> None:
+    """Refuse rows without run and known id that don't have all inputs either."""
+    table = sheet.state.table
+    missing = [str(column) for column in table if str(column) not in sheet.frame]
+    blank = np.ones(len(loose), dtype=bool)
+    for cells in inputs:
+        blank &= (cells.sheet == "") if cells.is_text else np.isnan(cells.sheet)
+    lacking = f"the column '{missing[0]}' is missing" if missing else "the inputs are blank"
+    wrong = loose & (blank | bool(missing))
+    sheet.refuse(
+        wrong & (given != ""),
+        _id_column(sheet),
+        lambda i: _unknown_id(given[i], lacking, table.index),
+    )
+    sheet.refuse(
+        wrong, None, lambda i: f"there is a result without run and id, and {lacking}; give one"
+    )
+
+
+def _unknown_id(name: str, lacking: str, known: Iterable[str]) -> str:
+    hint = nearest(name, known)
+    needed = f"there is no candidate '{name}', and {lacking}"
+    return needed + (f".{hint}" if hint else "; correct the id, or give all inputs to add one")
+
+
+def _by_inputs(
+    sheet: Sheet, inputs: Sequence[_Input], rows: Rows, given: Texts
+) -> tuple[list[str], dict[str, int], list[str]]:
+    """The id of each row, the row of each id that is new, and notes."""
+    groups, candidates = _grouped(inputs, rows)
+    known = sheet.state.table.index.tolist()
+    ids = {g: str(known[at]) for g, at in candidates.items()}
+    taken = {*known, *given}
+    fresh = (name for k in count(1) if (name := f"n{k}") not in taken)
+    new, elsewhere = dict[str, int](), list[str]()
+    for i, g in zip(rows.tolist(), groups, strict=True):
+        name = given[i]
+        if g in ids:
+            if name not in ("", ids[g]):
+                elsewhere.append(f"{sheet.at(i)}: '{name}' has the inputs of {ids[g]} and is that")
+            continue
+        if NO_ID.fullmatch(name):
+            raise DataError(
+                f"{sheet.name}: {sheet.at(i)}: '{name}' can't be the id of a new experiment, as "
+                "runs are called b3-1 or r5~1 and / is not used; change it."
+            )
+        ids[g] = name or next(fresh)
+        if name in new:
+            raise DataError(
+                f"{sheet.name}: {sheet.at(new[name])} and {sheet.at(i)} are different experiments "
+                f"with the same id '{name}'; give them two ids."
+            )
+        new[ids[g]] = i
+    return [ids[g] for g in groups], new, list(folded(elsewhere))
+
+
+def _grouped(inputs: Sequence[_Input], rows: Rows) -> tuple[list[int], dict[int, int]]:
+    """A number for each row, the same for the same inputs, and the candidate with that number."""
+    size = len(inputs[0].table)
+    for digits in _DIGITS:
+        keys = pd.DataFrame({i: cells.keys(rows, digits) for i, cells in enumerate(inputs)})
+        groups = keys.groupby(list(keys), sort=False).ngroup().to_numpy()
+        if len(np.unique(groups[:size])) == size:
+            break
+    numbers = groups.tolist()
+    return numbers[size:], {g: at for at, g in reversed(list(enumerate(numbers[:size])))}
+
+
+def _rounded(cells: NDArray[np.float64], digits: int) -> NDArray[np.float64]:
+    """Numbers with so many digits; infinite where blank."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        scale = 10.0 ** (digits - 1 - np.floor(np.log10(np.abs(cells))))
+        rounded = np.round(cells * scale) / scale
+    return np.where(np.isnan(cells), np.inf, np.where(np.isfinite(rounded), rounded, cells))
+
+
+def _cells(sheet: Sheet, inputs: Sequence[_Input], new: dict[str, int]) -> Cells:
+    """The cells of new experiments."""
+    rows = list(new.values())
+    columns = dict[str, tuple[str | int | float | None, ...]]()
+    for cells in inputs:
+        whole = pd.api.types.is_integer_dtype(sheet.state.table[cells.column].dtype)
+        columns[cells.column] = (
+            tuple(text or None for text in sheet.texts(cells.column)[rows])
+            if cells.is_text
+            else tuple(_number(value, whole) for value in cells.sheet[rows].tolist())
+        )
+    cost = sheet.state.created.cost
+    if cost is not None and cost in sheet.frame:
+        costs, _ = sheet.numbers(cost, np.isin(np.arange(len(sheet.frame)), rows))
+        sheet.refuse(costs <= 0, cost, lambda i: "a cost is more than 0; correct it")
+        columns[cost] = tuple(_number(value, False) for value in costs[rows].tolist())
+    return Cells(ids=tuple(new), columns=columns)
+
+
+def _welcome(sheet: Sheet, inputs: Sequence[_Input], new: dict[str, int]) -> tuple[str, ...]:
+    """Notes on new experiments, those with a likely slip first."""
+    remarks = {i: list[str]() for i in new.values()}
+    for column, table, cells in (c for c in inputs if c.is_text):
+        levels = set(table)
+        strange = {i: cells[i] for i in remarks if cells[i] not in levels}
+        structures = column in sheet.state.created.structures
+        near = {} if structures else _near(dict.fromkeys(strange.values()), levels)
+        for i, text in strange.items():
+            hint = f" (did you mean '{near[text]}'?)" if text in near else ""
+            remarks[i].append(
+                (f"{column} '{text}' is new" if text else f"{column} is blank") + hint
+            )
+    told = [
+        f"{sheet.at(i)} joins the candidates as {name}: "
+        + (", ".join(remarks[i]) or "a new combination")
+        for name, i in new.items()
+    ]
+    slips = [note for note in told if "(did you mean" in note]
+    return (*folded(slips), *folded([note for note in told if note not in set(slips)]))
+
+
+def _near(texts: Collection[str], levels: Collection[str]) -> dict[str, str]:
+    """Known names that differ from new ones in capitals, spaces or few letters."""
+    loosely, few = {_loose(level): level for level in levels}, len(levels) <= _LEVELS
+    found = dict[str, str]()
+    for text in list(texts)[:_NEW]:
+        if _loose(text) in loosely:
+            found[text] = loosely[_loose(text)]
+        elif few and len(text) >= _LONG and (close := get_close_matches(text, levels, 1, 0.9)):
+            found[text] = close[0]
+    return found
+
+
+def _loose(text: str) -> str:
+    return re.sub(r"[\s_-]", "", text.casefold())
+
+
+def _canonical(text: str) -> str:
+    """A text without the spaces around it; a number in its shortest form."""
+    bare = str(text).strip(SPACES)
+    return cell_text(float(bare)) if is_plain(bare) else bare
+
+
+def _number(value: float, whole: bool) -> int | float | None:
+    if np.isnan(value):
+        return None
+    return int(value) if whole and value.is_integer() else value

@@ -1,0 +1,360 @@
+"""From what is known to the next experiments: a pure function of a state and a request."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from gollum import __version__
+from gollum.acquisition.batch import Selection, batch_improvement, select
+from gollum.acquisition.criteria import Aim
+from gollum.acquisition.design import representative
+from gollum.acquisition.limits import Limits
+from gollum.campaign.calibration import widening
+from gollum.campaign.events import Request, Suggested, Suggestion
+from gollum.campaign.explain import intent, main_effects, neighbours
+from gollum.campaign.state import Planned, State
+from gollum.errors import DataError, UserError, nearest
+from gollum.runtime import Runtime, commit
+from gollum.surrogates.base import Fitted, Surrogate, untrained
+from gollum.surrogates.build import Problem, build_surrogate
+from gollum.surrogates.presets import PRESETS, Settings, variant
+
+CRITERION = "q_log_ei"
+FEWEST = 2  # different experiments with results, before a model is asked
+SHARED = 12  # values of a shared column that a whole batch is built for
+INTERVAL = 1.959963984540054  # deviations that hold 95 % of a normal distribution
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What is called while a suggestion is made.
+
+    Attributes:
+        reading: with (texts read, texts in all).
+        noted: with sentences for the user.
+        stage: with a word for what begins now.
+    """
+
+    reading: Callable[[int, int], None] | None = None
+    noted: Callable[[tuple[str, ...]], None] = lambda notes: None
+    stage: Callable[[str], None] = lambda words: None
+
+
+def prepare(state: State, surrogate: str | None = None, hooks: Hooks | None = None) -> Surrogate:
+    """The surrogate of a campaign over its candidates, not fitted yet.
+
+    Args:
+        state: the campaign.
+        surrogate: name of another one than the campaign's.
+        hooks: what to call meanwhile.
+
+    Raises:
+        DataError: its features can't be made from these columns.
+        ModelError: its language model can't be loaded.
+    """
+    hooks = hooks or Hooks()
+    created, template = state.created, state.words()
+    parts = variant(surrogate or created.surrogate)
+    numbers: dict[str, Any] = {
+        k: v for k, v in PRESETS[created.preset].items() if k != "acquisition"
+    }
+    settings = Settings.model_validate({**numbers, "model": {"name": parts.model or created.model}})
+    pool = state.pool
+    texts = tuple(text.text for text in template.render_pool(pool))
+    problem = Problem(pool, texts, template, created.structures)
+    return build_surrogate(
+        problem, parts, settings, Runtime.resolve(), hooks.reading, hooks.noted, keep=True
+    )
+
+
+def learn(surrogate: Surrogate, state: State) -> Fitted:
+    """Fit to the results so far; the same results give the same fit.
+
+    Raises:
+        FitError: it failed, also after retries.
+    """
+    ids, values = state.observations()
+    return surrogate.fit(ids, state.sign() * values, (state.created.seed, state.changed))
+
+
+def is_ready(state: State) -> bool:
+    """Whether there are enough results for a model: of two experiments, and not all the same."""
+    ids, values = state.observations()
+    return len(set(ids)) >= FEWEST and len(set(values.tolist())) > 1
+
+
+def open_batch(state: State) -> list[Planned]:
+    """The last batch, if nothing has happened since it was suggested."""
+    if not state.batches or state.batches[-1].basis < state.changed:
+        return []
+    return [plan for plan in state.pending() if plan.batch == state.batch]
+
+
+def check(state: State, request: Request) -> None:
+    """Refuse a request that names what is not there.
+
+    Raises:
+        UserError: naming the column.
+    """
+    columns = [str(c) for c in state.table.columns]
+    for option, named in (("--at-most", request.at_most), ("--same", request.same)):
+        for column in named:
+            if column not in columns:
+                raise UserError(
+                    f"{option} names a column '{column}' that the campaign does not have."
+                    + (nearest(column, columns) or f" The columns are {', '.join(columns)}.")
+                )
+    if request.cost_weight and state.costs is None:
+        raise UserError(
+            "there are no costs to weigh; begin a campaign with --cost COLUMN to have them."
+        )
+
+
+def propose(
+    state: State,
+    asked: int,
+    *,
+    request: Request | None = None,
+    fresh: bool = False,
+    extends: bool = False,
+    hooks: Hooks | None = None,
+) -> Suggested:
+    """Choose experiments; the same state and arguments give the same ones on the same machine.
+
+    Args:
+        state: what is known.
+        asked: how many the batch is to have; fewer when candidates or limits end before.
+        request: what to respect.
+        fresh: whether pending experiments are withdrawn, and may be chosen again.
+        extends: whether the last batch is continued.
+        hooks: what to call meanwhile.
+
+    Raises:
+        DataError: no candidate is left.
+        UserError: the request can't be met.
+    """
+    began, hooks, request = time.perf_counter(), hooks or Hooks(), request or Request()
+    check(state, request)
+    pool = state.pool
+    in_lab = [] if fresh else state.pending()
+    pending = np.unique(pool.positions([plan.suggestion.id for plan in in_lab]))
+    held = [p.suggestion.id for p in in_lab if p.batch == state.batch] if extends else []
+    count = asked - len(held)
+    free = _free(state, fresh)
+    taken = pool.positions(held)
+    rows = _with_same(state, free, taken, request)
+    limits = _limits(state, request, taken)
+    batch = state.batch if extends else state.batch + 1
+    fit: dict[str, float] = {}
+    if is_ready(state):
+        hooks.stage("Reading the experiments")
+        surrogate = prepare(state, hooks=hooks)
+        hooks.stage("Fitting the model")
+        fitted = learn(surrogate, state)
+        hooks.stage("Choosing experiments")
+        chosen = _best(state, fitted, rows, count, request, limits, pending)
+        hooks.stage("Checking the intervals")
+        wider = widening(surrogate, state, hooks.reading or (lambda done, total: None))
+        fit = {**_figures(fitted), "widening": wider}
+        suggestions = _explained(state, fitted, chosen, wider)
+    else:
+        hooks.stage("Choosing first experiments")
+        surrogate = prepare(state, _of_first_design(state), hooks)
+        seen = np.union1d(pool.positions(state.observations()[0]), pending)
+        features = untrained(surrogate, state.created.seed)
+        chosen_rows = _spread_out(state, features, rows, count, request, limits, seen)
+        suggestions = [Suggestion(run="", id=str(pool.ids[row])) for row in chosen_rows]
+    named = tuple(
+        s.model_copy(update={"run": f"b{batch}-{len(held) + i}"})
+        for i, s in enumerate(suggestions, start=1)
+    )
+    return Suggested(
+        batch=batch,
+        basis=state.sequence,
+        fresh=fresh,
+        request=request,
+        asked=asked,
+        suggestions=named,
+        surrogate=state.created.surrogate if fit else None,
+        fit=fit,
+        revision=surrogate.featurizer.revision,
+        provenance={"gollum": __version__, "commit": commit(), **surrogate.runtime.describe()},
+        seconds=round(time.perf_counter() - began, 3),
+    )
+
+
+def _of_first_design(state: State) -> str:
+    """The surrogate over whose features a first design spreads.
+
+    One-hot where experiments share cells, so that every option gets its turn; the campaign's own
+    where a column of text differs in most rows, as in a list of molecules.
+    """
+    options = state.table.select_dtypes(exclude="number").nunique()
+    return "one_hot" if (2 * options <= len(state.table)).all() else state.created.surrogate
+
+
+def _free(state: State, fresh: bool) -> Rows:
+    """Positions of the candidates that may be suggested.
+
+    Raises:
+        DataError: there are none.
+    """
+    flags = state.open()
+    if fresh:  # what is withdrawn may come again
+        withdrawn = [plan.suggestion.id for plan in state.pending()]
+        done = [m.result.id for m in state.measurements.values() if m.result.status != "not run"]
+        flags |= state.table.index.isin(withdrawn) & ~state.table.index.isin(done) & ~state.locked()
+    if not flags.any():
+        locked = int(state.locked().sum())
+        raise DataError(
+            f"{state.created.name}: no candidate is left: all are measured, pending"
+            + (f" or avoided ({locked})" if locked else "")
+            + "; record new rows to add candidates, or lift what is avoided."
+        )
+    return np.flatnonzero(flags)
+
+
+def _codes(state: State, column: str) -> Rows:
+    return pd.factorize(state.table[column], use_na_sentinel=False)[0].astype(np.int64)
+
+
+def _limits(state: State, request: Request, taken: Rows) -> Limits:
+    groups = tuple((_codes(state, column), most) for column, most in request.at_most.items())
+    return Limits(groups, tuple(taken.tolist()))
+
+
+def _with_same(state: State, rows: Rows, taken: Rows, request: Request) -> Rows:
+    """Only what shares its values with the batch so far."""
+    for column in request.same if len(taken) else ():
+        codes = _codes(state, column)
+        rows = rows[codes[rows] == codes[taken[0]]]
+    return rows
+
+
+def _plates(state: State, rows: Rows, request: Request) -> list[Rows]:
+    """The candidates apart by the values that a batch shares; one part without such columns."""
+    if not request.same:
+        return [rows]
+    keys = state.table.iloc[rows][list(request.same)]
+    groups = keys.groupby(list(request.same), dropna=False, sort=False).indices
+    return [rows[np.asarray(part)] for part in groups.values()]
+
+
+def _penalties(state: State, request: Request) -> NDArray[np.float64] | None:
+    """Weight · log(cost) of every candidate: EI / cost^w (Snoek, Larochelle and Adams 2012)."""
+    if not request.cost_weight or state.costs is None:
+        return None
+    costs = np.where(np.isnan(state.costs), np.nanmedian(state.costs), state.costs)
+    return np.asarray(request.cost_weight * np.log(costs))
+
+
+def _best(
+    state: State,
+    fitted: Fitted,
+    rows: Rows,
+    count: int,
+    request: Request,
+    limits: Limits,
+    pending: Rows,
+) -> Selection:
+    """The best batch; with a shared column, the best of those that its values allow."""
+    aim = aim_of(state, fitted)
+    stream = (state.created.seed, state.changed, state.sequence)
+    penalties = _penalties(state, request)
+
+    def batch(part: Rows, size: int) -> Selection:
+        return select(
+            fitted, part, aim=aim, batch_size=size, seed=stream, pending=pending, limits=limits,
+            penalties=penalties,
+        )  # fmt: skip
+
+    plates = [p for p in _plates(state, rows, request) if limits.allowed(p, []).any()]
+    if not plates:
+        raise UserError("no candidate meets the limits of this request; loosen --at-most.")
+    if len(plates) == 1:
+        return batch(plates[0], count)
+    largest = max(len(plate) for plate in plates)
+    full = [plate for plate in plates if len(plate) >= min(count, largest)]
+    full.sort(key=lambda plate: -batch(plate, 1).scores[0])
+    batches = [batch(plate, count) for plate in full[:SHARED]]
+    return max(
+        batches,
+        key=lambda b: batch_improvement(fitted, fitted.pool.positions(b.ids), aim, stream, pending),
+    )
+
+
+def _spread_out(
+    state: State,
+    features: NDArray[np.float64],
+    rows: Rows,
+    count: int,
+    request: Request,
+    limits: Limits,
+    seen: Rows,
+) -> list[int]:
+    """A first design, on the largest plate where a value is shared."""
+    plate = max(_plates(state, rows, request), key=len)
+    seed = np.random.SeedSequence([state.created.seed, state.sequence]).generate_state(1)[0]
+    chosen = representative(features, plate, count, int(seed), seen, limits)
+    if not chosen:
+        raise UserError("no candidate meets the limits of this request; loosen --at-most.")
+    return chosen
+
+
+def aim_of(state: State, fitted: Fitted) -> Aim:
+    """What candidates are scored for."""
+    goal = state.created.goal
+    return Aim.of(fitted, CRITERION, goal.target if goal.kind == "target" else None)
+
+
+def _explained(
+    state: State, fitted: Fitted, selection: Selection, wider: float
+) -> list[Suggestion]:
+    """Suggestions with calibrated predictions and their reasons."""
+    sign, aim = state.sign(), aim_of(state, fitted)
+    mean, variance = fitted.standardised_marginals(np.arange(len(fitted.pool)))
+    predicted = sign * (fitted.location + fitted.scale * mean).cpu().numpy()
+    effects = main_effects(state, predicted)
+    rows = fitted.pool.positions(selection.ids)
+    at = torch.as_tensor(rows, device=mean.device)
+    best = aim.best(fitted)
+    chances = aim.chance(mean[at], wider**2 * variance[at], best).tolist()
+    intents = intent(aim.merit(mean[at]).tolist(), variance[at].sqrt().tolist(), best.item())
+    noise = fitted.process.gp.noise.item()
+    reach = (wider * INTERVAL * fitted.scale * (variance[at] + noise).sqrt()).tolist()
+    return [
+        Suggestion(
+            run="",
+            id=str(fitted.pool.ids[row]),
+            mean=float(predicted[row]),
+            low=float(predicted[row] - reach[i]),
+            high=float(predicted[row] + reach[i]),
+            chance=min(1.0, max(0.0, chances[i])),
+            acquisition=selection.scores[i],
+            intent=intents[i],
+            neighbours=neighbours(state, fitted, int(row)),
+            effects=effects.effects(int(row)),
+        )
+        for i, row in enumerate(rows)
+    ]
+
+
+def _figures(fitted: Fitted) -> dict[str, float]:
+    report = fitted.report
+    return {
+        **report.hyperparameters,
+        "loss": report.loss,
+        "results": float(len(fitted.utility)),
+        "location": fitted.location.item(),
+        "scale": fitted.scale.item(),
+    }

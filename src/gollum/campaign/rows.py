@@ -1,0 +1,134 @@
+"""The rows of a table of possible experiments, told apart by their inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gollum.campaign.identity import NO_ID
+from gollum.campaign.state import cell_text
+from gollum.data.spreadsheets.numbers import SPACES
+from gollum.data.spreadsheets.values import without_units
+from gollum.errors import DataError
+
+
+class Rows:
+    """The rows of a table, told apart by their inputs.
+
+    Attributes:
+        where: file or table, for messages.
+        table: the whole table; inputs with one unit in all cells are numbers.
+        inputs: columns that describe an experiment.
+        units: those units.
+        kept: positions of the n rows that are not blank.
+        first: for each of these, the position of the first row with its inputs.
+
+    Raises:
+        DataError: a row has no inputs, or there are no two different ones.
+    """
+
+    def __init__(self, where: str, table: pd.DataFrame, inputs: Sequence[str]) -> None:
+        self.where, self.inputs = where, list(inputs)
+        self.table, self.units = without_units(table, inputs, where)
+        for column in inputs:
+            if not pd.api.types.is_numeric_dtype(self.table[column]):
+                self.table[column] = self.table[column].str.strip(SPACES).astype("str")
+        described = self.table[self.inputs]
+        blank = blank_rows(table)
+        for row in np.flatnonzero(blank_rows(described) & ~blank)[:1]:
+            what = "all inputs are blank; write none where nothing is used, or delete the row"
+            raise self.refusal(row, what)
+        self.kept = np.flatnonzero(~blank)
+        groups = described.iloc[self.kept].groupby(self.inputs, dropna=False, sort=False)
+        number = groups.ngroup().to_numpy()
+        firsts = self.kept[np.unique(number, return_index=True)[1]]
+        self.first = firsts[number]
+        if len(firsts) < 2:
+            raise DataError(
+                f"{where}: there are fewer than two different experiments to choose from; add some."
+            )
+
+    def row(self, position: int) -> str:
+        """A row as the spreadsheet counts it."""
+        return f"row {self.table.attrs['first_row'] + position}"
+
+    def refusal(self, position: int, problem: str, column: str | None = None) -> DataError:
+        """A refusal that names row and column."""
+        place = self.row(position) + ("" if column is None else f", column '{column}'")
+        return DataError(f"{self.where}: {place}: {problem}.")
+
+    def ids(self, column: str | None) -> NDArray[np.object_]:
+        """The id of each row that is kept: that of the first row with its inputs.
+
+        Args:
+            column: names the rows; None for r1, r2, … by row.
+
+        Raises:
+            DataError: an id is blank, can't be one, or names two experiments.
+        """
+        if column is None:
+            return np.array([f"r{i + 1}" for i in self.first], dtype=object)
+        ids = [cell_text(cell).strip(SPACES) for cell in self.table[column].tolist()]
+        owner: dict[str, int] = {}
+        for row, first in zip(self.kept.tolist(), self.first.tolist(), strict=True):
+            if not ids[row]:
+                raise self.refusal(row, "the id is blank; give each experiment one", column)
+            if NO_ID.fullmatch(ids[row]):
+                what = f"'{ids[row]}' can't be an id, as runs are called b3-1 or r5~1, and ids have"
+                raise self.refusal(row, f"{what} no slash or line break; change it", column)
+            if owner.setdefault(ids[row], first) != first:
+                what = f"'{ids[row]}' names another experiment in {self.row(owner[ids[row]])}"
+                advice = "give each its own id, or rename the column if it is something else"
+                raise self.refusal(row, f"{what}; {advice}", column)
+        return np.array([ids[i] for i in self.first], dtype=object)
+
+    def candidates(self, ids: NDArray[np.object_], cost: str | None) -> pd.DataFrame:
+        """The different experiments by id, in the order of the table, with their cost if known.
+
+        Raises:
+            DataError: a cost is blank or not above 0, or an experiment has two.
+        """
+        if cost is not None:
+            self._check_cost(cost)
+        own = self.kept == self.first
+        columns = self.inputs if cost is None else [*self.inputs, cost]
+        candidates: pd.DataFrame = self.table[columns].iloc[self.kept[own]]
+        candidates.index = pd.Index(ids[own], name="id", dtype="str")
+        candidates.attrs = {}
+        return candidates
+
+    def _check_cost(self, column: str) -> None:
+        costs = pd.to_numeric(self.table[column], errors="coerce").to_numpy(dtype=np.float64)
+        for row in self.kept[~(costs[self.kept] > 0)][:1]:
+            cell = cell_text(self.table[column].iloc[row])
+            what = f"'{cell}' is not a number above 0" if cell else "the cost is blank"
+            raise self.refusal(row, f"{what}; give each experiment a cost above 0", column)
+        for i in np.flatnonzero(costs[self.kept] != costs[self.first])[:1]:
+            what = f"the same experiment has another cost in {self.row(self.first[i])}"
+            raise self.refusal(self.kept[i], f"{what}; give it one cost", column)
+
+    def notes(self) -> list[str]:
+        """What became of rows that are blank or repeat others."""
+        notes = []
+        if blank := len(self.table) - len(self.kept):
+            notes.append(f"{self.where}: {blank} blank rows were passed over.")
+        if len(again := np.flatnonzero(self.kept != self.first)):
+            here, there = self.row(self.kept[again[0]]), self.row(self.first[again[0]])
+            notes.append(
+                f"{self.where}: {len(again)} rows have the inputs of an earlier one (such as "
+                f"{here} those of {there}) and are the same candidate."
+            )
+        return notes
+
+
+def blank_rows(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Flags of the rows without any entry."""
+    blank = np.ones(len(table), dtype=bool)
+    for name in table.columns:
+        cells = table[name]
+        numeric = pd.api.types.is_numeric_dtype(cells)
+        blank &= (cells.isna() if numeric else cells.str.strip(SPACES) == "").to_numpy(dtype=bool)
+    return blank

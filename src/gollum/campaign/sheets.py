@@ -1,0 +1,289 @@
+"""The campaign as tables: experiments to do, results, their history, candidates; or all as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from gollum.campaign.events import Suggestion
+from gollum.campaign.state import Logged, Planned, State
+
+# Columns of our own in sheets that people fill in.
+RESERVED = (
+    "run", "id", "status", "note", "why", "low 95 %", "high 95 %", "chance to beat best",
+)  # fmt: skip
+_INTENT = {
+    "start": "first design, spread over the candidates",
+    "explore": "explores",
+    "balance": "explores and exploits",
+    "exploit": "exploits",
+}
+_NEIGHBOURS, _EFFECTS, _LETTERS = 2, 3, 30  # that a reason mentions; letters of one value
+
+
+@dataclass(frozen=True)
+class Names:
+    """What our own columns are called in the sheets of one campaign."""
+
+    run: str
+    id: str
+    status: str
+    note: str
+    predicted: str
+    low: str
+    high: str
+    chance: str
+    why: str
+    batch: str
+    time: str
+    replaced: str
+    state: str
+    results: str
+    mean: str
+
+
+def sheet_names(state: State) -> Names:
+    """Names of our own columns; one that the user has too gets ' (gollum)' behind it."""
+    created = state.created
+    theirs = {*users_columns(state), created.id_column or ""}
+    taken = {column.casefold() for column in theirs}
+
+    def free(name: str) -> str:
+        return free(f"{name} (gollum)") if name.casefold() in taken else name
+
+    return Names(
+        run=free("run"),
+        id=created.id_column or free("id"),
+        status=free("status"),
+        note=free("note"),
+        predicted=free(f"predicted {created.objective}"),
+        low=free("low 95 %"),
+        high=free("high 95 %"),
+        chance=free("chance to beat best"),
+        why=free("why"),
+        batch=free("batch"),
+        time=free("time (UTC)"),
+        replaced=free("replaced"),
+        state=free("state"),
+        results=free("results"),
+        mean=free(f"mean {created.objective}"),
+    )
+
+
+def users_columns(state: State) -> list[str]:
+    """The user's own columns: inputs, objective, further results and cost."""
+    created = state.created
+    cost = [created.cost] if created.cost is not None else []
+    return [*map(str, state.table.columns), created.objective, *created.also, *cost]
+
+
+def suggestion_sheet(state: State, plans: Sequence[Planned]) -> pd.DataFrame:
+    """Experiments to do, one row each in the order given, with blank cells for what comes of them.
+
+    Predictions are rounded to about a thousandth of the spread of the results so far.
+    """
+    names = sheet_names(state)
+    digits = _digits(state, plans)
+    frame = (
+        _plans(state, plans)
+        .drop(columns=names.batch)
+        .round({names.predicted: digits, names.low: digits, names.high: digits, names.chance: 3})
+    )
+    blank = dict.fromkeys((state.created.objective, *state.created.also), np.nan)
+    return frame.assign(**blank, **{names.status: "", names.note: ""})
+
+
+def export_frame(
+    state: State,
+    what: Literal["results", "suggestions", "history", "candidates"] = "results",
+) -> pd.DataFrame:
+    """The campaign as a table, with numbers to the last digit.
+
+    Args:
+        state: the campaign.
+        what: 'results': a row per measurement, as last recorded; 'history': also the earlier
+            values of those that were corrected; 'suggestions': a row per suggestion with what
+            came of it; 'candidates': a row per candidate with the mean of its results.
+    """
+    if what == "candidates":
+        return _candidates(state)
+    if what == "suggestions":
+        return _outcomes(state)
+    return _results(state, history=what == "history")
+
+
+def export_json(state: State, log: Sequence[Logged]) -> str:
+    """The whole campaign for other programs: candidates, results and every event."""
+    content = {
+        "campaign": state.created.model_dump(mode="json"),
+        "sequence": state.sequence,
+        "template": state.template,
+        "candidates": {
+            "ids": state.table.index.tolist(),
+            "columns": {str(c): _plain(state.table[c]) for c in state.table},
+            "costs": None if state.costs is None else _plain(pd.Series(state.costs)),
+        },
+        "results": [
+            m.result.model_dump(mode="json")
+            | {"sequence": m.sequence, "time": m.time}
+            | {"earlier": [old.model_dump(mode="json") for old in m.earlier]}
+            for m in state.measurements.values()
+        ],
+        "pending": [plan.suggestion.run for plan in state.pending()],
+        "withdrawn": sorted(state.withdrawn),
+        "avoided": [
+            {"column": column, "value": value, "reason": reason}
+            for (column, value), reason in state.avoided.items()
+        ],
+        "events": [
+            {"sequence": entry.sequence, "time": entry.time, "version": entry.version}
+            | entry.event.model_dump(mode="json")
+            for entry in log
+        ],
+    }
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+
+
+def why(suggestion: Suggestion, objective: str, digits: int) -> str:
+    """The reason for a suggestion: 'exploits: like r12 (yield 71.2); ligand XPhos +8.3'."""
+    like = " and ".join(
+        f"{n.id} ({objective} {n.value:.{digits}f})" for n in suggestion.neighbours[:_NEIGHBOURS]
+    )
+    effects = ", ".join(
+        f"{e.column} {_short(e.value)} {e.effect:+.{digits}f}"
+        for e in suggestion.effects[:_EFFECTS]
+        if round(e.effect, digits)
+    )
+    reasons = "; ".join(part for part in (like and f"like {like}", effects) if part)
+    intent = _INTENT[suggestion.intent]
+    return f"{intent}: {reasons}" if reasons else intent
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LETTERS else f"{text[: _LETTERS - 1]}…"
+
+
+def _digits(state: State, plans: Iterable[Planned]) -> int:
+    """Decimals that show a thousandth of the spread of the results, or else of the predictions."""
+    for numbers in (
+        state.observations()[1].tolist(),
+        [v for p in plans for v in (p.suggestion.mean, p.suggestion.low, p.suggestion.high)],
+    ):
+        known = [v for v in numbers if v is not None]
+        spread = max(known) - min(known) if known else 0.0
+        if spread > 0:
+            return max(0, 3 - math.ceil(math.log10(spread)))
+    return 2
+
+
+def _plans(state: State, plans: Sequence[Planned]) -> pd.DataFrame:
+    """What is known of suggestions before they are done."""
+    names = sheet_names(state)
+    suggestions = [plan.suggestion for plan in plans]
+    digits = _digits(state, plans)
+    frame = _experiments(state, [s.run for s in suggestions], [s.id for s in suggestions])
+    frame[names.batch] = [plan.batch for plan in plans]
+    _predict(frame, names, suggestions)
+    frame[names.chance] = _floats(s.chance for s in suggestions)
+    frame[names.why] = _texts(why(s, state.created.objective, digits) for s in suggestions)
+    return frame
+
+
+def _outcomes(state: State) -> pd.DataFrame:
+    names = sheet_names(state)
+    plans = list(state.plans.values())
+    known = [state.measurements.get(plan.suggestion.run) for plan in plans]
+    frame = _plans(state, plans)
+    for column in (state.created.objective, *state.created.also):
+        frame[column] = _floats(m.result.values.get(column) if m else None for m in known)
+    frame[names.status] = _texts(
+        m.result.status if m else "withdrawn" if run in state.withdrawn else "pending"
+        for run, m in zip(state.plans, known, strict=True)
+    )
+    frame[names.note] = _texts(m.result.note if m else "" for m in known)
+    return frame
+
+
+def _results(state: State, *, history: bool) -> pd.DataFrame:
+    names = sheet_names(state)
+    told = [
+        (result, measurement.time if result is measurement.result else "")
+        for measurement in state.measurements.values()
+        for result in (*(measurement.earlier if history else ()), measurement.result)
+    ]
+    results = [result for result, _ in told]
+    frame = _experiments(state, [r.run for r in results], [r.id for r in results])
+    for column in (state.created.objective, *state.created.also):
+        frame[column] = _floats(r.values.get(column) for r in results)
+    frame[names.status] = _texts(r.status for r in results)
+    frame[names.note] = _texts(r.note for r in results)
+    plans = [_plan_of(state, r.run) for r in results]
+    frame[names.batch] = pd.array([p.batch if p else None for p in plans], dtype="Int64")
+    _predict(frame, names, [p.suggestion if p else None for p in plans])
+    frame[names.time] = _texts(time for _, time in told)
+    if history:
+        frame[names.replaced] = _texts("" if time else "yes" for _, time in told)
+    return frame
+
+
+def _candidates(state: State) -> pd.DataFrame:
+    names = sheet_names(state)
+    ids = state.table.index
+    frame = _experiments(state, None, ids.tolist())
+    word = pd.Series("open", index=ids, dtype="str")
+    word[state.locked()] = "avoided"
+    for status in ("failed", "measured"):
+        word[ids.isin([m.result.id for m in state.with_status(status)])] = status
+    word[ids.isin([plan.suggestion.id for plan in state.pending()])] = "pending"
+    measured = [m.result for m in state.with_status("measured")]
+    values = pd.Series(
+        [r.values.get(state.created.objective) for r in measured],
+        index=[r.id for r in measured],
+        dtype="float64",
+    ).groupby(level=0)
+    frame[names.state] = word.to_numpy()
+    frame[names.results] = values.count().reindex(ids, fill_value=0).to_numpy()
+    frame[names.mean] = values.mean().reindex(ids).to_numpy()
+    return frame
+
+
+def _experiments(state: State, runs: list[str] | None, ids: list[str]) -> pd.DataFrame:
+    """Run, id, inputs and cost."""
+    names = sheet_names(state)
+    frame = state.table.loc[ids].reset_index(drop=True)
+    frame.insert(0, names.id, _texts(ids))
+    if runs is not None:
+        frame.insert(0, names.run, _texts(runs))
+    if state.costs is not None and state.created.cost is not None:
+        frame[state.created.cost] = state.costs[state.table.index.get_indexer(pd.Index(ids))]
+    return frame
+
+
+def _predict(frame: pd.DataFrame, names: Names, suggestions: Sequence[Suggestion | None]) -> None:
+    frame[names.predicted] = _floats(s.mean if s else None for s in suggestions)
+    frame[names.low] = _floats(s.low if s else None for s in suggestions)
+    frame[names.high] = _floats(s.high if s else None for s in suggestions)
+
+
+def _plan_of(state: State, run: str) -> Planned | None:
+    """The plan of a run, or of the run that this one repeats."""
+    return state.plans.get(run) or state.plans.get(run.rpartition("~")[0])
+
+
+def _floats(numbers: Iterable[float | None]) -> pd.Series:
+    return pd.Series([np.nan if n is None else n for n in numbers], dtype="float64")
+
+
+def _texts(texts: Iterable[str]) -> pd.Series:
+    return pd.Series(list(texts), dtype="str")
+
+
+def _plain(column: pd.Series) -> list[Any]:
+    """Cells as JSON has them; null where blank."""
+    return [None if gone else v for v, gone in zip(column.tolist(), column.isna(), strict=True)]

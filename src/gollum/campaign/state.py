@@ -1,0 +1,282 @@
+"""What is known at some moment: a pure function of the events so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gollum.campaign.events import (
+    Avoided,
+    Cells,
+    Created,
+    Event,
+    Recorded,
+    Result,
+    Retold,
+    Status,
+    Suggested,
+    Suggestion,
+)
+from gollum.data.pool import Direction, Pool
+from gollum.text.template import Template
+
+
+@dataclass(frozen=True)
+class Logged:
+    """An event with its place in the file.
+
+    Attributes:
+        sequence: 1, 2, …
+        time: when it was written, ISO 8601 in UTC.
+        version: of the package that wrote it.
+        event: what happened.
+    """
+
+    sequence: int
+    time: str
+    version: str
+    event: Event
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A suggestion with where it came from.
+
+    Attributes:
+        suggestion: the experiment.
+        batch: number of its batch.
+        sequence: of the event that proposed it.
+    """
+
+    suggestion: Suggestion
+    batch: int
+    sequence: int
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The latest word on one run, with what was said before.
+
+    Attributes:
+        result: the latest.
+        sequence: of the event that said so.
+        time: of that event.
+        earlier: what it replaced, oldest first.
+    """
+
+    result: Result
+    sequence: int
+    time: str
+    earlier: tuple[Result, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """A campaign at one moment.
+
+    Attributes:
+        created: how it began.
+        sequence: number of the last event.
+        table: N x k inputs; the index holds the ids.
+        costs: N costs, or None.
+        template: how experiments are put into words.
+        plans: run → suggestion, in order, withdrawn ones included.
+        withdrawn: runs that were replaced before they had a result.
+        measurements: run → what came of it, in order of first arrival.
+        avoided: (column or None for ids, value) → reason.
+        batches: the events that suggested, in order.
+        changed: number of the last event that is not a suggestion.
+    """
+
+    created: Created
+    sequence: int
+    table: pd.DataFrame
+    costs: NDArray[np.float64] | None
+    template: str
+    plans: dict[str, Planned] = field(default_factory=dict)
+    withdrawn: frozenset[str] = frozenset()
+    measurements: dict[str, Measurement] = field(default_factory=dict)
+    avoided: dict[tuple[str | None, str], str] = field(default_factory=dict)
+    batches: tuple[Suggested, ...] = ()
+    changed: int = 1
+
+    @classmethod
+    def of(cls, log: Iterable[Logged], table: Callable[[str], pd.DataFrame]) -> State:
+        """Fold the events.
+
+        Args:
+            log: all events, in order; the first is `Created`.
+            table: the table of candidates by its sha256: inputs, and the cost column if there is
+                one; its index holds the ids.
+        """
+        state: State | None = None
+        for entry in log:
+            state = _begin(entry, table) if state is None else _next(state, entry)
+        assert state is not None  # noqa: S101 (the store refuses an empty log)
+        return state
+
+    @property
+    def batch(self) -> int:
+        """Number of the last batch; 0 before the first."""
+        return self.batches[-1].batch if self.batches else 0
+
+    def pending(self) -> list[Planned]:
+        """Suggestions without a result, in order."""
+        return [
+            plan
+            for run, plan in self.plans.items()
+            if run not in self.measurements and run not in self.withdrawn
+        ]
+
+    def with_status(self, status: Status) -> list[Measurement]:
+        """The runs whose latest word is this, in order of first arrival."""
+        return [m for m in self.measurements.values() if m.result.status == status]
+
+    def observations(self) -> tuple[list[str], NDArray[np.float64]]:
+        """Ids (replicates repeat) and objective values that a model learns from, in their unit.
+
+        Failed runs count as `failed_as`, or are left out; so is a measured run without a value of
+        the objective.
+        """
+        ids, values = list[str](), list[float]()
+        for measurement in self.measurements.values():
+            result = measurement.result
+            value = result.values.get(self.created.objective)
+            if result.status == "failed":
+                value = self.created.failed_as
+            if result.status != "not run" and value is not None:
+                ids.append(result.id)
+                values.append(value)
+        return ids, np.array(values, dtype=np.float64)
+
+    def locked(self) -> NDArray[np.bool_]:
+        """N flags: candidates with an avoided id or cell."""
+        flags = np.zeros(len(self.table), dtype=bool)
+        by_column: dict[str | None, set[str]] = {}
+        for column, value in self.avoided:
+            by_column.setdefault(column, set()).add(value)
+        for column, values in by_column.items():
+            cells = self.table.index if column is None else self.table[column]
+            flags |= pd.Series([cell_text(cell) for cell in cells]).isin(values).to_numpy()
+        return flags
+
+    def open(self) -> NDArray[np.bool_]:
+        """N flags: candidates that may be suggested: not run, not pending, not avoided."""
+        busy = {p.suggestion.id for p in self.pending()}
+        busy |= {m.result.id for m in self.measurements.values() if m.result.status != "not run"}
+        return ~self.locked() & ~self.table.index.isin(list(busy))
+
+    @cached_property
+    def pool(self) -> Pool:
+        """The candidates, with the mean of the replicates of each measured one."""
+        ids, values = self.observations()
+        means = pd.Series(values, index=ids, dtype="float64").groupby(level=0).mean()
+        known = np.array(means.reindex(self.table.index), dtype=np.float64)
+        direction: Direction = "minimize" if self.created.goal.kind == "minimize" else "maximize"
+        return Pool(self.created.name, self.table, self.created.objective, direction, known)
+
+    def words(self) -> Template:
+        """The template."""
+        return Template(self.template)
+
+    def sign(self) -> float:
+        """What a model learns is sign · objective: −1 when minimizing, +1 otherwise."""
+        return -1.0 if self.created.goal.kind == "minimize" else 1.0
+
+    def utility(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How good objective values are: larger is better; minus the distance from a target."""
+        goal = self.created.goal
+        if goal.kind == "target":
+            return -np.abs(values - float(goal.target or 0.0))
+        return values if goal.kind == "maximize" else -values
+
+
+def cell_text(value: object) -> str:
+    """A cell as text: numbers in the shortest form that reads back, so that 80.0 is '80'."""
+    if isinstance(value, float | np.floating):
+        return "" if np.isnan(value) else f"{float(value):.15g}"
+    return "" if value is None else str(value)
+
+
+def _begin(entry: Logged, table: Callable[[str], pd.DataFrame]) -> State:
+    created = entry.event
+    assert isinstance(created, Created)  # noqa: S101 (likewise)
+    inputs = table(created.candidates)
+    costs = None
+    if created.cost is not None:
+        costs = inputs[created.cost].to_numpy(dtype=np.float64)
+        inputs = inputs.drop(columns=created.cost)
+    return State(created, entry.sequence, inputs, costs, created.template)
+
+
+def _next(state: State, entry: Logged) -> State:
+    event = entry.event
+    state = replace(state, sequence=entry.sequence)
+    if isinstance(event, Suggested):
+        return _suggested(state, entry.sequence, event)
+    state = replace(state, changed=entry.sequence)
+    if isinstance(event, Recorded):
+        return _recorded(state, entry, event)
+    if isinstance(event, Avoided):
+        return _avoided(state, event)
+    assert isinstance(event, Retold)  # noqa: S101 (one campaign begins once)
+    return replace(state, template=event.template)
+
+
+def _suggested(state: State, sequence: int, event: Suggested) -> State:
+    withdrawn = state.withdrawn
+    if event.fresh:
+        withdrawn |= {plan.suggestion.run for plan in state.pending()}
+    new = {s.run: Planned(s, event.batch, sequence) for s in event.suggestions}
+    return replace(
+        state, plans=state.plans | new, withdrawn=withdrawn, batches=(*state.batches, event)
+    )
+
+
+def _recorded(state: State, entry: Logged, event: Recorded) -> State:
+    if event.joined is not None:
+        state = _joined(state, event.joined)
+    measurements = dict(state.measurements)
+    for result in event.results:
+        before = measurements.get(result.run)
+        earlier = () if before is None else (*before.earlier, before.result)
+        measurements[result.run] = Measurement(result, entry.sequence, entry.time, earlier)
+    return replace(state, measurements=measurements)
+
+
+def _joined(state: State, cells: Cells) -> State:
+    rows = pd.DataFrame(
+        {column: list(cells.columns[column]) for column in state.table.columns},
+        index=pd.Index(cells.ids, name=state.table.index.name),
+    )
+    for column in state.table.columns:  # a number stays a number, a text a text
+        kind = state.table[column].dtype
+        blank = rows[column].isna()
+        if not pd.api.types.is_numeric_dtype(kind):
+            rows[column] = rows[column].where(~blank, "").astype(kind)
+        elif pd.api.types.is_integer_dtype(kind) and _whole(rows[column]):
+            rows[column] = rows[column].astype(kind)
+        else:
+            rows[column] = rows[column].astype("float64")
+    costs = state.costs
+    if costs is not None:
+        own = cells.columns.get(state.created.cost or "", (None,) * len(cells.ids))
+        costs = np.append(costs, [np.nan if c is None else float(c) for c in own])
+    return replace(state, table=pd.concat([state.table, rows]), costs=costs)
+
+
+def _whole(column: pd.Series) -> bool:
+    return bool(column.notna().all() and (column.astype("float64") % 1 == 0).all())
+
+
+def _avoided(state: State, event: Avoided) -> State:
+    keys: Sequence[tuple[str | None, str]] = [(event.column, value) for value in event.values]
+    if event.lifted:
+        left = {k: v for k, v in state.avoided.items() if k not in set(keys)}
+        return replace(state, avoided=left)
+    return replace(state, avoided=state.avoided | dict.fromkeys(keys, event.reason))

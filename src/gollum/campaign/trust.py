@@ -1,0 +1,263 @@
+"""May the model be trusted, and does the language model help? Asked of the user's own results.
+
+Every measured experiment is predicted by models that have not seen it. All surrogates, and
+guessing the mean, leave out the same experiments, so that their errors can be compared in pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from gollum.analysis.cross_validation import EXACT, PARTS, Errors, Gain, errors, folds, gain
+from gollum.campaign.calibration import left_out
+from gollum.campaign.state import State
+from gollum.errors import FitError
+
+if TYPE_CHECKING:
+    from gollum.surrogates.base import Surrogate
+
+Vector = NDArray[np.float64]
+Answer = Literal["yes", "no", "can't tell yet"]
+Progress = Callable[[int, int], None]
+
+FEWEST = 8  # distinct experiments before methods are compared
+FEWEST_LEFT_OUT = 3  # distinct experiments, so that those that are left have a spread
+UNLIKELY = 0.025  # that so few results fall inside honest intervals
+RANDOM = "random"
+_NAMES = {
+    "one_hot": "one-hot encoding",
+    "morgan": "Morgan fingerprints",
+    "fragments": "counts of functional groups",
+    "descriptors": "molecular descriptors",
+    "drfp": "reaction fingerprints",
+    RANDOM: "guessing the mean",
+}
+_COLUMNS = ["method", "id", "fold", "observed", "baseline", "mean", "deviation"]
+
+
+@dataclass(frozen=True, eq=False)
+class Trust:
+    """What experiments that were left out tell.
+
+    Attributes:
+        experiments: number of distinct experiments with a result.
+        scheme: how they were left out, a sentence.
+        language: name of the surrogate with the language model; None if there is none.
+        answer: whether the language model is helping.
+        sentences: the answer in words, then one for each method it is compared with.
+        predictions: a row per method and measurement: method, id, fold, observed, baseline (mean
+            of what the model had seen), mean, deviation (of a measurement, noise included), in the
+            objective's unit; empty where nothing could be left out.
+        errors: method, then the fields of `Errors`.
+        gains: other, then the fields of `Gain` of the language model over that method.
+        notes: what went wrong, and which model is too sure of itself, a sentence each.
+    """
+
+    experiments: int
+    scheme: str
+    language: str | None
+    answer: Answer
+    sentences: tuple[str, ...]
+    predictions: pd.DataFrame
+    errors: pd.DataFrame
+    gains: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+
+def trust(
+    state: State, surrogates: Mapping[str, Surrogate], progress: Progress | None = None
+) -> Trust:
+    """Leave experiments out, predict them, and compare.
+
+    Up to 30 distinct experiments are left out one by one and the rest is fitted anew; more are
+    left out in ten parts, which the campaign's seed decides. All measurements of an experiment are
+    left out together. 'random' predicts the mean of what was not left out, with its spread.
+
+    Args:
+        state: the campaign.
+        surrogates: name → surrogate on the campaign's candidates.
+        progress: called with (fits done, fits in all).
+
+    Returns:
+        A surrogate that can't be fitted is missing, with a note.
+    """
+    ids, values = state.observations()
+    count = len(set(ids))
+    possible = count >= FEWEST_LEFT_OUT and float(np.ptp(values)) > 0
+    predictions, notes = pd.DataFrame(columns=_COLUMNS), list[str]()
+    if possible:
+        predictions, notes = _left_out(state, surrogates, progress)
+    methods = {str(method): rows for method, rows in predictions.groupby("method", sort=False)}
+    language = next(
+        (
+            name
+            for name in (state.created.surrogate, *surrogates)
+            if name in methods and surrogates[name].variant.features == "language"
+        ),
+        None,
+    )
+    gains = pd.DataFrame(columns=["other", *Gain._fields])
+    if language is not None and count >= FEWEST:
+        gains = _gains(methods, language)
+    answer, headline = _verdict(gains, language, count, possible)
+    judged = _errors(methods)
+    return Trust(
+        experiments=count,
+        scheme=_scheme(count) if possible else "No experiment was left out.",
+        language=language,
+        answer=answer,
+        sentences=(headline, *(_in_words(row) for row in gains.to_dict("records"))),
+        predictions=predictions,
+        errors=judged,
+        gains=gains,
+        notes=(*notes, *_overconfident(judged)),
+    )
+
+
+def named(method: str) -> str:
+    """What a method is called in sentences."""
+    return _NAMES.get(method, method)
+
+
+def _left_out(
+    state: State, surrogates: Mapping[str, Surrogate], progress: Progress | None
+) -> tuple[pd.DataFrame, list[str]]:
+    """Predictions of every method, and what went wrong."""
+    ids, values = state.observations()
+    part = folds(ids, state.created.seed)
+    parts, fits = int(part.max()) + 1, 0
+
+    def tick() -> None:
+        nonlocal fits
+        fits += 1
+        if progress is not None:
+            progress(fits, parts * len(surrogates))
+
+    mean, deviation = _guesses(values, part)
+    rows = pd.DataFrame({"id": ids, "fold": part, "observed": values, "baseline": mean})
+    tables = [rows.assign(method=RANDOM, mean=mean, deviation=deviation)]
+    notes = []
+    for number, (name, surrogate) in enumerate(surrogates.items(), start=1):
+        try:
+            mean, deviation = left_out(surrogate, state, part, tick)
+        except FitError as error:
+            notes.append(f"{named(name)} could not be fitted and is left out: {error}")
+            fits = number * parts
+        else:
+            tables.append(rows.assign(method=name, mean=mean, deviation=deviation))
+    return pd.concat(tables, ignore_index=True)[_COLUMNS], notes
+
+
+def _guesses(values: Vector, part: NDArray[np.int64]) -> tuple[Vector, Vector]:
+    """Mean and spread of what was not left out; the spread of all where that one is 0."""
+    mean, deviation = np.empty_like(values), np.empty_like(values)
+    for number in range(int(part.max()) + 1):
+        seen = values[part != number]
+        mean[part == number] = seen.mean()
+        deviation[part == number] = seen.std(ddof=1) or values.std(ddof=1)
+    return mean, deviation
+
+
+def _errors(methods: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    found = []
+    for method, rows in methods.items():
+        columns = ("observed", "mean", "deviation", "baseline")
+        y, mean, deviation, baseline = (rows[c].to_numpy(dtype=np.float64) for c in columns)
+        judged = errors(y, mean, deviation**2, baseline)
+        if method == RANDOM:  # the mean of the others is the lower, the higher a value is
+            judged = judged._replace(spearman=float("nan"))
+        found.append((method, *judged))
+    return pd.DataFrame(found, columns=["method", *Errors._fields])
+
+
+def _overconfident(judged: pd.DataFrame) -> list[str]:
+    """A sentence for each model whose 95 % intervals hold too few results to be chance."""
+    from scipy.stats import binom
+
+    notes = []
+    for row in judged[judged["method"] != RANDOM].to_dict("records"):
+        count, inside = row["measurements"], row["inside"]
+        if binom.cdf(round(inside * count), count, 0.95) < UNLIKELY:
+            notes.append(
+                f"The model {named(row['method'])} is too sure of itself: {100 * inside:.0f} % of "
+                "the left-out results fell inside its 95 % intervals, so its intervals should be "
+                "wider and its chances less extreme."
+            )
+    return notes
+
+
+def _gains(methods: Mapping[str, pd.DataFrame], language: str) -> pd.DataFrame:
+    own = methods[language]
+    y, mean = (own[c].to_numpy(dtype=np.float64) for c in ("observed", "mean"))
+    rows = [
+        (other, *gain(own["id"].tolist(), y, mean, table["mean"].to_numpy(dtype=np.float64)))
+        for other, table in methods.items()
+        if other != language
+    ]
+    return pd.DataFrame(rows, columns=["other", *Gain._fields])
+
+
+def _verdict(
+    gains: pd.DataFrame, language: str | None, count: int, possible: bool
+) -> tuple[Answer, str]:
+    """Yes if it beats all others for certain, no if another beats it for certain."""
+    if count < FEWEST:
+        more = FEWEST - count
+        return "can't tell yet", (
+            f"Can't tell yet: {count} different experiments have a result, and a comparison needs "
+            f"{FEWEST}; {more} more to go."
+        )
+    if not possible:
+        return "can't tell yet", "Can't tell yet: all results are equal."
+    if language is None:
+        return "can't tell yet", "Can't tell: no language model was among the models compared."
+    model = f"the language model ({language})"
+    worse = gains[gains["high"] < 0]
+    unsure = gains.loc[~(gains["low"] > 0), "other"]
+    if len(worse):
+        best = named(str(worse.sort_values("share")["other"].iloc[0]))
+        return "no", f"No: on your results, {best} predicts better than {model}."
+    if not len(unsure):
+        return "yes", f"Yes: {model} predicts your results better than all it was compared with."
+    others = " and ".join(map(named, unsure))
+    return "can't tell yet", (
+        f"Can't tell yet: with {count} experiments, {model} is not reliably better or worse than "
+        f"{others}."
+    )
+
+
+def _in_words(row: Mapping[Any, Any]) -> str:
+    """One comparison; errors are squared ones."""
+    if np.isnan(row["share"]):
+        return f"{named(row['other']).capitalize()} makes no error at all."
+    text = f"Its squared error is {_smaller(row['share'])} than that of {named(row['other'])}"
+    if np.isnan(row["low"]):
+        return f"{text}."
+    low, high, chance = _smaller(row["low"]), _smaller(row["high"]), ""
+    if row["low"] <= 0 <= row["high"]:
+        chance = ", so this may be chance"
+    else:
+        low = low.removesuffix(" smaller").removesuffix(" larger")
+    return f"{text} (95 % interval: {low} to {high}){chance}."
+
+
+def _smaller(share: float) -> str:
+    return f"{100 * abs(share):.0f} % {'smaller' if share >= 0 else 'larger'}"
+
+
+def _scheme(count: int) -> str:
+    if count <= EXACT:
+        return (
+            f"Each of the {count} experiments was predicted by models fitted to all others; "
+            "repeats of an experiment were left out together."
+        )
+    return (
+        f"The {count} experiments were dealt into {PARTS} parts, and each part was predicted by "
+        "models fitted to the others; repeats of an experiment were left out together."
+    )

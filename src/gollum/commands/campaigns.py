@@ -1,0 +1,338 @@
+"""What the commands of a campaign do; each returns an exit code.
+
+Those that need no model import none: they answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gollum.errors import ConfigError, UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gollum.api import Campaign, Replayed
+    from gollum.campaign.intake import Intake
+
+WHAT = ("results", "suggestions", "history", "candidates")
+
+
+def add_commands(known: Any) -> None:
+    """Declare `init`, `suggest`, `record`, `avoid`, `status`, `report`, `replay` and `export`."""
+
+    def command(name: str, handler: Callable[..., int], about: str, **options: Any) -> Any:
+        parser = known.add_parser(name, help=about, **options)
+        parser.set_defaults(handler=_complete(name, handler))
+        parser.add_argument("campaign", metavar="CAMPAIGN", help="the file, such as my.gollum")
+        return parser
+
+    begin = command("init", init, "begin a campaign from a table or lists of options")
+    begin.add_argument("--table", metavar="FILE", help="possible experiments, one per row")
+    begin.add_argument("--factors", metavar="FILE", help="instead: YAML with options per column")
+    begin.add_argument("--sheet", metavar="NAME", help="of a workbook [the first with content]")
+    begin.add_argument("--objective", metavar="COLUMN", help="what to optimize")
+    goal = begin.add_mutually_exclusive_group()
+    goal.add_argument("--maximize", action="store_true", help="the default")
+    goal.add_argument("--minimize", action="store_true")
+    goal.add_argument("--target", type=float, metavar="VALUE", help="come close to a value")
+    begin.add_argument("--also", type=_names, metavar="COLUMNS", help="further results to keep")
+    begin.add_argument("--inputs", type=_names, metavar="COLUMNS", help="[all others]")
+    begin.add_argument("--id-column", metavar="COLUMN", help="names the rows")
+    begin.add_argument("--structures", type=_names, metavar="COLUMNS", help="hold SMILES")
+    begin.add_argument("--cost", metavar="COLUMN", help="what each row costs")
+    begin.add_argument("--template", metavar="TEXT", help="'{ligand} at {temperature_C} °C'; for a "
+                       "campaign that exists, its new template")  # fmt: skip
+    begin.add_argument("--failed-as", type=float, metavar="VALUE",
+                       help="what a failed experiment counts as [it is left out]")  # fmt: skip
+    begin.add_argument("--surrogate", metavar="NAME", help="see gollum run --help")
+    begin.add_argument("--model", metavar="NAME", help="see gollum models")
+    begin.add_argument("--seed", type=int, metavar="N", help="of everything random [0]")
+
+    ask = command("suggest", suggest, "the next experiments")
+    ask.add_argument("-n", type=int, default=8, metavar="N", help="how many [%(default)s]")
+    ask.add_argument("-o", "--output", metavar="FILE", help=".xlsx or .csv, to fill in")
+    ask.add_argument("--fresh", action="store_true", help="withdraw what is pending, choose anew")
+    ask.add_argument("--at-most", action="append", default=[], metavar="COLUMN=K",
+                     help="one value of a column at most K times in a batch")  # fmt: skip
+    ask.add_argument("--same", action="append", default=[], metavar="COLUMN",
+                     help="one value across the batch, such as the temperature")  # fmt: skip
+    ask.add_argument("--cost-weight", type=float, default=0.0, metavar="W",
+                     help="divide expected improvement by cost to this power [0]")  # fmt: skip
+    ask.add_argument("--quiet", action="store_true")
+
+    take = command("record", record, "take in results")
+    take.add_argument("results", nargs="+", metavar="RESULTS", help="sheets with results")
+    take.add_argument("--sheet", metavar="NAME", help="of a workbook")
+    take.add_argument("--correct", action="store_true",
+                      help="a second value replaces the first")  # fmt: skip
+
+    lock = command(
+        "avoid", avoid, "lock candidates, such as what is out of stock",
+        usage="gollum avoid CAMPAIGN [COLUMN=VALUE | ID …] [--lift] [--reason TEXT]",
+    )  # fmt: skip
+    lock.add_argument("what", nargs="*", metavar="WHAT", help="COLUMN=VALUE or an id")
+    lock.add_argument("--lift", action="store_true", help="free them again")
+    lock.add_argument("--reason", default="", metavar="TEXT")
+
+    command("status", status, "where a campaign stands")
+    page = command("report", report, "all that is known, as one HTML page")
+    page.add_argument("-o", "--output", metavar="FILE", help="[CAMPAIGN with .html]")
+    page.add_argument("--quiet", action="store_true")
+    again = command("replay", replay, "compute past suggestions again and compare")
+    again.add_argument("--batch", type=int, metavar="N", help="one of them [all]")
+    again.add_argument("--quiet", action="store_true")
+    out = command("export", export, "results, history or everything, as a file")
+    out.add_argument("-o", "--output", required=True, metavar="FILE", help=".xlsx, .csv or .json")
+    out.add_argument("--what", choices=WHAT, default="results", help="[%(default)s]; .json: all")
+    rescue = command("recover", recover, "save what can be read of a damaged file")
+    rescue.add_argument("--to", required=True, metavar="FILE", help="a new file")
+
+
+def init(known: argparse.Namespace) -> int:
+    """Begin a campaign, or give one another template."""
+    from gollum.api import Campaign
+
+    console = _console()
+    file = Path(known.campaign).expanduser()
+    if known.table is None and known.factors is None:
+        if known.template is None or not file.exists():
+            raise ConfigError("give --table FILE or --factors FILE with the possible experiments.")
+        campaign = Campaign(file)
+        _show_text(console, campaign.retell(known.template), campaign)
+        return 0
+    if known.objective is None:
+        raise ConfigError("give --objective COLUMN, the column to optimize.")
+    goal = "minimize" if known.minimize else "maximize" if known.target is None else "target"
+    names = ("also", "inputs", "id_column", "structures", "cost", "template", "failed_as",
+             "surrogate", "model", "seed")  # fmt: skip
+    options = {n: getattr(known, n) for n in names if getattr(known, n) is not None}
+    campaign, start = Campaign.create(
+        file,
+        table=known.table,
+        factors=known.factors,
+        sheet=known.sheet,
+        objective=known.objective,
+        goal=goal,
+        target=known.target,
+        **options,
+    )
+    for note in start.notes:
+        _say(console, f"Note: {note}")
+    results = len(start.recorded.results) if start.recorded else 0
+    wanted = f"come close to {known.target:g} in" if goal == "target" else goal
+    _say(console, f"{file}: {len(start.candidates):,} possible experiments, {results} results; "
+         f"{wanted} {known.objective}.")  # fmt: skip
+    _show_text(console, start.template, campaign)
+    _say(console, f"Next: gollum suggest {known.campaign} -n 8 -o next.xlsx")
+    return 0
+
+
+def suggest(known: argparse.Namespace) -> int:
+    """Choose experiments, show them, and write the sheet to fill in."""
+    from gollum.api import Campaign
+    from gollum.data.writers import check_ending, write_sheet
+    from gollum.report.campaign.display import Display, print_suggestions
+
+    if known.output:
+        check_ending(Path(known.output))
+    campaign, console = Campaign(known.campaign), _console()
+    with Display(console, known.quiet) as display:
+        sheet = campaign.suggest(
+            known.n,
+            fresh=known.fresh,
+            at_most=_at_most(known.at_most),
+            same=known.same,
+            cost_weight=known.cost_weight,
+            hooks=display.hooks(),
+        )
+    print_suggestions(console, campaign.state(), sheet)
+    if len(sheet) < known.n:
+        _say(console, f"Note: only {len(sheet)} experiments meet the request.")
+    if known.output:
+        write_sheet(sheet, known.output)
+        objective = campaign.state().created.objective
+        _say(console, f"{known.output}: fill in the column '{objective}', then "
+             f"gollum record {known.campaign} {known.output}")  # fmt: skip
+    return 0
+
+
+def record(known: argparse.Namespace) -> int:
+    """Take in one or more sheets; each wholly or not at all."""
+    from gollum.api import Campaign
+
+    campaign, console = Campaign(known.campaign), _console()
+    for results in known.results:
+        intake = campaign.record(results, sheet=known.sheet, correct=known.correct)
+        for note in intake.notes:
+            _say(console, f"Note: {note}")
+        _say(console, f"{results}: {_summary(intake)}")
+    return 0
+
+
+def avoid(known: argparse.Namespace) -> int:
+    """Lock or free candidates; without any, list what is locked."""
+    from gollum.api import Campaign
+
+    campaign, console = Campaign(known.campaign), _console()
+    state = campaign.state()
+    if not known.what:
+        for (column, value), reason in state.avoided.items():
+            _say(console, f"{column or 'id'} {value}" + (f" ({reason})" if reason else ""))
+        if not state.avoided:
+            _say(console, "Nothing is avoided.")
+        return 0
+    columns = {str(c) for c in state.table.columns}
+    groups: dict[str | None, list[str]] = {}
+    for word in known.what:
+        column, equals, value = word.partition("=")
+        if equals and (column in columns or word not in state.table.index):
+            groups.setdefault(column, []).append(value)
+        else:
+            groups.setdefault(None, []).append(word)
+    locked = 0
+    for column, values in groups.items():
+        locked = campaign.avoid(values, column, lift=known.lift, reason=known.reason)
+    _say(console, f"{locked:,} of {len(state.table):,} candidates are avoided now.")
+    return 0
+
+
+def status(known: argparse.Namespace) -> int:
+    """Where the campaign stands."""
+    from gollum.api import Campaign
+    from gollum.report.campaign.status import print_status
+
+    print_status(_console(), Campaign(known.campaign).state(), known.campaign)
+    return 0
+
+
+def report(known: argparse.Namespace) -> int:
+    """Write the page."""
+    from gollum.api import Campaign
+    from gollum.report.campaign.display import Display
+
+    campaign, console = Campaign(known.campaign), _console()
+    output = Path(known.output) if known.output else campaign.path.with_suffix(".html")
+    with Display(console, known.quiet) as display:
+        campaign.report(output, hooks=display.hooks())
+    _say(console, f"{output} is written; open it in a browser.")
+    return 0
+
+
+def replay(known: argparse.Namespace) -> int:
+    """Compute past suggestions again; exit code 1 where other experiments come out."""
+    from gollum.api import Campaign
+    from gollum.report.campaign.display import Display
+
+    campaign, console = Campaign(known.campaign), _console()
+    with Display(console, known.quiet) as display:
+        replays = campaign.replay(known.batch, hooks=display.hooks())
+    for one in replays:
+        _say(console, _judgement(one))
+    return 0 if all(one.same_experiments for one in replays) else 1
+
+
+def export(known: argparse.Namespace) -> int:
+    """Write results, suggestions, history, candidates, or everything."""
+    from gollum.api import Campaign
+    from gollum.data.writers import check_ending, write_sheet
+    from gollum.files import write_text
+
+    campaign, file = Campaign(known.campaign), Path(known.output).expanduser()
+    if file.suffix.lower() == ".json":
+        try:
+            write_text(file, campaign.export_json())
+        except OSError as error:
+            raise UserError(
+                f"{file} can't be written ({error.strerror}); choose another."
+            ) from None
+        _say(_console(), f"{file}: the whole campaign.")
+        return 0
+    check_ending(file)
+    table = campaign.export(known.what)
+    write_sheet(table, file)
+    _say(_console(), f"{file}: {len(table)} rows of {known.what}.")
+    return 0
+
+
+def recover(known: argparse.Namespace) -> int:
+    """Save the readable beginning of a damaged file."""
+    from gollum.campaign.store import recover as salvage
+
+    count = salvage(Path(known.campaign).expanduser(), Path(known.to).expanduser())
+    _say(_console(), f"{known.to}: {count} events were saved; {known.campaign} is as it was.")
+    return 0
+
+
+def _complete(name: str, handler: Callable[..., int]) -> Callable[..., int]:
+    """A handler that refuses what no option took."""
+
+    def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
+        if rest:
+            raise ConfigError(f"'{rest[0]}' is not an option of gollum {name}; see --help.")
+        return handler(known)
+
+    return run
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(markup=False, emoji=False)  # brackets of a name are just that
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, soft_wrap=True)
+
+
+def _show_text(console: Console, template: Any, campaign: Campaign) -> None:
+    pool = campaign.state().pool
+    _say(console, f"Template: {template.source}")
+    _say(console, f"The model reads, for example: {template.render_row(pool, 0).text}")
+
+
+def _judgement(one: Replayed) -> str:
+    head = f"batch {one.batch} ({len(one.event.suggestions)} experiments): "
+    if one.agrees:
+        return head + "agrees."
+    if one.same_experiments:
+        head += "the same experiments, other predictions"
+    else:
+        then = {s.id for s in one.event.suggestions}
+        common = len(then & {s.id for s in one.again.suggestions})
+        head += f"differs: {common} experiments in common"
+    changes = "; ".join(f"{k} was {a or 'unknown'}, is {b}" for k, (a, b) in one.changed.items())
+    return f"{head}. {'Changed since: ' + changes + '.' if changes else 'Nothing else changed.'}"
+
+
+def _summary(intake: Intake) -> str:
+    """What a sheet brought, in numbers."""
+    counts = {
+        "measured": intake.measured,
+        "failed": intake.failed,
+        "not run": intake.not_run,
+        "of them corrections": intake.corrected,
+        "of them repeats": intake.repeated,
+        "known already": intake.known,
+        "new candidates": intake.joined,
+        "without a result": intake.waiting,
+    }
+    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return (told or "no rows with results") + "."
+
+
+def _at_most(pairs: Sequence[str]) -> dict[str, int]:
+    limits = {}
+    for pair in pairs:
+        column, equals, number = pair.rpartition("=")
+        if not equals or not number.isdecimal() or int(number) < 1:
+            raise ConfigError(f"--at-most is COLUMN=K with K from 1 on, not '{pair}'.")
+        limits[column] = int(number)
+    return limits
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

@@ -1,0 +1,95 @@
+"""A campaign's suggestions on the terminal, and what happens while they are made."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from gollum.campaign.events import Suggestion
+from gollum.campaign.sheets import sheet_names
+from gollum.campaign.state import State
+from gollum.report.campaign.status import conditions, telling, visible
+from gollum.report.drawing import shortened
+
+if TYPE_CHECKING:
+    from gollum.campaign.planning import Hooks
+
+
+class Display:
+    """Stages with a bar, a clock and the time left; plain lines where there is no terminal."""
+
+    def __init__(self, console: Console, quiet: bool = False) -> None:
+        self.console, self.quiet = console, quiet
+        self._live = console.is_terminal and not quiet
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not self._live,
+            transient=True,
+        )
+        self._task = self._progress.add_task("Starting", total=None)
+
+    def __enter__(self) -> Display:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def hooks(self) -> Hooks:
+        """What a suggestion calls."""
+        from gollum.campaign.planning import Hooks
+
+        return Hooks(self._reading, self._noted, self._stage)
+
+    def _reading(self, done: int, total: int) -> None:
+        self._progress.update(self._task, completed=done, total=total)
+
+    def _stage(self, words: str) -> None:
+        self._progress.reset(self._task, description=words, total=None)
+        if not self._live and not self.quiet:
+            self.console.print(f"{words} …", highlight=False)
+
+    def _noted(self, notes: tuple[str, ...]) -> None:
+        if not self.quiet:
+            for note in notes:
+                self.console.print(f"Note: {note}", highlight=False, soft_wrap=True)
+
+
+def print_suggestions(console: Console, state: State, sheet: pd.DataFrame) -> None:
+    """A batch on the terminal: what to do, what is expected of it, and what it is for."""
+    objective, columns = state.created.objective, telling(state)
+    console.print(f"{len(sheet)} experiments to do:", highlight=False)
+    for run in sheet[sheet_names(state).run]:
+        suggestion = state.plans[run].suggestion
+        cells = conditions(state, suggestion.id, columns)
+        what = ", ".join(f"{column} {shortened(cell)}" for column, cell in cells)
+        for line in (
+            f"  {run} ({suggestion.id})  {_expected(suggestion, objective)}",
+            f"    {what}",
+        ):
+            console.print(visible(console, line), highlight=False, soft_wrap=True)
+
+
+def _expected(suggestion: Suggestion, objective: str) -> str:
+    mean, low, high, chance = (
+        suggestion.mean, suggestion.low, suggestion.high, suggestion.chance,
+    )  # fmt: skip
+    if mean is None or low is None or high is None or chance is None:
+        return "first design"
+    return (
+        f"predicted {objective} {mean:.3g} ({low:.3g} to {high:.3g}), beats the best with "
+        f"{100 * chance:.0f} %: {suggestion.intent}"
+    )

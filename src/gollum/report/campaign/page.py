@@ -1,0 +1,276 @@
+"""A campaign as one HTML file: pictures inside, no network and no script needed to read it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from gollum import __version__
+from gollum.analysis.cross_validation import shares_inside
+from gollum.campaign.advice import best, progress
+from gollum.campaign.events import Avoided, Created, Event, Recorded, Retold, Suggested
+from gollum.campaign.state import Logged, State, cell_text
+from gollum.campaign.trust import RANDOM, named
+from gollum.errors import ConfigError
+from gollum.files import write_text
+from gollum.report.campaign import pictures
+from gollum.report.campaign.status import conditions, counts, telling, wanted, written_like
+from gollum.report.drawing import data_address, shortened
+
+if TYPE_CHECKING:
+    from gollum.campaign.insights import Insights
+
+FEWEST_FOR_CALIBRATION = 5  # predictions
+LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+LONGEST = 10  # values shown of one column
+Z95 = 1.959964  # half width of a 95 % interval in standard deviations
+
+
+def write_page(path: Path, state: State, log: Sequence[Logged], insights: Insights | None) -> None:
+    """Write the report in one step.
+
+    Args:
+        path: the file.
+        state: the campaign.
+        log: its events.
+        insights: None where there is no model yet; the page then says so.
+
+    Raises:
+        ConfigError: the file can't be written.
+    """
+    page = render(state, log, insights)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, page)
+    except OSError as error:
+        raise ConfigError(
+            f"file '{path}' can't be written ({error.strerror}); choose another with -o."
+        ) from None
+
+
+def render(state: State, log: Sequence[Logged], insights: Insights | None) -> str:
+    """The page; whatever comes from the campaign is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("gollum.report.campaign"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    table, tested = progress(state), outcomes(state)
+    write = written_like(table["value"])
+    environment.filters |= {
+        "image": data_address,
+        "value": write,
+        "named": named,
+        "percent": lambda share: "–" if np.isnan(share) else f"{100 * share:.0f} %",
+        "figure": lambda number: "–" if np.isnan(number) else f"{number:.2f}",
+        "error": written_like([0.0, *(insights.trust.errors["rmse"] if insights else ())]),
+        "gain": written_like([0.0, *(insights.advice.candidates["gain"] if insights else ())]),
+        "shortened": shortened,
+    }
+    columns = telling(state)
+    top = best(state)
+    return environment.get_template("campaign.html").render(
+        state=state,
+        insights=insights,
+        goal=wanted(state),
+        counts=counts(state),
+        best=top,
+        best_conditions=conditions(state, top.id, columns) if top else [],
+        tested=tested,
+        pictures=_pictures(state, table, tested, insights),
+        effects=_effects(insights, columns),
+        columns=columns,
+        pending=[(p, _cells(state, p.suggestion.id, columns)) for p in state.pending()],
+        results=_results(state, columns),
+        repeats=_repeats(state),
+        promising=_promising(state, insights, columns),
+        provenance=_provenance(state, log, insights),
+        events=[(entry, describe(entry.event)) for entry in log],
+        version=__version__,
+    )
+
+
+def outcomes(state: State) -> pd.DataFrame:
+    """Suggestions with a prediction, and what was measured.
+
+    Returns:
+        Columns run, id, observed, mean, low, high, inside; a repeat has the prediction of the
+        suggestion that it repeats.
+    """
+    rows = []
+    for run, measurement in state.measurements.items():
+        result = measurement.result
+        plan = state.plans.get(run) or state.plans.get(run.split("~")[0])
+        observed = result.values.get(state.created.objective)
+        if plan is None or plan.suggestion.id != result.id or result.status != "measured":
+            continue
+        mean, low, high = (getattr(plan.suggestion, key) for key in ("mean", "low", "high"))
+        if None not in (observed, mean, low, high):
+            rows.append((run, result.id, observed, mean, low, high, low <= observed <= high))
+    columns = ["run", "id", "observed", "mean", "low", "high", "inside"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def describe(event: Event) -> str:
+    """What happened, a few words."""
+    if isinstance(event, Created):
+        source = f" with candidates of {event.source.name}" if event.source else ""
+        return f"begun{source}"
+    if isinstance(event, Suggested):
+        by = event.surrogate or "first design"
+        return f"batch {event.batch}: {len(event.suggestions)} suggested ({by})"
+    if isinstance(event, Recorded):
+        source = f" from {event.source.name}" if event.source else ""
+        joined = f", {len(event.joined.ids)} new candidates" if event.joined else ""
+        return f"{len(event.results)} results{source}{joined}"
+    if isinstance(event, Avoided):
+        what = f"{event.column or 'id'}: {', '.join(event.values)}"
+        reason = f" ({event.reason})" if event.reason else ""
+        return f"{what} {'allowed again' if event.lifted else 'avoided'}{reason}"
+    assert isinstance(event, Retold)  # noqa: S101 (there is no other kind)
+    return "template replaced"
+
+
+def _pictures(
+    state: State, table: pd.DataFrame, tested: pd.DataFrame, insights: Insights | None
+) -> dict[str, str]:
+    svg = {"progress": "", "tested": "", "left_out": "", "calibration": ""}
+    if table["value"].notna().any():
+        svg["progress"] = pictures.progress(table, state.created.goal.target)
+    if len(tested):
+        svg["tested"] = pictures.predictions(tested)
+    left_out = _left_out(insights)
+    if len(left_out):
+        svg["left_out"] = pictures.predictions(left_out)
+    curves = {
+        name: _shares(predicted)
+        for name, predicted in (("suggestions", tested), ("left out", left_out))
+        if len(predicted) >= FEWEST_FOR_CALIBRATION
+    }
+    if curves:
+        svg["calibration"] = pictures.calibration(LEVELS, curves)
+    return svg
+
+
+def _left_out(insights: Insights | None) -> pd.DataFrame:
+    """Predictions of left-out measurements by the language model (else by the first model)."""
+    if insights is None:
+        return pd.DataFrame()
+    trust = insights.trust
+    models = [m for m in trust.errors["method"] if m != RANDOM]
+    chosen = trust.language or next(iter(models), None)
+    rows = trust.predictions[trust.predictions["method"] == chosen]
+    half = Z95 * rows["deviation"]
+    return rows.assign(low=rows["mean"] - half, high=rows["mean"] + half)
+
+
+def _shares(predicted: pd.DataFrame) -> np.ndarray:
+    y, mean, low, high = (
+        predicted[c].to_numpy(dtype=np.float64) for c in ("observed", "mean", "low", "high")
+    )
+    return shares_inside(y, mean, ((high - low) / (2 * Z95)) ** 2, LEVELS)
+
+
+def _effects(insights: Insights | None, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """For each column, the strongest first: its values by effect, with bars in percent."""
+    if insights is None:
+        return []
+    effects = insights.effects[insights.effects["column"].isin(columns)]
+    largest, write = float(effects["effect"].abs().max()) or 1.0, written_like(effects["effect"])
+    found = []
+    for column, rows in effects.groupby("column", sort=False):
+        strongest = rows.loc[rows["effect"].abs().nlargest(LONGEST).index]
+        shown = strongest.sort_values("effect", ascending=False, kind="stable")
+        bars = [
+            row | {"width": 50 * abs(e) / largest, "text": f"{'+' if e > 0 else ''}{write(e)}"}
+            for row, e in zip(shown.to_dict("records"), shown["effect"], strict=True)
+        ]
+        span = float(np.ptp(rows["effect"].to_numpy()))
+        found.append({"column": column, "bars": bars, "more": len(rows) - len(bars), "span": span})
+    return sorted(found, key=lambda panel: -panel["span"])
+
+
+def _cells(state: State, candidate: str, columns: Sequence[str]) -> list[str]:
+    row = state.table.loc[candidate]
+    return [cell_text(row[column]) for column in columns]
+
+
+def _results(state: State, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """All results, the latest first, with the values they had before a correction."""
+    objective = state.created.objective
+    often = Counter(m.result.id for m in state.with_status("measured"))
+    return [
+        {
+            "run": run,
+            "result": m.result,
+            "value": m.result.values.get(objective),
+            "also": [m.result.values.get(name) for name in state.created.also],
+            "cells": _cells(state, m.result.id, columns),
+            "repeated": often[m.result.id] > 1,
+            "earlier": [(e.status, e.values.get(objective)) for e in m.earlier],
+            "day": m.time[:10],
+        }
+        for run, m in reversed(state.measurements.items())
+    ]
+
+
+def _repeats(state: State) -> list[dict[Hashable, Any]]:
+    """Experiments measured more than once: mean and spread."""
+    objective = state.created.objective
+    values = pd.Series(
+        {run: m.result.values.get(objective) for run, m in state.measurements.items()},
+        dtype="float64",
+    )
+    names = [m.result.id for m in state.measurements.values()]
+    table = values.groupby(names, sort=False).agg(["count", "mean", "std"])
+    table = table[table["count"] > 1].rename_axis("id").reset_index()
+    return table.to_dict("records")
+
+
+def _promising(
+    state: State, insights: Insights | None, columns: Sequence[str]
+) -> list[dict[Hashable, Any]]:
+    if insights is None:
+        return []
+    rows = insights.advice.candidates.to_dict("records")
+    return [{**row, "cells": _cells(state, row["id"], columns)} for row in rows]
+
+
+def _provenance(
+    state: State, log: Sequence[Logged], insights: Insights | None
+) -> list[tuple[str, str]]:
+    """What it takes to tell where the figures come from."""
+    created, last = state.created, state.batches[-1] if state.batches else None
+    versions = ", ".join(dict.fromkeys(entry.version for entry in log))
+    source = created.source
+    rows = [
+        ("candidates", f"{source.name}, sha256 {source.sha256}" if source else ""),
+        ("table of candidates", f"sha256 {created.candidates}"),
+        ("surrogate", f"{created.surrogate}, preset {created.preset}"),
+        ("language model", created.model),
+        ("its weights", f"sha256 {last.revision}" if last and last.revision else ""),
+        ("text of an experiment", state.template),
+        ("a failed experiment", _failed(created)),
+        ("seed", str(created.seed)),
+        ("events", str(state.sequence)),
+        ("written by gollum", versions),
+        ("this page", f"gollum {__version__}"),
+    ]
+    if insights is not None:
+        rows += [(f"fitted {k}", f"{v:.4g}") for k, v in insights.hyperparameters.items()]
+    return [(name, text) for name, text in rows if text]
+
+
+def _failed(created: Created) -> str:
+    if created.failed_as is None:
+        return "is left out of the model"
+    return f"counts as {cell_text(created.failed_as)} in the model"

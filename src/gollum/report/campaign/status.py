@@ -1,0 +1,207 @@
+"""Where a campaign stands, on the terminal; no model is needed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gollum.campaign.advice import best, progress
+from gollum.campaign.state import State, cell_text
+from gollum.report.drawing import shortened
+
+PLOT_WIDTH, PLOT_HEIGHT = 60, 9  # characters
+LISTED = 24  # pending experiments
+BATCH = 8
+Write = Callable[[float | None], str]
+
+
+def print_status(console: Console, state: State, file: str | None = None) -> None:
+    """Print counts, the best so far, progress, what is pending and what to do next.
+
+    Args:
+        console: where to; without a terminal, plain lines.
+        state: the campaign.
+        file: its file as the user wrote it, for the commands to type.
+    """
+
+    def say(text: str = "") -> None:
+        console.print(visible(console, text), soft_wrap=True)
+
+    created = state.created
+    table = progress(state)
+    write = written_like(table["value"])
+    say(f"{created.name}: {wanted(state)}")
+    say(counts(state))
+    say()
+    for line in _best(state, write):
+        say(line)
+    values, reached = (table[c].to_numpy(dtype=np.float64) for c in ("value", "best"))
+    if np.isfinite(values).sum() > 1:
+        say()
+        say(f"Best {created.objective} so far, after each result:")
+        unicode = console.encoding.lower().startswith("utf")
+        for line in text_plot(values, reached, write, unicode=unicode):
+            say(line)
+    _print_pending(console, say, state)
+    say()
+    say(next_step(state, file or f"{created.name}.gollum"))
+
+
+def wanted(state: State) -> str:
+    """The goal in words."""
+    goal, objective = state.created.goal, state.created.objective
+    if goal.kind == "target":
+        return f"bring {objective} to {cell_text(goal.target)}"
+    return f"{goal.kind} {objective}"
+
+
+def counts(state: State) -> str:
+    """How many candidates and results there are, a line."""
+    measured = state.with_status("measured")
+    distinct = len({m.result.id for m in measured})
+    repeats = f" ({distinct} different)" if distinct < len(measured) else ""
+    parts = [f"{len(state.table)} candidates", f"{len(measured)} measured{repeats}"]
+    others = {
+        "failed": len(state.with_status("failed")),
+        "not run": len(state.with_status("not run")),
+        "pending": len(state.pending()),
+        "avoided": int(state.locked().sum()),
+    }
+    parts += [f"{count} {name}" for name, count in others.items() if count]
+    return f"{', '.join(parts)}; {int(state.open().sum())} open."
+
+
+def next_step(state: State, file: str) -> str:
+    """What to do now, with the command to type."""
+    name = f'"{file}"' if any(c.isspace() for c in file) else file
+    suggest = f"gollum suggest {name} -n {state.batches[-1].asked if state.batches else BATCH}"
+    pending = len(state.pending())
+    if pending:
+        runs = "the experiment" if pending == 1 else f"the {pending} experiments"
+        return f"Next: do {runs} and record what came out:  gollum record {name} next.xlsx"
+    if not state.open().any():
+        return f"Next: no candidate is left; see what was learned:  gollum report {name}"
+    return f"Next: ask what to do:  {suggest} -o next.xlsx"
+
+
+def conditions(state: State, candidate: str, columns: Iterable[str]) -> list[tuple[str, str]]:
+    """Columns and cells of a candidate, as text; blank ones are left out."""
+    row = state.table.loc[candidate]
+    return [(c, text) for c in columns if (text := cell_text(row[c]))]
+
+
+def telling(state: State) -> list[str]:
+    """Input columns to know an experiment by: those that differ, structures only without others."""
+    columns = [str(c) for c in state.table]
+    varied = [c for c in columns if state.table[c].nunique() > 1] or columns
+    return [c for c in varied if c not in state.created.structures] or varied
+
+
+def written_like(values: Iterable[float]) -> Write:
+    """How to write numbers with as many decimals as tell these values apart; a dash for none."""
+    finite = [v for v in values if math.isfinite(v)]
+    spread = (max(finite) - min(finite) or max(map(abs, finite))) if finite else 0.0
+    largest = max(map(abs, finite), default=0.0)
+    plain = spread == 0 or (spread >= 1e-4 and largest < 1e7)
+    decimals = max(0, 2 - math.floor(math.log10(spread))) if spread else 0
+
+    def write(value: float | None) -> str:
+        if value is None or not math.isfinite(value):
+            return "–"
+        return f"{value:.{decimals}f}" if plain else f"{value:.6g}"
+
+    return write
+
+
+def text_plot(
+    values: Sequence[float] | np.ndarray,
+    best: Sequence[float] | np.ndarray,
+    write: Write,
+    *,
+    unicode: bool,
+) -> list[str]:
+    """Lines of text that show results as dots and the best so far as a line.
+
+    Args:
+        values: n results; NaN where there is none.
+        best: the best so far after each.
+        write: how numbers are written.
+        unicode: whether the terminal knows more than ASCII.
+    """
+    dot, line, edge, corner, floor = "•━┤└─" if unicode else "o=|+-"
+    count = len(values)
+    step = max(1, min(4, PLOT_WIDTH // count))
+    width = min(PLOT_WIDTH, step * count)
+    everything = np.concatenate([values, best])
+    low, high = float(np.nanmin(everything)), float(np.nanmax(everything))
+    height = PLOT_HEIGHT if high > low else 1
+    grid = [[" "] * width for _ in range(height)]
+
+    def place(value: float) -> int:
+        return 0 if height == 1 else round((value - low) / (high - low) * (height - 1))
+
+    for x in range(width):
+        reached = best[x * count // width]
+        if np.isfinite(reached):
+            grid[place(reached)][x] = line
+    for number, value in enumerate(values):
+        if np.isfinite(value):
+            grid[place(value)][number * width // count] = dot
+    labels = {height - 1: write(high), 0: write(low)}
+    margin = max(map(len, labels.values()))
+    rows = [
+        f"  {labels.get(y, ''):>{margin}} {edge}{''.join(grid[y]).rstrip()}"
+        for y in reversed(range(height))
+    ]
+    ends = "1" + f"{count}".rjust(width - 1) if width > len(str(count)) else ""
+    return [*rows, f"  {'':>{margin}} {corner}{floor * width}", f"  {'':>{margin}}  {ends}"]
+
+
+def _best(state: State, write: Write) -> list[str]:
+    found = best(state)
+    if found is None:
+        return ["No result yet."]
+    often = f", mean of {found.count} measurements" if found.count > 1 else ""
+    lines = [f"Best so far: {state.created.objective} {write(found.value)} ({found.id}{often})"]
+    cells = conditions(state, found.id, telling(state))
+    margin = max((len(column) for column, _ in cells), default=0)
+    return lines + [f"  {column:<{margin}}  {cell}" for column, cell in cells]
+
+
+def _print_pending(console: Console, say: Callable[[str], None], state: State) -> None:
+    pending = state.pending()
+    if not pending:
+        return
+    columns = telling(state)
+    say("")
+    say(f"Pending ({len(pending)}):")
+    rows = [
+        (plan.suggestion.run, plan.suggestion.id, conditions(state, plan.suggestion.id, columns))
+        for plan in pending[:LISTED]
+    ]
+    if console.is_terminal:
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+        for name in ("run", "id", *columns):
+            table.add_column(visible(console, name), overflow="fold")
+        for run, candidate, cells in rows:
+            texts = dict(cells)
+            shown = (run, candidate, *(shortened(texts.get(c, "")) for c in columns))
+            table.add_row(*(visible(console, text) for text in shown))
+        console.print(table)
+    else:
+        for run, candidate, cells in rows:
+            what = ", ".join(f"{column} {shortened(cell)}" for column, cell in cells)
+            say(f"  {run} ({candidate}): {what}")
+    if len(pending) > LISTED:
+        say(f"  … and {len(pending) - LISTED} more")
+
+
+def visible(console: Console, text: str) -> Text:
+    """What the terminal can show of a text, as it stands: no markup, no control characters."""
+    visible = "".join(c if c.isprintable() else " " for c in text)
+    return Text(visible.encode(console.encoding, "replace").decode(console.encoding))

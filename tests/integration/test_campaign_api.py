@@ -1,0 +1,210 @@
+"""Campaigns through the Python interface, with a surrogate that needs no language model."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gollum.api import Campaign
+from gollum.campaign.events import Recorded
+from gollum.campaign.store import Moved, Store
+from gollum.errors import BusyError, DataError, UserError
+
+OPTIONS = {"objective": "yield", "surrogate": "one_hot"}
+
+
+def grid():
+    rows = [(x, b, t) for x in "ABCD" for b in "KLM" for t in (40, 60, 80)]
+    return pd.DataFrame(rows, columns=["ligand", "base", "temperature_C"])
+
+
+def truth(row):
+    return 10.0 * "ABCD".index(row.ligand) + 5.0 * "KLM".index(row.base) + row.temperature_C / 4
+
+
+@pytest.fixture
+def made(tmp_path):
+    campaign, _ = Campaign.create(tmp_path / "my.gollum", table=grid(), **OPTIONS)
+    return campaign
+
+
+def filled(sheet):
+    return sheet.assign(**{"yield": [truth(row) for row in sheet.itertuples()]})
+
+
+def test_rounds_of_suggestions_find_the_best(made):
+    for _ in range(4):
+        intake = made.record(filled(made.suggest(4)))
+        assert intake.measured == 4
+    results = made.export("results")
+    assert len(results) == 16
+    assert results["yield"].max() == 60.0
+    state = made.state()
+    assert state.pending() == []
+    assert [b.batch for b in state.batches] == [1, 2, 3, 4]
+
+
+def test_asking_again_gives_the_same_and_more_extends(made):
+    first = made.suggest(3)
+    log = len(Store.open(made.path).log())
+    pd.testing.assert_frame_equal(made.suggest(3), first)
+    assert made.suggest(2)["id"].tolist() == first["id"].tolist()[:2]
+    assert len(Store.open(made.path).log()) == log
+    larger = made.suggest(5)
+    assert larger["id"].tolist()[:3] == first["id"].tolist()
+    with pytest.raises(UserError, match="under other limits"):
+        made.suggest(5, at_most={"ligand": 1})
+    fresh = made.suggest(5, at_most={"ligand": 2}, fresh=True)
+    assert fresh["ligand"].value_counts().max() <= 2
+    assert len(made.state().pending()) == 5
+    made.record(filled(fresh.head(1)))
+    other = made.suggest(2)  # something changed: a new batch, and the others stay pending
+    assert not set(other["id"]) & set(fresh["id"])
+    assert len(made.state().pending()) == 6
+
+
+def test_a_batch_that_can_t_be_filled_is_not_asked_for_again(made):
+    sheet = made.suggest(30, at_most={"ligand": 2})
+    assert len(sheet) == 8
+    assert len(made.suggest(30, at_most={"ligand": 2})) == 8
+
+
+def test_avoided_options_are_not_suggested_until_lifted(made):
+    assert made.avoid(["D"], "ligand", reason="out of stock") == 9
+    assert made.avoid([40], "temperature_C") == 18
+    sheet = made.suggest(18)
+    assert set(sheet["ligand"]) == {"A", "B", "C"}
+    assert 40 not in set(sheet["temperature_C"])
+    with pytest.raises(DataError, match=r"no candidate is left.*avoided \(18\)"):
+        made.suggest(19)
+    assert made.avoid(["D"], "ligand", lift=True) == 12
+    with pytest.raises(UserError, match="nothing to lift"):
+        made.avoid(["D"], "ligand", lift=True)
+    with pytest.raises(UserError, match=r"never holds 'E'"):
+        made.avoid(["E"], "ligand")
+    with pytest.raises(UserError, match=r"no candidate has the id 'r99'"):
+        made.avoid(["r99"])
+
+
+def test_new_reagents_join_the_pool(made):
+    new = pd.DataFrame([{"ligand": "E", "base": "K", "temperature_C": 80, "yield": 55.0}])
+    intake = made.record(new)
+    assert (intake.measured, intake.joined) == (1, 1)
+    assert len(made.state().table) == 37
+    made.record(filled(made.suggest(3)))
+    assert len(made.suggest(3)) == 3
+
+
+def test_replay_agrees_and_notices_a_forged_past(made, tmp_path):
+    made.record(filled(made.suggest(4)))
+    made.suggest(3)
+    made.suggest(5)
+    replays = made.replay()
+    assert [r.agrees for r in replays] == [True, True, True]
+    assert [len(r.event.suggestions) for r in replays] == [4, 3, 2]
+    forged, _ = Campaign.create(tmp_path / "forged.gollum", table=grid(), **OPTIONS)
+    store = Store.open(forged.path)
+    event = replays[0].event
+    store.append(event.model_copy(update={"suggestions": event.suggestions[::-1]}))
+    (one,) = forged.replay(1)
+    assert not one.same_experiments
+    with pytest.raises(UserError, match="no batch 7"):
+        forged.replay(7)
+
+
+def test_a_moved_file_goes_on(made, tmp_path):
+    first = made.suggest(3)
+    elsewhere = tmp_path / "elsewhere" / "other name.gollum"
+    elsewhere.parent.mkdir()
+    made.path.rename(elsewhere)
+    moved = Campaign(elsewhere)
+    pd.testing.assert_frame_equal(moved.suggest(3), first)
+    moved.record(filled(first))
+    assert len(moved.export("results")) == 3
+
+
+def test_other_words_change_what_is_suggested_from(made):
+    made.suggest(2)
+    assert made.retell("{ligand} with {base}").columns == ("ligand", "base")
+    assert made.state().template == "{ligand} with {base}"
+    with pytest.raises(UserError, match="'solvent'"):
+        made.retell("{solvent}")
+    assert any("temperature_C" in note for note in made.lint())
+
+
+def test_results_that_arrive_while_choosing_are_minded(made, monkeypatch):
+    made.record(filled(made.suggest(4)))
+    append, disturbed = Store.append, []
+
+    def late(self, event, *, expected=None):
+        if not disturbed:
+            disturbed.append(1)
+            made.record(filled(grid().tail(1)))
+        return append(self, event, expected=expected)
+
+    monkeypatch.setattr(Store, "append", late)
+    sheet = made.suggest(3)
+    assert len(sheet) == 3
+    assert made.state().batches[-1].basis == 4  # created, suggested, recorded, recorded
+    monkeypatch.setattr(Store, "append", lambda *_, **__: (_ for _ in ()).throw(Moved("later")))
+    with pytest.raises(BusyError, match="try once more"):
+        made.suggest(5)
+
+
+def test_two_results_and_five_hundred(tmp_path):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {"x": rng.random(600), "name": rng.choice(list("abcdef"), 600), "yield": np.nan}
+    )
+    table.loc[:1, "yield"] = [1.0, 2.0]
+    few, start = Campaign.create(tmp_path / "few.gollum", table=table, **OPTIONS)
+    assert isinstance(start.recorded, Recorded)
+    assert few.suggest(2)["predicted yield"].notna().all()
+    table.loc[:499, "yield"] = table.loc[:499, "x"] + rng.normal(0, 0.1, 500)
+    many, _ = Campaign.create(tmp_path / "many.gollum", table=table, **OPTIONS)
+    assert len(many.suggest(8)) == 8
+
+
+def test_failed_experiments_count_as_the_user_says(tmp_path):
+    table = grid()
+    for failed_as, expected in ((None, 1), (0.0, 2)):
+        path = tmp_path / f"{failed_as}.gollum"
+        campaign, _ = Campaign.create(path, table=table, failed_as=failed_as, **OPTIONS)
+        sheet = campaign.suggest(3)
+        sheet["yield"] = [50.0, None, None]
+        sheet["status"] = ["", "failed", "not run"]
+        intake = campaign.record(sheet)
+        assert (intake.measured, intake.failed, intake.not_run) == (1, 1, 1)
+        ids, values = campaign.state().observations()
+        assert len(ids) == expected
+        assert list(values) == [50.0, 0.0][:expected]
+        free = campaign.state().table.index[campaign.state().open()]
+        assert sheet["id"][2] in free  # it was not run
+        assert sheet["id"][1] not in free
+
+
+def test_refusals_leave_no_file(tmp_path):
+    path = tmp_path / "my.gollum"
+    with pytest.raises(DataError, match="no file"):
+        Campaign.create(path, table=tmp_path / "missing.csv", **OPTIONS)
+    with pytest.raises(DataError, match="yield"):
+        Campaign.create(path, table=grid().assign(Yield=1.0), **OPTIONS)
+    with pytest.raises(UserError, match="either a table or factors"):
+        Campaign.create(path, **OPTIONS)
+    with pytest.raises(UserError, match=r"goal 'maximise' is unknown.*'maximize'"):
+        Campaign.create(path, table=grid(), goal="maximise", **OPTIONS)
+    with pytest.raises(UserError, match="belong together"):
+        Campaign.create(path, table=grid(), goal="target", **OPTIONS)
+    assert not path.exists()
+    Campaign.create(path, table=grid(), **OPTIONS)
+    with pytest.raises(DataError, match="exists already"):
+        Campaign.create(path, table=grid(), **OPTIONS)
+
+
+def test_everything_as_json(made):
+    made.record(filled(made.suggest(3)))
+    told = json.loads(made.export_json())
+    kinds = json.dumps(told)
+    assert "suggested" in kinds
+    assert "recorded" in kinds

@@ -1,0 +1,264 @@
+"""The commands of a campaign, as a chemist types them: spreadsheets in, spreadsheets out."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from gollum.api import Campaign
+from gollum.campaign.store import Store
+from gollum.cli import main
+from gollum.data.readers import read_table
+from gollum.data.writers import write_sheet
+
+posix = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")
+
+
+@pytest.fixture
+def gollum(capsys):
+    """Run a command; returns exit code, output and the error's sentence."""
+
+    def run(*words):
+        code = main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def conditions(count=None):
+    rows = [
+        (x, b, f"{t} °C") for x in ("XPhos", "=SUM(1)", "dppf") for b in "KLM" for t in (40, 80)
+    ]
+    return pd.DataFrame(rows[:count], columns=["ligand", "base", "temperature"])
+
+
+def table(name="conditions.xlsx"):
+    write_sheet(conditions().assign(yield_pct=""), name)
+    return name
+
+
+def begin(gollum, *more):
+    code, out, err = gollum("init", "my.gollum", "--table", table(), "--objective", "yield_pct",
+                            "--surrogate", "one_hot", *more)  # fmt: skip
+    assert code == 0, err
+    return out
+
+
+def fill(name, values):
+    sheet = read_table(name)
+    sheet["yield_pct"] = [float(values(row)) for row in sheet.itertuples()]
+    write_sheet(sheet, name)
+
+
+def good(row):
+    return 10 * len(row.ligand) + 5 * "KLM".index(row.base) + row.temperature / 10
+
+
+def test_a_campaign_through_spreadsheets(gollum):
+    out = begin(gollum)
+    assert "18 possible experiments, 0 results; maximize yield_pct" in out
+    assert "°C" in out  # the text keeps the unit that the cells had
+    code, out, _ = gollum("suggest", "my.gollum", "-n", 4, "-o", "next.xlsx")
+    assert code == 0
+    assert "gollum record my.gollum next.xlsx" in out
+    again = read_table("next.xlsx")
+    gollum("suggest", "my.gollum", "-n", 4, "-o", "again.xlsx")
+    pd.testing.assert_frame_equal(read_table("again.xlsx"), again)
+    fill("next.xlsx", good)
+    assert "4 measured" in gollum("record", "my.gollum", "next.xlsx")[1]
+    assert "4 known already" in gollum("record", "my.gollum", "next.xlsx")[1]
+    code, out, _ = gollum(
+        "suggest", "my.gollum", "-n", 3, "-o", "next.csv", "--at-most", "ligand=1"
+    )
+    assert code == 0
+    sheet = read_table("next.csv")
+    assert sheet["ligand"].is_unique
+    assert sheet["predicted yield_pct"].notna().all()
+    assert sheet["why"].str.len().min() > 10
+    assert "yield_pct" in gollum("status", "my.gollum")[1]
+    code, out, _ = gollum("replay", "my.gollum")
+    assert (code, out.count("agrees.")) == (0, 2)
+    for name in ("out.csv", "out.xlsx", "out.json"):
+        assert gollum("export", "my.gollum", "-o", name)[0] == 0
+    assert len(read_table("out.xlsx")) == 4
+    code, out, _ = gollum("report", "my.gollum", "-o", "report.html", "--quiet")
+    assert code == 0
+    page = Path("report.html").read_text("utf-8")
+    assert "XPhos" in page
+
+
+def test_what_a_spreadsheet_would_compute_is_neutralised_and_comes_back(gollum):
+    begin(gollum)
+    gollum("suggest", "my.gollum", "-n", 18, "-o", "next.csv")
+    raw = Path("next.csv").read_text("utf-8-sig")
+    assert ",'=SUM(1)," in raw
+    assert ",=SUM(1)," not in raw
+    fill("next.csv", good)
+    code, out, err = gollum("record", "my.gollum", "next.csv")
+    assert (code, err) == (0, "")
+    assert "18 measured" in out
+
+
+def test_factors_instead_of_a_table(gollum):
+    with open("factors.yaml", "w") as file:
+        file.write("factors:\n  ligand: [XPhos, SPhos]\n  hours: {from: 1, to: 3, step: 1}\n"
+                   "exclude:\n  - {ligand: SPhos, hours: 3}\n")  # fmt: skip
+    words = "--factors factors.yaml --objective yield --target 50 --surrogate one_hot"
+    code, out, err = gollum("init", "my.gollum", *words.split())
+    assert code == 0, err
+    assert "5 possible experiments" in out
+    assert "come close to 50 in yield" in out
+
+
+def test_avoiding_and_lifting(gollum):
+    begin(gollum)
+    assert "Nothing is avoided" in gollum("avoid", "my.gollum")[1]
+    code, out, _ = gollum("avoid", "my.gollum", "ligand=XPhos", "r18", "--reason", "empty bottle")
+    assert (code, "7 of 18" in out) == (0, True)
+    assert "ligand XPhos (empty bottle)" in gollum("avoid", "my.gollum")[1]
+    assert "1 of 18" in gollum("avoid", "my.gollum", "ligand=XPhos", "--lift")[1]
+    code, _, err = gollum("avoid", "my.gollum", "ligand=Xphos")
+    assert (code, "Did you mean 'XPhos'?" in err) == (2, True)
+
+
+def test_another_template(gollum):
+    begin(gollum)
+    code, out, _ = gollum("init", "my.gollum", "--template", "{ligand} and {base}")
+    assert code == 0
+    assert "XPhos and K" in out
+    assert gollum("init", "my.gollum", "--template", "{solvent}")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("init", "new.gollum"), "give --table FILE or --factors FILE"),
+        (("init", "new.gollum", "--table", "conditions.xlsx"), "give --objective"),
+        (("init", "my.gollum", "--table", "conditions.xlsx", "--objective", "y"), "exists already"),
+        (("suggest", "other.gollum"), "other.gollum"),
+        (("suggest", "conditions.xlsx"), "conditions.xlsx"),
+        (("suggest", "my.gollum", "-n", 0), "from 1 to"),
+        (("suggest", "my.gollum", "-o", "next.pdf"), "use .csv or .xlsx"),
+        (("suggest", "my.gollum", "--at-most", "ligand"), "COLUMN=K"),
+        (("suggest", "my.gollum", "--same", "ligant"), "'ligand'"),
+        (("suggest", "my.gollum", "--cost-weight", "1"), "no costs"),
+        (("record", "my.gollum", "nothing.xlsx"), "no file"),
+        (("record", "my.gollum", "conditions.xlsx", "--nonsense"), "not an option"),
+        (("replay", "my.gollum"), "no suggestion"),
+        (("export", "my.gollum", "-o", "x.doc"), "use .csv or .xlsx"),
+        (("status", "."), "folder"),
+    ],
+)
+def test_mistakes_get_one_sentence(gollum, words, sentence):
+    begin(gollum)
+    before = Store.open("my.gollum").log()
+    code, _, err = gollum(*words)
+    assert code == 2
+    assert sentence in err
+    assert len(err.splitlines()) == 1
+    assert Store.open("my.gollum").log() == before
+    assert not os.path.exists("new.gollum")
+
+
+def start(*words):
+    """A command in a process of its own, which takes Ctrl-C and kills like any other."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "gollum.cli", *map(str, words)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+def finished(process):
+    process.communicate()
+    return process.returncode
+
+
+def kill_again_and_again(kills, seed):
+    """Kill suggest and record at random moments; the file is whole each time, and goes on."""
+    rng = random.Random(seed)  # noqa: S311
+    write_sheet(conditions().assign(yield_pct=[float(i) for i in range(18)]), "all.csv")
+    began = time.monotonic()
+    assert finished(start("suggest", "my.gollum", "-n", 2)) == 0
+    usual, lengths, seen = time.monotonic() - began, [], 0
+    for number in range(kills):
+        words = [("suggest", "my.gollum", "-n", 2 + number % 6, "--fresh"),
+                 ("record", "my.gollum", "all.csv")][number % 2]  # fmt: skip
+        process = start(*words)
+        time.sleep(rng.uniform(0.2, 1.2) * usual)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        store = Store.open("my.gollum")
+        lengths.append(len(store.log()))
+        state = store.state()
+        assert lengths == sorted(lengths), "an event was lost"
+        assert len(state.measurements) >= seen, "a result was lost"
+        seen = len(state.measurements)
+        for batch in state.batches:
+            assert 0 < len(batch.suggestions) <= batch.asked
+        assert seen in (0, 18), "a sheet was recorded in part"
+        if seen:  # begin anew, so that there is always something to lose
+            os.replace("my.gollum", f"done-{number}.gollum")
+            Campaign.create("my.gollum", table=conditions(), objective="yield_pct",
+                            surrogate="one_hot")  # fmt: skip
+            lengths, seen = [], 0
+    assert finished(start("record", "my.gollum", "all.csv")) == 0
+    assert len(Campaign("my.gollum").state().measurements) == 18
+
+
+@posix
+def test_killed_commands_lose_nothing(gollum):
+    begin(gollum)
+    kill_again_and_again(4, seed=1)
+
+
+@posix
+@pytest.mark.slow
+def test_two_hundred_killed_commands_lose_nothing(gollum):
+    begin(gollum)
+    kill_again_and_again(200, seed=2)
+
+
+@pytest.mark.parametrize("count", [2, pytest.param(8, marks=pytest.mark.slow)])
+def test_several_processes_record_at_once(gollum, count):
+    begin(gollum)
+    sheets = []
+    for number in range(count):
+        write_sheet(
+            conditions().iloc[number * 2 : number * 2 + 2].assign(yield_pct=float(number)),
+            f"{number}.csv",
+        )
+        sheets.append(start("record", "my.gollum", f"{number}.csv"))
+    for process in sheets:
+        _, err = process.communicate()
+        assert process.returncode == 0, err
+    results = Campaign("my.gollum").export("results")
+    assert sorted(results["yield_pct"]) == sorted(float(i // 2) for i in range(2 * count))
+
+
+def test_an_interrupted_suggestion_leaves_nothing(gollum):
+    begin(gollum)
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import signal, sys; signal.signal(2, signal.default_int_handler); "
+         "from gollum.cli import main; sys.exit(main(['suggest', 'my.gollum']))"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate()
+    assert process.returncode in (0, 130)
+    assert b"Traceback" not in err
+    assert len(Store.open("my.gollum").log()) in (1, 2)

@@ -1,0 +1,393 @@
+import datetime
+import os
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gollum.campaign.begin import begin
+from gollum.campaign.events import Goal, Source
+from gollum.campaign.factors import read_factors
+from gollum.campaign.sheets import export_frame, suggestion_sheet
+from gollum.campaign.state import Logged, State
+from gollum.campaign.store import table_sha256
+from gollum.data.readers import read_frame, read_table
+from gollum.data.spreadsheets.values import without_units
+from gollum.data.writers import write_sheet
+from gollum.errors import ConfigError, DataError, TemplateError, UserError
+
+SOURCE = Source(name="t.csv", sha256="0" * 64)
+TABLE = pd.DataFrame(
+    {"ligand": ["XPhos", "SPhos", "dppf"], "temperature_C": [80, 100, 80], "yield": [71.2, None, 3]}
+)
+
+
+def start(frame=TABLE, *, objective="yield", goal=None, source=SOURCE, **options):
+    goal = goal or Goal()
+    return begin(frame, objective=objective, goal=goal, name="my", source=source, **options)
+
+
+def refusal(frame=TABLE, kind=DataError, **options):
+    with pytest.raises(UserError) as caught:
+        start(frame, **options)
+    message = str(caught.value)
+    assert type(caught.value) is kind
+    assert "\n" not in message
+    assert message.endswith((".", "?"))
+    return message
+
+
+def csv(folder, text):
+    file = folder / "t.csv"
+    file.write_text(text, encoding="utf-8")
+    return read_table(file)
+
+
+def results(begun):
+    """(id, status, values) of what the table held, in order."""
+    found = begun.recorded.results if begun.recorded else ()
+    return [(r.id, r.status, r.values) for r in found]
+
+
+def state_of(begun):
+    events = [begun.created, *([begun.recorded] if begun.recorded else [])]
+    log = [Logged(i, "", "0", event) for i, event in enumerate(events, 1)]
+    return State.of(log, lambda _: begun.candidates)
+
+
+# --- columns and candidates ----------------------------------------------------------------------
+
+
+def test_a_plain_table_begins_a_campaign():
+    begun = start()
+    assert begun.candidates.index.tolist() == ["r1", "r2", "r3"]
+    assert begun.candidates.columns.tolist() == ["ligand", "temperature_C"]
+    assert begun.created.candidates == table_sha256(begun.candidates)
+    assert begun.created.source == SOURCE
+    assert begun.template.source == "ligand: {ligand}; temperature: {temperature_C} °C."
+    assert begun.created.template == begun.template.source
+    assert results(begun) == [("r1", "measured", {"yield": 71.2}), ("r3", "measured", {"yield": 3})]
+    assert "t.csv: it holds results of 2 of 3 experiments." in begun.notes
+    assert state_of(begun).observations()[0] == ["r1", "r3"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "says"),
+    [(None, "no column 'yield' yet"), (["", "", ""], "'yield' is blank in every")],
+)
+def test_a_table_may_have_no_results_yet(cells, says):
+    table = TABLE.drop(columns="yield")
+    begun = start(table if cells is None else table.assign(**{"yield": cells}))
+    assert begun.recorded is None
+    assert any(says in note for note in begun.notes)
+
+
+def test_the_order_of_inputs_and_their_types_are_kept():
+    table = TABLE.assign(
+        small=np.array([1, 2, 3], dtype="int8"),
+        nullable=pd.array([1, None, 3], dtype="Int64"),
+        flag=[True, False, True],
+        kind=pd.Categorical(["a", "b", "a"]),
+        day=[datetime.date(2024, 1, i) for i in (1, 2, 3)],
+        amount=[Decimal("0.1"), Decimal("0.2"), Decimal("0.3")],
+    )
+    candidates = start(table).candidates
+    assert candidates.dtypes.map(str).tolist() == [
+        "str", "int64", "int64", "float64", "str", "str", "str", "float64",
+    ]  # fmt: skip
+    assert candidates["flag"].tolist() == ["True", "False", "True"]
+    assert candidates["day"].tolist()[0] == "2024-01-01"
+    assert candidates["amount"].tolist() == [0.1, 0.2, 0.3]
+
+
+def test_the_given_table_is_not_changed():
+    table = TABLE.assign(ligand=[" XPhos", "SPhos", "dppf"], t=["80 °C", "90 °C", "95 °C"])
+    before = table.copy(deep=True)
+    start(table)
+    pd.testing.assert_frame_equal(table, before)
+    assert table.attrs == {}
+
+
+def test_equal_inputs_are_one_candidate_and_their_results_repeats(tmp_path):
+    text = "ligand,t,yield\nXPhos,80,70\ndppf,80,\nXPhos,80.0,72\nXPhos ,80,failed\n"
+    begun = start(csv(tmp_path, text))
+    assert begun.candidates.index.tolist() == ["r1", "r2"]
+    assert [(i, s) for i, s, _ in results(begun)] == [
+        ("r1", "measured"), ("r1", "measured"), ("r1", "failed"),
+    ]  # fmt: skip
+    assert len({r.run for r in begun.recorded.results}) == 3
+    assert any("2 rows have the inputs of an earlier one (such as row 4 those of row 2)" in n
+               for n in begun.notes)  # fmt: skip
+
+
+def test_blank_rows_are_passed_over_and_rows_keep_their_numbers():
+    table = pd.DataFrame({"a": ["x", None, "y"], "yield": [1.0, None, 2.0]})
+    begun = start(table)
+    assert begun.candidates.index.tolist() == ["r1", "r3"]
+    assert [r.row for r in begun.recorded.results] == [2, 4]
+    assert "t.csv: 1 blank rows were passed over." in begun.notes
+    assert "row 4, column 'yield'" in refusal(table.assign(**{"yield": ["1", "", "x"]}))
+
+
+def test_partly_blank_inputs_are_kept_and_blank_columns_left_out():
+    begun = start(TABLE.assign(base=["", "K3PO4", ""], remark=["", "", ""], t=[1.5, None, None]))
+    assert begun.candidates["base"].tolist() == ["", "K3PO4", ""]
+    assert "t.csv: left out, as all cells are blank: 'remark'." in begun.notes
+    assert "base: none" in begun.template.render(begun.candidates.iloc[0].to_dict()).text
+
+
+def test_statuses_notes_and_further_results_are_taken_over(tmp_path):
+    rows = ["a,71,5,,first", "b,,,failed,", "c,,,not run,", "d,failed,,,", "e,,,,"]
+    text = "\n".join(["ligand,yield,ee,Status,note", *rows])
+    begun = start(csv(tmp_path, text), also=["ee", "purity"])
+    assert results(begun) == [
+        ("r1", "measured", {"yield": 71.0, "ee": 5.0}), ("r2", "failed", {}),
+        ("r3", "not run", {}), ("r4", "failed", {}),
+    ]  # fmt: skip
+    assert begun.recorded.results[0].note == "first"
+    assert begun.candidates.columns.tolist() == ["ligand"]
+    assert "t.csv: what came of experiments and is no input: 'Status', 'note'." in begun.notes
+
+
+def test_everything_measured_is_said():
+    begun = start(TABLE.assign(**{"yield": [1, 2, 3]}))
+    assert begun.notes[-1] == "t.csv: nothing is left to suggest; add rows without a result."
+
+
+# --- ids -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["id", "ID", "Id"])
+def test_a_column_called_id_names_the_rows(name):
+    begun = start(TABLE.assign(**{name: [7, 8.0, 9]}))
+    assert begun.candidates.index.tolist() == ["7", "8", "9"]
+    assert begun.created.id_column == name
+    assert f"t.csv: column '{name}' names the rows." in begun.notes
+    assert results(begun)[0][0] == "7"
+
+
+def test_the_first_id_of_equal_rows_counts():
+    table = pd.DataFrame({"nr": ["p", "q", "q", "s"], "a": [1, 2, 2, 1], "yield": [1.0, 2, 3, 4]})
+    begun = start(table, id_column="nr")
+    assert begun.candidates.index.tolist() == ["p", "q"]
+    assert [i for i, _, _ in results(begun)] == ["p", "q", "q", "p"]
+
+
+@pytest.mark.parametrize(
+    ("ids", "says"),
+    [
+        (["a", "", "c"], "row 3, column 'nr': the id is blank"),
+        (["a", "b", "a"], "row 4, column 'nr': 'a' names another experiment in row 2"),
+        (["a", "3-1", "c"], "row 3, column 'nr': '3-1' can't be an id"),
+        (["a~2", "b", "c"], "row 2, column 'nr': 'a~2' can't be an id"),
+        (["a", "b", "c/d"], "row 4, column 'nr': 'c/d' can't be an id"),
+    ],
+)
+def test_ids_that_can_not_be(ids, says):
+    assert says in refusal(TABLE.assign(nr=ids), id_column="nr")
+
+
+# --- what the user names -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"inputs": ["ligan"]}, "no column 'ligan'. Did you mean 'ligand'?"),
+        ({"cost": "price"}, "no column 'price'."),
+        ({"id_column": "nr"}, "no column 'nr'."),
+        ({"structures": ["ligands"]}, "no input 'ligands' to hold SMILES. Did you mean 'ligand'?"),
+        ({"inputs": ["ligand", "ligand"]}, "'ligand' is an input; name it only once"),
+        ({"inputs": ["ligand", "yield"]}, "'yield' is the objective; name it only once"),
+        ({"also": ["yield"]}, "'yield' is the objective"),
+        ({"cost": "ligand", "inputs": ["ligand"]}, "'ligand' is the cost"),
+        ({"inputs": []}, "the list of inputs is empty"),
+        ({"objective": "Yield"}, "no column 'Yield', and 'yield' would count as an input"),
+        ({"objective": "yeild"}, "did you mean 'yield'?"),
+        ({"also": ["temperature"]}, "'temperature_C' would count as an input"),
+        ({"cost": "ligand"}, "row 2, column 'ligand': 'XPhos' is not a number above 0"),
+    ],
+)
+def test_names_that_can_not_be(options, says):
+    assert says in refusal(**options)
+
+
+def test_an_absent_objective_may_resemble_an_input_that_is_listed():
+    begun = start(TABLE.drop(columns="yield"), objective="ligand yield", inputs=["ligand"])
+    assert begun.candidates.columns.tolist() == ["ligand"]
+
+
+def test_structures_are_the_columns_called_smiles():
+    table = TABLE.assign(base_SMILES=["C", "N", "O"])
+    begun = start(table)
+    assert begun.created.structures == ("base_SMILES",)
+    assert "t.csv: taken for SMILES: 'base_SMILES'." in begun.notes
+    assert start(table, structures=["ligand"]).created.structures == ("ligand",)
+    assert start(table, structures=[]).created.structures == ()
+
+
+def test_costs_are_kept_beside_the_inputs():
+    begun = start(TABLE.assign(price=[1, 2.5, 3]), cost="price")
+    assert begun.candidates["price"].tolist() == [1, 2.5, 3]
+    assert "price" not in begun.created.template
+    assert state_of(begun).costs.tolist() == [1, 2.5, 3]
+    assert state_of(begun).table.columns.tolist() == ["ligand", "temperature_C"]
+
+
+@pytest.mark.parametrize(
+    ("prices", "says"),
+    [
+        ([1, None, 3], "row 3, column 'price': the cost is blank"),
+        ([1, 2, 0], "row 4, column 'price': '0' is not a number above 0"),
+        ([1, -2, 3], "row 3, column 'price': '-2'"),
+        (["1", "cheap", "3"], "row 3, column 'price': 'cheap'"),
+    ],
+)
+def test_costs_that_can_not_be(prices, says):
+    assert says in refusal(TABLE.assign(price=prices), cost="price")
+
+
+def test_one_experiment_has_one_cost():
+    table = pd.DataFrame({"a": ["x", "y", "x"], "price": [1, 2, 3], "yield": [1, None, 2]})
+    assert "row 4, column 'price': the same experiment has another cost in row 2" in refusal(
+        table, cost="price"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "says"),
+    [
+        ({"goal": Goal(kind="target")}, ConfigError, "target"),
+        ({"goal": Goal(kind="minimize", target=3.0)}, ConfigError, "target"),
+        ({"failed_as": float("nan")}, ConfigError, "can't count as nan"),
+        ({"surrogate": "pllmm"}, ConfigError, "Did you mean 'pllm"),
+        ({"preset": "fas"}, ConfigError, "Did you mean 'fast'?"),
+        ({"template": "{ligands}"}, TemplateError, "Did you mean 'ligand'?"),
+        ({"template": "{ligand} {yield}"}, TemplateError, "'yield', which is the objective"),
+        ({"template": "{ligand:.1f}"}, TemplateError, "does not suit the value 'XPhos'"),
+        ({"template": "no slot"}, TemplateError, "reads no column"),
+        ({"template": "{ligand"}, TemplateError, "unmatched"),
+    ],
+)
+def test_settings_that_can_not_be(options, kind, says):
+    assert says in refusal(kind=kind, **options)
+
+
+def test_a_template_of_the_users_own_is_kept():
+    source = "{ligand}[ at {temperature_C:.0f} degrees]"
+    begun = start(TABLE.assign(temperature_C=[80, None, 100]), template=source)
+    assert begun.template.source == begun.created.template == source
+
+
+# --- tables that can not be ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("frame", "says"),
+    [
+        ("t.csv", "expected a pandas DataFrame, got str"),
+        (TABLE.iloc[:0], "the table has no rows"),
+        (TABLE.iloc[:1], "fewer than two different experiments"),
+        (TABLE.iloc[[0, 0]], "fewer than two different experiments"),
+        (TABLE[["yield"]], "no column describes the experiments"),
+        (TABLE.set_axis(["a", 3, "yield"], axis=1), "a column is called 3"),
+        (TABLE.set_axis(["a", "a", "yield"], axis=1), "two columns are called 'a'"),
+        (TABLE.assign(temperature_C=[1, np.inf, 3]), "row 3, column 'temperature_C'"),
+        (TABLE.assign(run=["1", "2", "3"]), "have a column 'run' of their own"),
+        (TABLE.assign(Why=["1", "2", "3"]), "have a column 'Why' of their own"),
+    ],
+)
+def test_tables_that_can_not_be(frame, says):
+    assert says in refusal(frame)
+
+
+def test_results_without_inputs_are_refused():
+    table = pd.DataFrame({"a": ["x", "y", ""], "yield": [1.0, None, 2.0]})
+    assert "row 4: all inputs are blank" in refusal(table)
+
+
+def test_names_of_our_own_columns_are_no_inputs():
+    message = refusal(TABLE.assign(run=["a", "b", "c"]), inputs=["ligand", "run"])
+    assert "it can't be an input" in message
+    begun = start(TABLE.assign(run=["a", "b", "c"]), inputs=["ligand", "temperature_C"])
+    assert begun.candidates.columns.tolist() == ["ligand", "temperature_C"]
+
+
+def test_our_own_sheets_begin_a_new_campaign(tmp_path):
+    first = start(TABLE)
+    exported = export_frame(state_of(first))
+    write_sheet(exported, tmp_path / "t.xlsx")
+    again = start(read_table(tmp_path / "t.xlsx"))
+    assert again.candidates.columns.tolist() == ["ligand", "temperature_C"]
+    assert again.candidates.index.tolist() == ["r1", "r3"]
+    assert results(again) == results(first)
+    assert any("as of an earlier campaign: 'run'" in note for note in again.notes)
+    history = export_frame(state_of(first), "history")
+    assert "exported history" in refusal(history)
+    empty = suggestion_sheet(state_of(first), [])
+    assert "no rows" in refusal(empty)
+
+
+# --- units ---------------------------------------------------------------------------------------
+
+
+def test_cells_with_one_unit_are_numbers(tmp_path):
+    text = "t;c;yield\n80 °C;2,5 mol%;1\n100 °C;;2\n90°C;5 mol%;\n"
+    begun = start(csv(tmp_path, text))
+    assert begun.candidates["t"].tolist() == [80, 100, 90]
+    assert begun.candidates["c"].tolist()[::2] == [2.5, 5.0]
+    assert begun.created.units == {"t": "°C", "c": "mol%"}
+    assert begun.template.source == "t: {t} °C; c: {c} mol%."
+    assert any("column 't': its cells are numbers in °C" in note for note in begun.notes)
+    assert not any("is read as text" in note for note in begun.notes)
+
+
+def test_different_units_stay_text_and_are_told(tmp_path):
+    begun = start(csv(tmp_path, "t,yield\n80 °C,1\n353 K,\n"))
+    assert begun.candidates["t"].tolist() == ["80 °C", "353 K"]
+    assert begun.created.units == {}
+    assert any("'80 °C' in row 2, '353 K' in row 3" in note for note in begun.notes)
+
+
+def test_a_unit_in_the_name_and_in_the_cells_is_written_once():
+    table = TABLE.assign(temperature_C=["80 °C", "90 °C", "95 °C"])
+    assert "temperature: {temperature_C} °C." in start(table).template.source
+
+
+def test_numbers_with_a_unit_are_refused_where_they_have_two_meanings():
+    table = read_frame(pd.DataFrame({"v": ["1,234 mL", "2 mL"]}))
+    with pytest.raises(DataError, match="may mean"):
+        without_units(table, ["v"], "t.csv")
+
+
+# --- factors and files ---------------------------------------------------------------------------
+
+
+def test_factors_begin_a_campaign(tmp_path):
+    file = tmp_path / "factors.yaml"
+    file.write_text("factors:\n  code: ['007', 1-2]\n  t: [80 °C, 90 °C]\n", encoding="utf-8")
+    begun = start(read_factors(file), source=None)
+    assert begun.candidates.index.tolist() == ["r1", "r2", "r3", "r4"]
+    assert begun.candidates["code"].tolist() == ["007", "007", "1-2", "1-2"]
+    assert begun.candidates["t"].tolist() == [80, 90, 80, 90]
+    assert begun.notes[0] == "factors.yaml: 2 code × 2 t make 4 combinations."
+    assert "'t' is a factor and no result" in refusal(read_factors(file), objective="t")
+
+
+def test_a_table_in_parquet_has_numbers_and_texts(tmp_path):
+    TABLE.astype({"temperature_C": "int32"}).to_parquet(tmp_path / "t.parquet")
+    pd.testing.assert_frame_equal(
+        start(read_table(tmp_path / "t.parquet")).candidates, start(TABLE).candidates
+    )
+
+
+def test_a_real_screen_begins_with_its_results():
+    folder = os.environ.get("GOLLUM_DATA")
+    if not folder or not Path(folder, "reactions/bh_reaction_1.csv").is_file():
+        pytest.skip("GOLLUM_DATA names no folder with reactions/bh_reaction_1.csv")
+    table = read_table(Path(folder, "reactions/bh_reaction_1.csv"))
+    begun = start(table, objective=str(table.columns[-1]))
+    assert len(begun.recorded.results) == len(table)
+    assert len(state_of(begun).observations()[0]) == len(table)

@@ -1,0 +1,211 @@
+"""Tables of a campaign: what they hold, and that our own columns never hide the user's."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from campaigns import campaign, candidates, recorded, suggested
+from gollum.campaign.events import (
+    Avoided,
+    Cells,
+    Effect,
+    Neighbour,
+    Recorded,
+    Result,
+    Suggestion,
+    parse,
+)
+from gollum.campaign.sheets import (
+    RESERVED,
+    export_frame,
+    export_json,
+    sheet_names,
+    suggestion_sheet,
+    why,
+)
+from gollum.data.readers import read_table
+from gollum.data.writers import write_sheet
+
+PLAN = suggested(("1-1", "r2", 71.234, 40.5, 99.87654), ("1-2", "r3"))
+
+
+def test_a_suggestion_sheet_has_all_that_is_needed_to_do_the_experiments():
+    state, _ = campaign(candidates(), recorded(("r1~1", "r1", 20), ("r4~1", "r4", 80)), PLAN)
+    sheet = suggestion_sheet(state, state.pending())
+    assert sheet.columns.tolist() == [
+        "run", "id", "ligand", "hours", "substrate",
+        "predicted yield", "low 95 %", "high 95 %", "chance to beat best", "why",
+        "yield", "status", "note",
+    ]  # fmt: skip
+    first, second = sheet.to_dict("records")
+    assert (first["run"], first["id"], first["ligand"], first["hours"]) == ("1-1", "r2", "SPhos", 1)
+    assert [first[c] for c in sheet.columns[5:8]] == [71.2, 40.5, 99.9]
+    assert np.isnan(second["predicted yield"])
+    assert np.isnan(first["yield"])
+    assert (first["status"], first["note"]) == ("", "")
+
+
+def test_the_order_is_that_of_the_plans_and_costs_and_further_results_have_columns():
+    table = candidates().assign(price=np.arange(12.0) + 1)
+    state, _ = campaign(table, PLAN, cost="price", also=("purity",))
+    sheet = suggestion_sheet(state, state.pending()[::-1])
+    assert sheet["run"].tolist() == ["1-2", "1-1"]
+    assert sheet["price"].tolist() == [3, 2]
+    assert sheet["purity"].isna().all()
+    assert suggestion_sheet(state, []).shape == (0, sheet.shape[1])
+
+
+@pytest.mark.parametrize("ending", ["csv", "xlsx"])
+def test_a_written_sheet_reads_back(tmp_path, ending):
+    state, _ = campaign(candidates(), PLAN)
+    sheet = suggestion_sheet(state, state.pending())
+    write_sheet(sheet, tmp_path / f"next.{ending}")
+    back = read_table(tmp_path / f"next.{ending}")
+    assert back["run"].tolist() == ["1-1", "1-2"]
+    assert back["predicted yield"].tolist()[0] == sheet["predicted yield"].tolist()[0]
+
+
+@pytest.mark.parametrize(("scale", "written"), [(1e-4, 71.234e-6), (1.0, 71.234), (1e4, 71.0)])
+def test_predictions_are_rounded_to_the_scale_of_the_results(scale, written):
+    told = recorded(("r1~1", "r1", 0.0), ("r4~1", "r4", scale))
+    mean = 71.234e-6 if scale < 1 else 71.234
+    state, _ = campaign(candidates(), told, suggested(("1-1", "r2", mean, 0, 1)))
+    found = suggestion_sheet(state, state.pending())["predicted yield"][0]
+    assert found == pytest.approx(written, abs=1e-3 * scale)
+    assert found == round(found, 3 - int(np.log10(scale)) if scale < 1e4 else 0)
+
+
+def test_own_columns_give_way_to_those_of_the_user():
+    table = candidates().rename(columns={"ligand": "why", "hours": "Status", "substrate": "id"})
+    state, _ = campaign(table, PLAN, objective="note", template="{why}")
+    names = sheet_names(state)
+    assert (names.why, names.status, names.id) == ("why (gollum)", "status (gollum)", "id (gollum)")
+    sheet = suggestion_sheet(state, state.pending())
+    assert sheet.columns.is_unique
+    assert sheet["why"].tolist() == ["SPhos", "dppf"]
+    assert set(RESERVED) == {c.removesuffix(" (gollum)").casefold() for c in sheet} - {
+        "predicted note"
+    }
+
+
+def test_the_users_name_of_the_id_column_is_kept():
+    state, _ = campaign(candidates(), PLAN, id_column="Entry")
+    assert suggestion_sheet(state, state.pending())["Entry"].tolist() == ["r2", "r3"]
+
+
+def test_a_reason_is_one_readable_sentence():
+    suggestion = Suggestion(
+        run="1-1",
+        id="r2",
+        intent="exploit",
+        neighbours=(
+            Neighbour(id="r12", value=71.21, similarity=0.9),
+            Neighbour(id="r3", value=60, similarity=0.8),
+            Neighbour(id="r4", value=50, similarity=0.1),
+        ),
+        effects=(
+            Effect(column="ligand", value="XPhos", effect=8.31),
+            Effect(column="base", value="K3PO4", effect=-2.1),
+            Effect(column="hours", value="2", effect=0.01),
+        ),
+    )
+    assert why(suggestion, "yield", 1) == (
+        "exploits: like r12 (yield 71.2) and r3 (yield 60.0); ligand XPhos +8.3, base K3PO4 -2.1"
+    )
+    long = Effect(column="substrate", value="C" * 99, effect=1)
+    assert len(why(suggestion.model_copy(update={"effects": (long,)}), "yield", 1)) < 110
+    start = why(Suggestion(run="1-1", id="r2"), "yield", 1)
+    assert start == "first design, spread over the candidates"
+
+
+def corrected_campaign():
+    """1-1 was 70 and is 75, 1-2 failed, r9 is a repeat outside any batch, 1-3 waits."""
+    return campaign(
+        candidates(),
+        suggested(("1-1", "r2", 71, 40, 99), ("1-2", "r3", 5, 1, 9), ("1-3", "r4", 5, 1, 9)),
+        recorded(("1-1", "r2", 70), ("1-2", "r3", "failed"), ("r9~1", "r9", 3)),
+        recorded(("1-1", "r2", 75), ("r9~2", "r9", 5)),
+        Avoided(column="ligand", values=("dppf",)),
+    )
+
+
+def test_results_show_the_latest_word_and_history_the_earlier_ones_too():
+    state, _ = corrected_campaign()
+    results = export_frame(state)
+    assert results["run"].tolist() == ["1-1", "1-2", "r9~1", "r9~2"]
+    assert results["yield"].tolist()[:1] == [75]
+    assert results["status"].tolist() == ["measured", "failed", "measured", "measured"]
+    assert results["batch"].tolist()[:2] == [1, 1]
+    assert results["batch"].isna().tolist()[2:] == [True, True]
+    assert results["predicted yield"].tolist()[0] == 71
+    assert results["time (UTC)"].tolist()[0] == state.measurements["1-1"].time
+    history = export_frame(state, "history")
+    assert history["yield"].tolist()[:2] == [70, 75]
+    assert history["replaced"].tolist() == ["yes", "", "", "", ""]
+
+
+def test_a_repeat_of_a_run_shows_what_was_predicted_for_it():
+    state, _ = campaign(candidates(), PLAN, recorded(("1-1", "r2", 1), ("1-1~2", "r2", 2)))
+    assert export_frame(state)["predicted yield"].tolist() == [71.234, 71.234]
+
+
+def test_exported_suggestions_say_what_came_of_them():
+    state, _ = corrected_campaign()
+    assert export_frame(state, "suggestions")["status"].tolist() == [
+        "measured",
+        "failed",
+        "pending",
+    ]
+    fresh = suggested(("2-1", "r5"), batch=2).model_copy(update={"fresh": True})
+    state, _ = campaign(candidates(), PLAN, fresh)
+    table = export_frame(state, "suggestions")
+    assert table["status"].tolist() == ["withdrawn", "withdrawn", "pending"]
+    assert table["predicted yield"][0] == 71.234
+
+
+def test_exported_candidates_say_where_they_stand():
+    state, _ = corrected_campaign()
+    table = export_frame(state, "candidates").set_index("id")
+    assert len(table) == 12
+    assert table["state"][["r1", "r2", "r3", "r4", "r6", "r9"]].tolist() == [
+        "open", "measured", "failed", "pending", "avoided", "measured",
+    ]  # fmt: skip
+    assert table.loc["r9", ["results", "mean yield"]].tolist() == [2, 4]
+    assert table["results"].sum() == 3
+
+
+def test_the_json_holds_everything():
+    joined = Cells(ids=("n1",), columns={"ligand": ("new",), "hours": (None,), "substrate": ("C",)})
+    result = Result(run="n1~1", id="n1", status="measured", values={"yield": 0.1 + 0.2}, note="ü")
+    state, log = campaign(
+        candidates(), PLAN, recorded(("1-1", "r2", 1)), recorded(("1-1", "r2", 2)),
+        Recorded(results=(result,), joined=joined), Avoided(values=("r7",), reason="spilt"),
+    )  # fmt: skip
+    content = json.loads(export_json(state, log))
+    events = [
+        parse(json.dumps({k: v for k, v in e.items() if k not in ("sequence", "time", "version")}))
+        for e in content["events"]
+    ]
+    assert events == [entry.event for entry in log]
+    table = content["candidates"]
+    assert table["ids"][-1] == "n1"
+    assert table["columns"]["hours"][-1] is None
+    assert table["columns"]["ligand"][-1] == "new"
+    first, last = content["results"]
+    assert (first["values"], first["earlier"][0]["values"]) == ({"yield": 2}, {"yield": 1})
+    assert (last["values"], last["note"]) == ({"yield": 0.1 + 0.2}, "ü")
+    assert content["pending"] == ["1-2"]
+    assert content["avoided"] == [{"column": None, "value": "r7", "reason": "spilt"}]
+
+
+def test_an_empty_campaign_exports_empty_tables():
+    state, log = campaign(candidates())
+    for what in ("results", "history", "suggestions"):
+        table = export_frame(state, what)
+        assert len(table) == 0
+        assert {"run", "id", "ligand", "yield", "status"} <= set(table.columns)
+    assert (export_frame(state, "candidates")["state"] == "open").all()
+    assert json.loads(export_json(state, log))["results"] == []
+    assert isinstance(export_frame(state), pd.DataFrame)

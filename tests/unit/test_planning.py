@@ -1,0 +1,259 @@
+"""What is suggested, and why: on a made-up reaction whose best conditions are known."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.stats import norm
+
+from campaigns import campaign, measured
+from gollum.acquisition.criteria import Aim
+from gollum.analysis.cross_validation import folds
+from gollum.campaign.calibration import left_out, widening
+from gollum.campaign.events import Goal, Request, Suggested
+from gollum.campaign.explain import intent, main_effects, neighbours
+from gollum.campaign.planning import is_ready, learn, open_batch, prepare, propose
+from gollum.campaign.state import Logged, State
+from gollum.errors import DataError, UserError
+
+LIGAND = {"XPhos": 30.0, "SPhos": 20.0, "dppf": 0.0, "PPh3": 5.0}
+BASE = {"K3PO4": 10.0, "Cs2CO3": 5.0, "Et3N": 0.0}
+GRID = [(x, b, t) for x in LIGAND for b in BASE for t in (40, 60, 80, 100)]
+TABLE = pd.DataFrame(
+    GRID, columns=["ligand", "base", "temperature_C"], index=[f"r{i + 1}" for i in range(48)]
+).rename_axis("id")
+YIELD = {
+    i: LIGAND[x] + BASE[b] + 20 - 0.01 * (t - 80) ** 2
+    for i, (x, b, t) in zip(TABLE.index, GRID, strict=True)
+}
+TEMPLATE = "{ligand}, {base}, {temperature_C} °C"
+
+
+def begun(*events, table=TABLE, **created):
+    """A campaign on the grid with the one-hot surrogate, which needs no language model."""
+    state, log = campaign(table, *events, surrogate="one_hot", template=TEMPLATE, **created)
+    return state, log
+
+
+def after(log, *events, table=TABLE):
+    """The state and log after more events."""
+    more = [
+        Logged(len(log) + i, "2026-03-02T00:00:00+00:00", "0.1.0", event)
+        for i, event in enumerate(events, start=1)
+    ]
+    return State.of([*log, *more], lambda _: table), [*log, *more]
+
+
+def some(count=12, seed=0):
+    ids = np.random.default_rng(seed).choice(TABLE.index, count, replace=False)
+    return {str(i): YIELD[i] for i in ids}
+
+
+def ids(event: Suggested):
+    return [s.id for s in event.suggestions]
+
+
+def test_without_results_the_first_design_tries_every_option():
+    state, _ = begun()
+    assert not is_ready(state)
+    event = propose(state, 6)
+    chosen = TABLE.loc[ids(event)]
+    assert event.surrogate is None
+    assert set(chosen["ligand"]) == set(LIGAND)
+    assert set(chosen["base"]) == set(BASE)
+    assert [s.run for s in event.suggestions] == [f"b1-{i}" for i in range(1, 7)]
+    assert all(s.mean is None and s.intent == "start" for s in event.suggestions)
+
+
+def test_with_results_the_best_conditions_are_found():
+    results = some()
+    best = max(YIELD, key=YIELD.__getitem__)
+    results.pop(best, None)
+    found = False
+    for _ in range(6):
+        state, _ = begun(measured(results))
+        event = propose(state, 4)
+        found = found or best in ids(event)
+        results |= {i: YIELD[i] for i in ids(event)}
+    assert found
+
+
+def test_predictions_are_those_of_the_fitted_process():
+    state, _ = begun(measured(some()))
+    event = propose(state, 3)
+    fitted = learn(prepare(state), state)
+    mean, variance = fitted.posterior(ids(event))
+    wider = event.fit["widening"] ** 2
+    noisy = wider * (variance + fitted.process.gp.noise * fitted.scale.square())
+    for i, s in enumerate(event.suggestions):
+        np.testing.assert_allclose(s.mean, mean[i].item())
+        np.testing.assert_allclose(s.high - s.low, 2 * 1.959964 * noisy[i].item() ** 0.5, rtol=1e-6)
+    best = max(some().values())
+    z = (mean[0].item() - best) / (wider * variance[0].item()) ** 0.5
+    np.testing.assert_allclose(event.suggestions[0].chance, norm.cdf(z), rtol=1e-6)
+
+
+def test_intervals_are_widened_until_they_hold_what_was_left_out():
+    state, _ = begun(measured(some(20)))
+    surrogate = prepare(state)
+
+    class Overconfident:
+        """The same predictions with deviations a tenth as large."""
+
+        def fit(self, *arguments):
+            fitted = surrogate.fit(*arguments)
+            gp = fitted.process.gp
+            noise = gp.noise.item() / 100
+            smaller = SimpleNamespace(gp=SimpleNamespace(noise=torch.tensor(noise)))
+
+            def posterior(ids):
+                mean, variance = fitted.posterior(ids)
+                return mean, variance / 100
+
+            return SimpleNamespace(posterior=posterior, process=smaller, scale=fitted.scale)
+
+    ticks = []
+    part = folds(state.observations()[0], 0, exact=10, parts=10)
+    mean, deviation = left_out(surrogate, state, part, lambda: None)
+    z = (state.observations()[1] - mean) / deviation
+    own = float(np.sqrt(np.mean(z**2)))
+    assert widening(surrogate, state, lambda *n: ticks.append(n)) == pytest.approx(max(1, own))
+    assert widening(Overconfident(), state, lambda *_: None) == pytest.approx(10 * own, rel=1e-6)
+    assert ticks == [(i, 10) for i in range(1, 11)]
+    few, _ = begun(measured(some(3)))
+    assert widening(surrogate, few, lambda *_: None) == 1.0
+
+
+def test_minimizing_mirrors_maximizing():
+    results = some()
+    up, _ = begun(measured(results))
+    down, _ = begun(measured({i: -v for i, v in results.items()}), goal=Goal(kind="minimize"))
+    one, other = propose(up, 3), propose(down, 3)
+    assert ids(one) == ids(other)
+    for a, b in zip(one.suggestions, other.suggestions, strict=True):
+        np.testing.assert_allclose((a.mean, a.low, a.high), (-b.mean, -b.high, -b.low))
+        np.testing.assert_allclose(a.chance, b.chance)
+
+
+def test_a_target_is_approached_from_both_sides():
+    results = some(16)
+    state, _ = begun(measured(results), goal=Goal(kind="target", target=35.0))
+    event = propose(state, 4)
+    off = [abs(YIELD[i] - 35.0) for i in ids(event)]
+    everything = [abs(v - 35.0) for v in YIELD.values()]
+    assert np.mean(off) < np.quantile(everything, 0.3)
+    assert all(s.chance is not None and 0 <= s.chance <= 1 for s in event.suggestions)
+
+
+def test_the_same_knowledge_gives_the_same_suggestions():
+    state, _ = begun(measured(some()))
+    assert propose(state, 5).suggestions == propose(state, 5).suggestions
+
+
+def test_an_extended_batch_keeps_what_it_had_and_minds_it():
+    state, log = begun(measured(some()))
+    first = propose(state, 3)
+    state, log = after(log, first)
+    assert [p.suggestion.id for p in open_batch(state)] == ids(first)
+    more = propose(state, 5, extends=True)
+    assert len(more.suggestions) == 2
+    assert [s.run for s in more.suggestions] == ["b1-4", "b1-5"]
+    assert not set(ids(more)) & set(ids(first))
+    state, log = after(log, more)
+    state, _ = after(log, measured({ids(first)[0]: YIELD[ids(first)[0]]}))
+    assert open_batch(state) == []
+    assert len(state.pending()) == 5  # answered under its id, not under its run
+
+
+def test_fresh_suggestions_may_take_up_what_was_withdrawn():
+    state, log = begun(measured(some()))
+    first = propose(state, 3)
+    state, log = after(log, first)
+    again = propose(state, 3, fresh=True)
+    assert set(ids(again)) == set(ids(first))
+    state, _ = after(log, again)
+    assert {p.suggestion.run for p in state.pending()} == {s.run for s in again.suggestions}
+
+
+@pytest.mark.parametrize("results", [{}, some()])
+def test_limits_hold(results):
+    state, _ = begun(*([measured(results)] if results else []))
+    begin = [measured(results)] if results else []
+    event = propose(state, 6, request=Request(at_most={"ligand": 2}, same=("temperature_C",)))
+    assert len(event.suggestions) == 6
+    state, _ = begun(*begin, event)
+    more = propose(state, 10, request=event.request, extends=True)
+    chosen = TABLE.loc[ids(event) + ids(more)]
+    assert chosen["ligand"].value_counts().tolist() == [2, 2, 2, 2]
+    assert chosen["temperature_C"].nunique() == 1
+    state, _ = begun(*begin, event, more)
+    with pytest.raises(UserError, match="no candidate meets the limits"):
+        propose(state, 10, request=event.request, extends=True)
+
+
+def test_the_shared_value_is_the_one_with_the_better_batch():
+    state, _ = begun(measured(some(20)))
+    event = propose(state, 4, request=Request(same=("temperature_C",)))
+    assert set(TABLE.loc[ids(event), "temperature_C"]) <= {60, 80, 100}  # 40 °C costs 16 %
+
+
+def test_cost_makes_cheap_experiments_win():
+    costs = pd.Series(np.where(TABLE["ligand"] == "XPhos", 1000.0, 1.0), index=TABLE.index)
+    table = TABLE.assign(price=costs)
+    state, _ = begun(measured(some(16)), table=table, cost="price")
+    free = propose(state, 4)
+    frugal = propose(state, 4, request=Request(cost_weight=1.0))
+    assert "XPhos" in set(TABLE.loc[ids(free), "ligand"])
+    assert "XPhos" not in set(TABLE.loc[ids(frugal), "ligand"])
+
+
+def test_what_can_t_be_asked():
+    state, _ = begun(measured(some()))
+    with pytest.raises(UserError, match=r"--at-most names a column 'ligant'.*'ligand'"):
+        propose(state, 2, request=Request(at_most={"ligant": 1}))
+    with pytest.raises(UserError, match="no costs"):
+        propose(state, 2, request=Request(cost_weight=1.0))
+    state, _ = begun(measured(YIELD))
+    with pytest.raises(DataError, match="no candidate is left"):
+        propose(state, 1)
+
+
+def test_effects_are_those_of_the_made_up_reaction():
+    state, _ = begun(measured(some(20)))
+    found = main_effects(state, np.array([YIELD[i] for i in TABLE.index]))
+    ligands = found.table[found.table["column"] == "ligand"].set_index("value")["effect"]
+    mean = np.mean(list(LIGAND.values()))
+    for name, value in LIGAND.items():
+        np.testing.assert_allclose(ligands[name], value - mean)
+    row = TABLE.index.get_loc("r1")
+    effects = found.effects(row)
+    assert effects[0].column == "ligand"
+    assert abs(effects[0].effect) >= abs(effects[-1].effect)
+    counts = found.table[found.table["column"] == "base"]["measured"].sum()
+    assert counts == 20
+
+
+def test_columns_that_differ_in_most_rows_have_no_effects():
+    table = TABLE.assign(name=[f"molecule {i}" for i in range(48)])
+    state, _ = begun(table=table)
+    found = main_effects(state, np.arange(48.0))
+    assert "name" not in found.columns
+    alone = pd.DataFrame({"name": list("abcd")}, index=pd.Index(list("wxyz"), name="id"))
+    state, _ = campaign(alone, surrogate="one_hot", template="{name}")
+    assert main_effects(state, np.arange(4.0)).effects(2) == ()
+
+
+def test_neighbours_are_measured_and_sorted():
+    state, _ = begun(measured(some()))
+    fitted = learn(prepare(state), state)
+    found = neighbours(state, fitted, 0)
+    assert 1 <= len(found) <= 3
+    assert all(n.id in some() and n.value == pytest.approx(some()[n.id]) for n in found)
+    assert [n.similarity for n in found] == sorted((n.similarity for n in found), reverse=True)
+
+
+def test_intent_by_distance_from_the_best():
+    assert intent([9.9, 9.0, 5.0], [1.0, 1.0, 1.0], 10.0) == ["exploit", "balance", "explore"]
+    assert Aim("log_ei").target is None

@@ -1,0 +1,67 @@
+"""Vectors kept between processes: the same as computed ones, or computed again."""
+
+import errno
+
+import numpy as np
+import pytest
+import torch
+
+from gollum.cachefile import CacheFile, cache_folder
+from gollum.language import vectors
+from gollum.language.embed import embed, tokenize
+from gollum.language.vectors import kept_vectors
+from helpers import load
+
+TEXTS = ["w1 w2 w3", "w4", "w1 w2 w3", "w5 w6 w7 w8"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("GOLLUM_CACHE", str(tmp_path))
+    return cache_folder("vectors")
+
+
+@pytest.fixture
+def backbone(model_folder):
+    return load(model_folder("bert"))
+
+
+def test_kept_vectors_are_those_of_the_model(backbone, folder, monkeypatch):
+    tokens = tokenize(backbone, TEXTS)
+    expected = embed(backbone, tokens)
+    assert torch.equal(kept_vectors(backbone, tokens), expected)
+    assert len(list(folder.iterdir())) == 1
+    monkeypatch.setattr(vectors, "embed", lambda *_: pytest.fail("they were kept"))
+    assert torch.equal(kept_vectors(backbone, tokens), expected)
+
+
+def test_other_texts_are_other_files(backbone, folder):
+    kept_vectors(backbone, tokenize(backbone, TEXTS))
+    kept_vectors(backbone, tokenize(backbone, TEXTS[::-1]))
+    kept_vectors(backbone, tokenize(backbone, TEXTS[:2]))
+    assert len(list(folder.iterdir())) == 3
+
+
+@pytest.mark.parametrize("place", [5, 60, -3])
+def test_a_damaged_file_is_made_anew(backbone, folder, place):
+    tokens = tokenize(backbone, TEXTS)
+    expected = kept_vectors(backbone, tokens)
+    (file,) = folder.iterdir()
+    sound = file.read_bytes()
+    broken = bytearray(sound)
+    broken[place] ^= 0x41
+    file.write_bytes(broken)
+    assert torch.equal(kept_vectors(backbone, tokens), expected)
+    assert file.read_bytes() == sound
+    file.write_bytes(sound[: len(sound) // 2])
+    assert torch.equal(kept_vectors(backbone, tokens), expected)
+
+
+def test_a_full_disk_costs_nothing_but_time(backbone, folder, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(CacheFile, "write", full)
+    tokens = tokenize(backbone, TEXTS)
+    np.testing.assert_array_equal(kept_vectors(backbone, tokens), embed(backbone, tokens))
+    assert [f for f in folder.iterdir() if f.suffix == ".safetensors"] == []
