@@ -14,6 +14,7 @@ from gollum.campaign.events import Avoided, Goal, Request, Retold, Source, Sugge
 from gollum.campaign.factors import read_factors
 from gollum.campaign.intake import Intake, read_results
 from gollum.campaign.lint import lint, lint_tokens, tokenizer_of
+from gollum.campaign.requests import Hooks, check, open_batch
 from gollum.campaign.sheets import export_frame, export_json, suggestion_sheet
 from gollum.campaign.state import State, cell_text
 from gollum.campaign.store import Moved, Store
@@ -24,7 +25,6 @@ from gollum.text.template import Template
 
 if TYPE_CHECKING:
     from gollum.campaign.insights import Insights
-    from gollum.campaign.planning import Hooks
 
 What = Literal["results", "suggestions", "history", "candidates"]
 
@@ -193,8 +193,6 @@ class Campaign:
             UserError: the request can't be met.
             FitError: the model could not be fitted.
         """
-        from gollum.campaign.planning import Hooks, check, open_batch, propose
-
         if not 1 <= n <= MOST:
             raise UserError(f"-n is the number of experiments, from 1 to {MOST}, not {n}.")
         hooks = hooks or Hooks()
@@ -212,6 +210,8 @@ class Campaign:
                     )
                 if max(len(already), last.asked) >= n:
                     return suggestion_sheet(state, already[:n])
+            from gollum.campaign.planning import propose
+
             event = propose(
                 state, n, request=request, fresh=fresh, extends=bool(already), hooks=hooks
             )

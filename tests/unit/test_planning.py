@@ -14,7 +14,8 @@ from gollum.analysis.cross_validation import folds
 from gollum.campaign.calibration import left_out, widening
 from gollum.campaign.events import Goal, Request, Suggested
 from gollum.campaign.explain import intent, main_effects, neighbours
-from gollum.campaign.planning import is_ready, learn, open_batch, prepare, propose
+from gollum.campaign.planning import is_ready, learn, prepare, propose
+from gollum.campaign.requests import open_batch
 from gollum.campaign.state import Logged, State
 from gollum.errors import DataError, UserError
 

@@ -9,7 +9,8 @@ import pandas as pd
 
 from gollum.campaign.advice import Advice, advice
 from gollum.campaign.explain import main_effects
-from gollum.campaign.planning import Hooks, is_ready, learn, prepare
+from gollum.campaign.planning import is_ready, learn, prepare
+from gollum.campaign.requests import Hooks
 from gollum.campaign.state import State
 from gollum.campaign.trust import Trust, trust
 from gollum.errors import UserError

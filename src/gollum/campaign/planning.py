@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,8 +18,9 @@ from gollum.acquisition.limits import Limits
 from gollum.campaign.calibration import widening
 from gollum.campaign.events import Request, Suggested, Suggestion
 from gollum.campaign.explain import intent, main_effects, neighbours
-from gollum.campaign.state import Planned, State
-from gollum.errors import DataError, UserError, nearest
+from gollum.campaign.requests import Hooks, check
+from gollum.campaign.state import State
+from gollum.errors import DataError, UserError
 from gollum.runtime import Runtime, commit
 from gollum.surrogates.base import Fitted, Surrogate, untrained
 from gollum.surrogates.build import Problem, build_surrogate
@@ -33,21 +32,6 @@ SHARED = 12  # values of a shared column that a whole batch is built for
 INTERVAL = 1.959963984540054  # deviations that hold 95 % of a normal distribution
 
 Rows = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """What is called while a suggestion is made.
-
-    Attributes:
-        reading: with (texts read, texts in all).
-        noted: with sentences for the user.
-        stage: with a word for what begins now.
-    """
-
-    reading: Callable[[int, int], None] | None = None
-    noted: Callable[[tuple[str, ...]], None] = lambda notes: None
-    stage: Callable[[str], None] = lambda words: None
 
 
 def prepare(state: State, surrogate: str | None = None, hooks: Hooks | None = None) -> Surrogate:
@@ -91,33 +75,6 @@ def is_ready(state: State) -> bool:
     """Whether there are enough results for a model: of two experiments, and not all the same."""
     ids, values = state.observations()
     return len(set(ids)) >= FEWEST and len(set(values.tolist())) > 1
-
-
-def open_batch(state: State) -> list[Planned]:
-    """The last batch, if nothing has happened since it was suggested."""
-    if not state.batches or state.batches[-1].basis < state.changed:
-        return []
-    return [plan for plan in state.pending() if plan.batch == state.batch]
-
-
-def check(state: State, request: Request) -> None:
-    """Refuse a request that names what is not there.
-
-    Raises:
-        UserError: naming the column.
-    """
-    columns = [str(c) for c in state.table.columns]
-    for option, named in (("--at-most", request.at_most), ("--same", request.same)):
-        for column in named:
-            if column not in columns:
-                raise UserError(
-                    f"{option} names a column '{column}' that the campaign does not have."
-                    + (nearest(column, columns) or f" The columns are {', '.join(columns)}.")
-                )
-    if request.cost_weight and state.costs is None:
-        raise UserError(
-            "there are no costs to weigh; begin a campaign with --cost COLUMN to have them."
-        )
 
 
 def propose(

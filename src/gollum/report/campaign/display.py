@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from gollum.campaign.events import Suggestion
+from gollum.campaign.requests import Hooks
 from gollum.campaign.sheets import sheet_names
 from gollum.campaign.state import State
 from gollum.report.campaign.status import conditions, telling, visible
 from gollum.report.drawing import shortened
-
-if TYPE_CHECKING:
-    from gollum.campaign.planning import Hooks
 
 
 class Display:
@@ -50,8 +47,6 @@ class Display:
 
     def hooks(self) -> Hooks:
         """What a suggestion calls."""
-        from gollum.campaign.planning import Hooks
-
         return Hooks(self._reading, self._noted, self._stage)
 
     def _reading(self, done: int, total: int) -> None:
