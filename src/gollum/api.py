@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from gollum.campaign import begin as beginning
-from gollum.campaign.events import Avoided, Goal, Request, Retold, Source, Suggested
+from gollum.campaign.events import Avoided, Goal, Retold, Source, Suggested, Suggestion
 from gollum.campaign.factors import read_factors
 from gollum.campaign.intake import Intake, read_results
 from gollum.campaign.lint import lint, lint_tokens, tokenizer_of
-from gollum.campaign.requests import Hooks, check, open_batch
+from gollum.campaign.requests import Hooks, asked_for, open_batch
 from gollum.campaign.sheets import export_frame, export_json, suggestion_sheet
 from gollum.campaign.state import State, cell_text
 from gollum.campaign.store import Moved, Store
@@ -59,8 +60,7 @@ class Replayed:
         """Whether also the predictions do, up to rounding."""
         pairs = zip(self.event.suggestions, self.again.suggestions, strict=False)
         return self.same_experiments and all(
-            (a.mean is None) == (b.mean is None)
-            and (a.mean is None or b.mean is None or _close(a.mean, b.mean))
+            (a.mean is None) == (b.mean is None) and all(map(_close, _numbers(a), _numbers(b)))
             for a, b in pairs
         )
 
@@ -149,6 +149,19 @@ class Campaign:
         """The file."""
         return self._store.path
 
+    def output(self, path: str | Path, endings: Sequence[str]) -> Path:
+        """A file that may be written: with one of these endings, and not the campaign itself.
+
+        Raises:
+            UserError: it may not.
+        """
+        file = Path(path).expanduser()
+        if file.suffix.lower() not in endings:
+            raise UserError(f"{file}: name a file that ends in {' or '.join(endings)}.")
+        if file.exists() and file.resolve() == self.path.resolve():
+            raise UserError(f"{file} is the campaign itself; choose another name.")
+        return file
+
     def state(self) -> State:
         """Everything that is known now."""
         return self._store.state()
@@ -187,7 +200,8 @@ class Campaign:
             hooks: what to call meanwhile.
 
         Returns:
-            n rows, with predictions, reasons and empty columns for the results.
+            n rows, or as many as there can be, with predictions, reasons and empty columns for the
+            results.
 
         Raises:
             UserError: the request can't be met.
@@ -196,10 +210,9 @@ class Campaign:
         if not 1 <= n <= MOST:
             raise UserError(f"-n is the number of experiments, from 1 to {MOST}, not {n}.")
         hooks = hooks or Hooks()
-        request = Request(at_most=dict(at_most or {}), same=tuple(same), cost_weight=cost_weight)
         for _ in range(ATTEMPTS):
             state = self.state()
-            check(state, request)
+            request = asked_for(state, at_most or {}, same, cost_weight)
             already = [] if fresh else open_batch(state)
             if already:
                 last = state.batches[-1]
@@ -208,7 +221,7 @@ class Campaign:
                         f"batch {state.batch} is pending and was chosen under other limits; ask "
                         "again under those, record its results first, or replace it with --fresh."
                     )
-                if max(len(already), last.asked) >= n:
+                if max(len(already), last.asked) >= n or not state.open().any():
                     return suggestion_sheet(state, already[:n])
             from gollum.campaign.planning import propose
 
@@ -218,7 +231,7 @@ class Campaign:
             try:
                 self._store.append(event, expected=state.sequence)
             except Moved:
-                hooks.noted(("Something was recorded meanwhile; choosing again.",))
+                hooks.noted(("Somebody else wrote to the campaign meanwhile; choosing again.",))
                 continue
             state = self.state()
             batch = [plan for plan in state.pending() if plan.batch == event.batch]
@@ -258,14 +271,18 @@ class Campaign:
         return intake
 
     def avoid(
-        self, values: Sequence[object], column: str | None = None, *, lift: bool = False,
+        self,
+        ids: Sequence[str] = (),
+        *,
+        cells: Mapping[str, Sequence[object]] | None = None,
+        lift: bool = False,
         reason: str = "",
-    ) -> int:  # fmt: skip
+    ) -> int:
         """Lock candidates, such as what is out of stock, or free them again.
 
         Args:
-            values: cells of the column, or ids of candidates.
-            column: an input column; None for ids.
+            ids: candidates.
+            cells: input column → values whose candidates are meant.
             lift: free them.
             reason: kept in the file.
 
@@ -273,14 +290,18 @@ class Campaign:
             How many candidates are locked now.
 
         Raises:
-            UserError: there is no such column, cell or id, or nothing to lift.
+            UserError: there is no such column, cell or id, or nothing to lift; nothing is changed.
         """
+        groups: dict[str | None, Sequence[object]] = dict((cells or {}).items())
+        if ids:
+            groups[None] = ids
         with self._store.deciding() as ledger:
-            state = ledger.state
-            wanted = tuple(cell_text(value).strip() for value in values)
-            _check_cells(state, column, wanted, lift)
-            event = Avoided(column=column, values=wanted, lifted=lift, reason=reason)
-            ledger.append(event)
+            for column, values in groups.items():
+                wanted = tuple(cell_text(value).strip() for value in values)
+                _check_cells(ledger.state, column, wanted, lift)
+                event = Avoided(column=column, values=wanted, lifted=lift, reason=reason)
+                if lift or any(ledger.state.avoided.get((column, v)) != reason for v in wanted):
+                    ledger.append(event)
         return int(self.state().locked().sum())
 
     def retell(self, template: str) -> Template:
@@ -292,7 +313,8 @@ class Campaign:
         with self._store.deciding() as ledger:
             new = Template(template)
             new.check([str(c) for c in ledger.state.table.columns], self.path.name)
-            ledger.append(Retold(template=template))
+            if template != ledger.state.template:
+                ledger.append(Retold(template=template))
         return new
 
     def export(self, what: What = "results") -> pd.DataFrame:
@@ -353,9 +375,14 @@ class Campaign:
         """
         from gollum.report.campaign.page import write_page
 
-        file = Path(path).expanduser()
+        file = self.output(path, (".html", ".htm"))
         write_page(file, self.state(), self._store.log(), self.insights(hooks))
         return file
+
+
+def _numbers(suggestion: Suggestion) -> list[float]:
+    found = (suggestion.mean, suggestion.low, suggestion.high, suggestion.chance)
+    return [number for number in found if number is not None]
 
 
 def _close(a: float, b: float) -> bool:
@@ -367,8 +394,8 @@ def _goal(kind: str, target: float | None) -> Goal:
         options = ("maximize", "minimize", "target")
         raise UserError(f"goal '{kind}' is unknown; use {', '.join(options)}."
                         + nearest(kind, options))  # fmt: skip
-    if (kind == "target") != (target is not None):
-        raise UserError("the goal 'target' and a target value belong together; give both.")
+    if (kind == "target") != (target is not None and math.isfinite(target)):
+        raise UserError("the goal 'target' and a (finite) target value belong together; give both.")
     return Goal(kind=kind, target=target)
 
 

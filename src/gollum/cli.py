@@ -40,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = known.handler(known, rest)
         return code
     except GollumError as error:
-        print(f"gollum: {' '.join(str(error).split())}", file=sys.stderr)
+        sentence = "".join(c if c.isprintable() else " " for c in " ".join(str(error).split()))
+        print(f"gollum: {sentence}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("gollum: interrupted; a run goes on with the same command.", file=sys.stderr)

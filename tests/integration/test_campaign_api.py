@@ -71,20 +71,33 @@ def test_a_batch_that_can_t_be_filled_is_not_asked_for_again(made):
 
 
 def test_avoided_options_are_not_suggested_until_lifted(made):
-    assert made.avoid(["D"], "ligand", reason="out of stock") == 9
-    assert made.avoid([40], "temperature_C") == 18
+    assert made.avoid(cells={"ligand": ["D"]}, reason="out of stock") == 9
+    assert made.avoid(cells={"temperature_C": [40]}) == 18
     sheet = made.suggest(18)
     assert set(sheet["ligand"]) == {"A", "B", "C"}
     assert 40 not in set(sheet["temperature_C"])
+    assert len(made.suggest(19)) == 18  # there are no more
+    made.record(filled(sheet))
     with pytest.raises(DataError, match=r"no candidate is left.*avoided \(18\)"):
-        made.suggest(19)
-    assert made.avoid(["D"], "ligand", lift=True) == 12
+        made.suggest(1)
+    assert made.avoid(cells={"ligand": ["D"]}, lift=True) == 12
     with pytest.raises(UserError, match="nothing to lift"):
-        made.avoid(["D"], "ligand", lift=True)
+        made.avoid(cells={"ligand": ["D"]}, lift=True)
     with pytest.raises(UserError, match=r"never holds 'E'"):
-        made.avoid(["E"], "ligand")
+        made.avoid(["r1"], cells={"ligand": ["E"]})
+    assert (None, "r1") not in made.state().avoided
     with pytest.raises(UserError, match=r"no candidate has the id 'r99'"):
         made.avoid(["r99"])
+
+
+def test_what_changes_nothing_is_not_written(made):
+    first = made.suggest(2)
+    made.retell(made.state().template)
+    assert made.suggest(2)["id"].tolist() == first["id"].tolist()
+    made.avoid(["r1"], reason="broken")
+    log = len(Store.open(made.path).log())
+    made.avoid(["r1"], reason="broken")
+    assert len(Store.open(made.path).log()) == log
 
 
 def test_new_reagents_join_the_pool(made):
@@ -204,7 +217,7 @@ def test_refusals_leave_no_file(tmp_path):
 
 def test_everything_as_json(made):
     made.record(filled(made.suggest(3)))
+    made.avoid(["r1"])
     told = json.loads(made.export_json())
-    kinds = json.dumps(told)
-    assert "suggested" in kinds
-    assert "recorded" in kinds
+    events = [entry["kind"] for entry in told["events"]]
+    assert events == ["created", "suggested", "recorded", "avoided"]

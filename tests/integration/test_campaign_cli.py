@@ -112,6 +112,35 @@ def test_what_a_spreadsheet_would_compute_is_neutralised_and_comes_back(gollum):
     assert "18 measured" in out
 
 
+def test_results_that_are_not_recorded_are_not_written_over(gollum):
+    begin(gollum)
+    gollum("suggest", "my.gollum", "-n", 3, "-o", "next.xlsx")
+    assert gollum("suggest", "my.gollum", "-n", 3, "-o", "next.xlsx")[0] == 0
+    fill("next.xlsx", good)
+    code, _, err = gollum("suggest", "my.gollum", "-n", 3, "-o", "next.xlsx")
+    assert (code, "holds results that are not recorded" in err) == (2, True)
+    assert read_table("next.xlsx")["yield_pct"].notna().all()
+    gollum("record", "my.gollum", "next.xlsx")
+    assert gollum("suggest", "my.gollum", "-n", 3, "-o", "next.xlsx")[0] == 0
+
+
+def test_a_page_never_takes_the_place_of_the_campaign(gollum):
+    table()
+    words = "init camp.html --table conditions.xlsx --objective yield_pct --surrogate one_hot"
+    assert gollum(*words.split())[0] == 0
+    code, _, err = gollum("report", "camp.html")
+    assert (code, "is the campaign itself" in err) == (2, True)
+    assert gollum("status", "camp.html")[0] == 0
+
+
+def test_escape_codes_of_cells_do_not_reach_the_terminal(gollum):
+    frame = conditions().assign(yield_pct="")
+    frame.loc[0, "ligand"] = "\x1b[31mred\x1b]0;title\x07"
+    write_sheet(frame, "odd.csv")
+    _, out, err = gollum("init", "odd.gollum", "--table", "odd.csv", "--objective", "yield_pct")
+    assert "\x1b" not in out + err
+
+
 def test_factors_instead_of_a_table(gollum):
     with open("factors.yaml", "w") as file:
         file.write("factors:\n  ligand: [XPhos, SPhos]\n  hours: {from: 1, to: 3, step: 1}\n"
@@ -151,14 +180,56 @@ def test_another_template(gollum):
         (("suggest", "other.gollum"), "other.gollum"),
         (("suggest", "conditions.xlsx"), "conditions.xlsx"),
         (("suggest", "my.gollum", "-n", 0), "from 1 to"),
-        (("suggest", "my.gollum", "-o", "next.pdf"), "use .csv or .xlsx"),
+        (("suggest", "my.gollum", "-o", "next.pdf"), "ends in .xlsx or .csv"),
         (("suggest", "my.gollum", "--at-most", "ligand"), "COLUMN=K"),
         (("suggest", "my.gollum", "--same", "ligant"), "'ligand'"),
         (("suggest", "my.gollum", "--cost-weight", "1"), "no costs"),
         (("record", "my.gollum", "nothing.xlsx"), "no file"),
         (("record", "my.gollum", "conditions.xlsx", "--nonsense"), "not an option"),
         (("replay", "my.gollum"), "no suggestion"),
-        (("export", "my.gollum", "-o", "x.doc"), "use .csv or .xlsx"),
+        (("export", "my.gollum", "-o", "x.doc"), "ends in .xlsx or .csv or .json"),
+        (("report", "my.gollum", "-o", "my.gollum"), "ends in .html"),
+        (
+            (
+                "init",
+                "new.gollum",
+                "--table",
+                "conditions.xlsx",
+                "--objective",
+                "yield_pct",
+                "--seed",
+                -1,
+            ),
+            "from 0 on",
+        ),
+        (
+            (
+                "init",
+                "new.gollum",
+                "--table",
+                "conditions.xlsx",
+                "--objective",
+                "yield_pct",
+                "--target",
+                "nan",
+            ),
+            "finite",
+        ),
+        (
+            (
+                "init",
+                "new.gollum",
+                "--table",
+                "conditions.xlsx",
+                "--objective",
+                "yield_pct",
+                "--model",
+                "minilmm",
+            ),
+            "'minilm'",
+        ),
+        (("suggest", "my.gollum", "--cost-weight", "-1"), "from 0 on"),
+        (("suggest", "my.gollum", "-o", "conditions.xlsx", "-n", "2"), "another name"),
         (("status", "."), "folder"),
     ],
 )

@@ -8,14 +8,15 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from campaigns import campaign, measured
+from campaigns import campaign, measured, recorded
+from gollum.acquisition.batch import batch_improvement, select
 from gollum.acquisition.criteria import Aim
 from gollum.analysis.cross_validation import folds
 from gollum.campaign.calibration import left_out, widening
-from gollum.campaign.events import Goal, Request, Suggested
+from gollum.campaign.events import Avoided, Goal, Request, Suggested
 from gollum.campaign.explain import intent, main_effects, neighbours
 from gollum.campaign.planning import is_ready, learn, prepare, propose
-from gollum.campaign.requests import open_batch
+from gollum.campaign.requests import asked_for, open_batch
 from gollum.campaign.state import Logged, State
 from gollum.errors import DataError, UserError
 
@@ -117,7 +118,8 @@ def test_intervals_are_widened_until_they_hold_what_was_left_out():
 
     ticks = []
     part = folds(state.observations()[0], 0, exact=10, parts=10)
-    mean, deviation = left_out(surrogate, state, part, lambda: None)
+    spread = state.observations()[1].std(ddof=1)
+    mean, deviation = left_out(surrogate, state, part, lambda: None, spread=spread)
     z = (state.observations()[1] - mean) / deviation
     own = float(np.sqrt(np.mean(z**2)))
     assert widening(surrogate, state, lambda *n: ticks.append(n)) == pytest.approx(max(1, own))
@@ -125,6 +127,42 @@ def test_intervals_are_widened_until_they_hold_what_was_left_out():
     assert ticks == [(i, 10) for i in range(1, 11)]
     few, _ = begun(measured(some(3)))
     assert widening(surrogate, few, lambda *_: None) == 1.0
+
+
+def test_a_lone_hit_does_not_blow_the_intervals_up():
+    results = dict.fromkeys(list(some(9)), 0.0)
+    hit = next(iter(results))
+    for value in (80.0, 0.8):
+        state, _ = begun(measured(results | {hit: value}))
+        assert widening(prepare(state), state, lambda *_: None) < 3
+
+
+def test_of_repeats_the_mean_has_to_be_beaten():
+    runs = [("a", "r1", 95.0), ("b", "r1", 55.0), ("c", "r2", 80.0), ("d", "r2", 80.0)]
+    state, _ = begun(recorded(*runs))
+    fitted = learn(prepare(state), state)
+    best = Aim("log_ei").best(fitted) * fitted.scale + fitted.location
+    assert best.item() == pytest.approx(80.0)
+
+
+def test_avoiding_does_not_change_what_was_learned():
+    state, log = begun(measured(some()))
+    before = learn(prepare(state), state)
+    state, _ = after(log, Avoided(column="ligand", values=("dppf",)))
+    again = learn(prepare(state), state)
+    assert before.report.hyperparameters == again.report.hyperparameters
+
+
+def test_a_withdrawn_suggestion_that_was_done_anyway_is_not_pending():
+    state, log = begun(measured(some()))
+    first = propose(state, 3)
+    state, log = after(log, first)
+    again = propose(state, 3, fresh=True)
+    state, log = after(log, again)
+    done = first.suggestions[0]
+    state, _ = after(log, recorded((done.run, done.id, 50.0)))
+    assert done.id not in {p.suggestion.id for p in state.pending()}
+    assert len(state.pending()) == 2
 
 
 def test_minimizing_mirrors_maximizing():
@@ -192,12 +230,27 @@ def test_limits_hold(results):
     state, _ = begun(*begin, event, more)
     with pytest.raises(UserError, match="no candidate meets the limits"):
         propose(state, 10, request=event.request, extends=True)
+    alone = Request(same=("ligand", "base", "temperature_C"))
+    state, log = begun(*begin)
+    one = propose(state, 1, request=alone)
+    state, _ = after(log, one)
+    with pytest.raises(UserError, match="no further candidate has"):
+        propose(state, 2, request=alone, extends=True)
 
 
 def test_the_shared_value_is_the_one_with_the_better_batch():
     state, _ = begun(measured(some(20)))
     event = propose(state, 4, request=Request(same=("temperature_C",)))
-    assert set(TABLE.loc[ids(event), "temperature_C"]) <= {60, 80, 100}  # 40 °C costs 16 %
+    chosen = TABLE.loc[ids(event), "temperature_C"]
+    assert chosen.nunique() == 1
+    aim, fitted = Aim("q_log_ei"), learn(prepare(state), state)
+    stream = (0, state.learned, state.sequence)
+    gains = {}
+    for value, rows in TABLE.groupby("temperature_C").groups.items():
+        free = fitted.pool.positions([i for i in rows if state.open()[TABLE.index.get_loc(i)]])
+        batch = select(fitted, free, aim=aim, batch_size=4, seed=stream)
+        gains[value] = batch_improvement(fitted, fitted.pool.positions(batch.ids), aim, stream)
+    assert chosen.iloc[0] == max(gains, key=gains.__getitem__)
 
 
 def test_cost_makes_cheap_experiments_win():
@@ -208,14 +261,26 @@ def test_cost_makes_cheap_experiments_win():
     frugal = propose(state, 4, request=Request(cost_weight=1.0))
     assert "XPhos" in set(TABLE.loc[ids(free), "ligand"])
     assert "XPhos" not in set(TABLE.loc[ids(frugal), "ligand"])
+    hot = TABLE.assign(price=np.where(TABLE["temperature_C"] == 80, 1000.0, 1.0))
+    state, _ = begun(measured(some(16)), table=hot, cost="price")
+    plate = propose(state, 3, request=Request(same=("temperature_C",), cost_weight=1.0))
+    assert 80 not in set(TABLE.loc[ids(plate), "temperature_C"])
 
 
 def test_what_can_t_be_asked():
     state, _ = begun(measured(some()))
-    with pytest.raises(UserError, match=r"--at-most names a column 'ligant'.*'ligand'"):
-        propose(state, 2, request=Request(at_most={"ligant": 1}))
-    with pytest.raises(UserError, match="no costs"):
-        propose(state, 2, request=Request(cost_weight=1.0))
+    for limits, sentence in (
+        (({"ligant": 1}, (), 0.0), "'ligant'.*'ligand'"),
+        (({"ligand": 0}, (), 0.0), "1, 2 … times"),
+        (({"ligand": 1.5}, (), 0.0), "1, 2 … times"),
+        (({}, "bass", 0.0), "'bass'.*'base'"),
+        (({}, (), 1.0), "no costs"),
+        (({}, (), -1.0), "from 0 on"),
+        (({}, (), float("nan")), "from 0 on"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            asked_for(state, *limits)
+    assert asked_for(state, {}, "base", 0.0).same == ("base",)
     state, _ = begun(measured(YIELD))
     with pytest.raises(DataError, match="no candidate is left"):
         propose(state, 1)
@@ -257,4 +322,3 @@ def test_neighbours_are_measured_and_sorted():
 
 def test_intent_by_distance_from_the_best():
     assert intent([9.9, 9.0, 5.0], [1.0, 1.0, 1.0], 10.0) == ["exploit", "balance", "explore"]
-    assert Aim("log_ei").target is None

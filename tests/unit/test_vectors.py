@@ -9,7 +9,7 @@ import torch
 from gollum.cachefile import CacheFile, cache_folder
 from gollum.language import vectors
 from gollum.language.embed import embed, tokenize
-from gollum.language.vectors import kept_vectors
+from gollum.language.vectors import are_kept, kept_vectors
 from helpers import load
 
 TEXTS = ["w1 w2 w3", "w4", "w1 w2 w3", "w5 w6 w7 w8"]
@@ -33,6 +33,21 @@ def test_kept_vectors_are_those_of_the_model(backbone, folder, monkeypatch):
     assert len(list(folder.iterdir())) == 1
     monkeypatch.setattr(vectors, "embed", lambda *_: pytest.fail("they were kept"))
     assert torch.equal(kept_vectors(backbone, tokens), expected)
+
+
+def test_a_text_more_costs_one_block(backbone, folder, monkeypatch):
+    monkeypatch.setattr(vectors, "BLOCK", 2)
+    told = []
+    tokens = tokenize(backbone, TEXTS)
+    first = kept_vectors(backbone, tokens, lambda *n: told.append(n))
+    assert told == [(2, 3), (3, 3)]
+    np.testing.assert_allclose(first, embed(backbone, tokens), rtol=1e-5, atol=1e-6)
+    more = tokenize(backbone, [*TEXTS, "w9"])
+    assert not are_kept(backbone, more)
+    again = kept_vectors(backbone, more, lambda *n: told.append(n))
+    assert told[2:] == [(4, 4)]
+    assert torch.equal(again[:2], first[:2])
+    assert are_kept(backbone, more)
 
 
 def test_other_texts_are_other_files(backbone, folder):

@@ -23,8 +23,9 @@ from gollum.surrogates.gp import SMALLEST_VARIANCE
 
 ROUNDING = 1e-9  # relative difference of acquisition values that counts as none
 SAMPLES = 256  # joint posterior samples of q_log_ei
+MANY_SAMPLES = 4096  # where whole batches are compared
 RESCORED = 256  # candidates scored anew at a time while a batch is built
-SHORTLIST = 2048  # of candidates for a batch that comes close to a target
+SHORTLIST = 2048  # of candidates for a batch that comes close to a target without limits
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def select(
     values = score(fitted, rows, aim)
     if penalties is not None:
         values -= torch.as_tensor(penalties[rows]).to(values)
-    if aim.target is not None:
+    if aim.target is not None and not limits.groups:
         best = values.topk(min(SHORTLIST, len(rows))).indices.sort().values
         rows, values = rows[best.cpu().numpy()], values[best]
     chosen, scores = list[int](), list[float]()
@@ -128,7 +129,7 @@ def batch_improvement(
         pending: positions of experiments whose results come as well.
     """
     points = rows if pending is None else np.concatenate([pending, rows])
-    sampled = aim.merit(_sampled(fitted, points, len(points), seed)[0])
+    sampled = aim.merit(_sampled(fitted, points, len(points), seed, MANY_SAMPLES)[0])
     before = aim.best(fitted)
     if pending is not None and len(pending):
         before = torch.maximum(before, sampled[:, : len(pending)].max(1).values)
@@ -181,15 +182,16 @@ def _believer(fitted: Fitted, assumed: Rows, aim: Aim) -> Callable[[Rows], Tenso
 
 
 def _sampled(
-    fitted: Fitted, points: Rows, dimensions: int, seed: Sequence[int]
+    fitted: Fitted, points: Rows, dimensions: int, seed: Sequence[int], count: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Joint posterior samples at m points, SAMPLES x m; their normal draws; the root, m x m.
+    """Joint posterior samples at m points, count x m; their normal draws; the root, m x m.
 
     Args:
         fitted: the surrogate.
         points: m positions.
         dimensions: of the draws, of which the first m are used.
         seed: names the draws.
+        count: number of samples.
     """
     process, features = fitted.process, fitted.features_at(points)
     with warnings.catch_warnings():
@@ -197,7 +199,7 @@ def _sampled(
         warnings.simplefilter("ignore", NumericalWarning)
         root = psd_safe_cholesky(process.posterior_covariance(features, features))
     normal = draw_sobol_normal_samples(
-        dimensions, SAMPLES, device=features.device, dtype=features.dtype, seed=_integer(seed)
+        dimensions, count, device=features.device, dtype=features.dtype, seed=_integer(seed)
     )[:, : len(points)]
     return process.marginals(features)[0] + normal @ root.T, normal, root
 
@@ -212,7 +214,7 @@ def _joint(
     sampled in f_P, the values of the assumed ones, and exact in f_x.
     """
     process, points = fitted.process, fitted.features_at(assumed)
-    sampled, normal, root = _sampled(fitted, assumed, dimensions, seed)
+    sampled, normal, root = _sampled(fitted, assumed, dimensions, seed, SAMPLES)
     best_f = torch.maximum(aim.best(fitted), aim.merit(sampled).max(1).values)
 
     def gain(rows: Rows) -> Tensor:

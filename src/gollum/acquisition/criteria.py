@@ -172,8 +172,12 @@ class Aim:
         return utility if self.target is None else -(utility - self.target).abs()
 
     def best(self, fitted: Fitted) -> Tensor:
-        """Merit of the best measurement."""
-        return self.merit((fitted.utility - fitted.location) / fitted.scale).max()
+        """Merit of the best measured candidate; of replicates, their mean counts."""
+        rows, place = np.unique(fitted.rows, return_inverse=True)
+        where = torch.as_tensor(place, device=fitted.utility.device)
+        count = torch.bincount(where, minlength=len(rows))
+        means = fitted.utility.new_zeros(len(rows)).index_add(0, where, fitted.utility) / count
+        return self.merit((means - fitted.location) / fitted.scale).max()
 
     def values(self, mean: Tensor, variance: Tensor, best_f: Tensor) -> Tensor:
         """Acquisition values of points with these marginals, N of each.

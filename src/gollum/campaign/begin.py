@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from gollum.campaign.store import table_sha256
 from gollum.data.pool import Pool
 from gollum.data.readers import read_frame
 from gollum.errors import ConfigError, DataError, TemplateError, nearest
+from gollum.language.catalog import CATALOG
 from gollum.surrogates.presets import PRESETS, variant
 from gollum.text.template import Template
 
@@ -101,7 +103,7 @@ def begin(
         DataError: the table can't be used; the message names row and column.
         TemplateError: the template can't.
     """
-    _check_settings(goal, failed_as, surrogate, preset)
+    _check_settings(goal, failed_as, surrogate, preset, model, seed)
     where = name if source is None else source.name
     table, notes = read_frame(frame, where), list[str]()
     if len(table) == 0:
@@ -122,6 +124,10 @@ def begin(
     elif unknown := [c for c in structures if c not in columns]:
         close = nearest(unknown[0], columns)
         raise DataError(f"{where}: there is no input '{unknown[0]}' to hold SMILES.{close}")
+    if variant(surrogate).features in ("morgan", "fragments", "descriptors") and not structures:
+        raise ConfigError(
+            f"surrogate '{surrogate}' needs columns with SMILES; name them with --structures."
+        )
     spoken = _spoken(candidates[columns], structures)
     if template is None and len(spoken) < len(columns):
         silent = [c for c in columns if c not in spoken]
@@ -138,12 +144,23 @@ def begin(
     return Start(created, candidates, recorded, (*notes, *told), words)
 
 
-def _check_settings(goal: Goal, failed_as: float | None, surrogate: str, preset: str) -> None:
+def _check_settings(
+    goal: Goal, failed_as: float | None, surrogate: str, preset: str, model: str, seed: int
+) -> None:
     if (goal.kind == "target") != (goal.target is not None):
         raise ConfigError("a target value belongs to the goal 'target'; give both or neither.")
     if failed_as is not None and not math.isfinite(failed_as):
         raise ConfigError(f"a failed experiment can't count as {failed_as}; give a finite number.")
-    variant(surrogate)
+    features = variant(surrogate).features
+    if features == "drfp":
+        raise ConfigError(
+            "surrogate 'drfp' needs reaction SMILES, which campaigns do not have yet."
+        )
+    if features == "language" and not (model in CATALOG or "/" in model or Path(model).is_dir()):
+        close = nearest(model, CATALOG)
+        raise ConfigError(f"there is no model '{model}'.{close} `gollum models` lists them.")
+    if seed < 0:
+        raise ConfigError(f"a seed is a number from 0 on, not {seed}.")
     if preset not in PRESETS:
         close = nearest(preset, PRESETS)
         raise ConfigError(f"preset '{preset}' is unknown; choose from {', '.join(PRESETS)}.{close}")

@@ -21,7 +21,11 @@ MANY = 100  # results from which fits take long, so that there are half as many
 
 
 def left_out(
-    surrogate: Surrogate, state: State, part: NDArray[np.int64], tick: Callable[[], None]
+    surrogate: Surrogate,
+    state: State,
+    part: NDArray[np.int64],
+    tick: Callable[[], None],
+    spread: float = 0.0,
 ) -> tuple[Vector, Vector]:
     """Predict every result by a fit to those of other parts.
 
@@ -30,6 +34,7 @@ def left_out(
         state: the campaign, with n results.
         part: which part each of them belongs to, from 0.
         tick: called after each fit.
+        spread: standard deviation that the results left in are taken to have at least.
 
     Returns:
         n means and n standard deviations of a measurement, in the objective's unit.
@@ -42,11 +47,16 @@ def left_out(
     mean, variance = np.empty_like(values), np.empty_like(values)
     for number in range(int(part.max()) + 1):
         out = part == number
+        if np.ptp(values[~out]) == 0:  # nothing to learn from
+            mean[out], variance[out] = utility[~out].mean(), values.var(ddof=1)
+            tick()
+            continue
         fitted = surrogate.fit(names[~out].tolist(), utility[~out], (state.created.seed, number))
         expected, uncertain = fitted.posterior(names[out].tolist())
         noise = fitted.process.gp.noise * fitted.scale.square()
         mean[out] = expected.cpu().numpy()
-        variance[out] = (uncertain + noise).detach().cpu().numpy()
+        wide = max(1.0, spread / fitted.scale.item()) ** 2
+        variance[out] = wide * (uncertain + noise).detach().cpu().numpy()
         tick()
     return state.sign() * mean, np.sqrt(variance)
 
@@ -78,5 +88,6 @@ def widening(surrogate: Surrogate, state: State, progress: Callable[[int, int], 
         done += 1
         progress(done, int(part.max()) + 1)
 
-    mean, deviation = left_out(surrogate, state, part, tick)
+    # A part may hold the only results that are not small: those left in are then no measure.
+    mean, deviation = left_out(surrogate, state, part, tick, spread=float(values.std(ddof=1)))
     return max(1.0, float(np.sqrt(np.mean(((values - mean) / deviation) ** 2))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -12,15 +13,15 @@ from numpy.typing import NDArray
 
 from gollum import __version__
 from gollum.acquisition.batch import Selection, batch_improvement, select
-from gollum.acquisition.criteria import Aim
+from gollum.acquisition.criteria import Aim, score
 from gollum.acquisition.design import representative
 from gollum.acquisition.limits import Limits
 from gollum.campaign.calibration import widening
 from gollum.campaign.events import Request, Suggested, Suggestion
 from gollum.campaign.explain import intent, main_effects, neighbours
-from gollum.campaign.requests import Hooks, check
-from gollum.campaign.state import State
-from gollum.errors import DataError, UserError
+from gollum.campaign.requests import Hooks
+from gollum.campaign.state import State, cell_text
+from gollum.errors import DataError, FitError, UserError
 from gollum.runtime import Runtime, commit
 from gollum.surrogates.base import Fitted, Surrogate, untrained
 from gollum.surrogates.build import Problem, build_surrogate
@@ -28,6 +29,7 @@ from gollum.surrogates.presets import PRESETS, Settings, variant
 
 CRITERION = "q_log_ei"
 FEWEST = 2  # different experiments with results, before a model is asked
+MOST_OPTIONS = 1000  # of all columns, for a one-hot first design
 SHARED = 12  # values of a shared column that a whole batch is built for
 INTERVAL = 1.959963984540054  # deviations that hold 95 % of a normal distribution
 
@@ -68,7 +70,7 @@ def learn(surrogate: Surrogate, state: State) -> Fitted:
         FitError: it failed, also after retries.
     """
     ids, values = state.observations()
-    return surrogate.fit(ids, state.sign() * values, (state.created.seed, state.changed))
+    return surrogate.fit(ids, state.sign() * values, (state.created.seed, state.learned))
 
 
 def is_ready(state: State) -> bool:
@@ -101,7 +103,6 @@ def propose(
         UserError: the request can't be met.
     """
     began, hooks, request = time.perf_counter(), hooks or Hooks(), request or Request()
-    check(state, request)
     pool = state.pool
     in_lab = [] if fresh else state.pending()
     pending = np.unique(pool.positions([plan.suggestion.id for plan in in_lab]))
@@ -121,13 +122,13 @@ def propose(
         hooks.stage("Choosing experiments")
         chosen = _best(state, fitted, rows, count, request, limits, pending)
         hooks.stage("Checking the intervals")
-        wider = widening(surrogate, state, hooks.reading or (lambda done, total: None))
+        wider = _widening(state, surrogate, hooks)
         fit = {**_figures(fitted), "widening": wider}
         suggestions = _explained(state, fitted, chosen, wider)
     else:
         hooks.stage("Choosing first experiments")
         surrogate = prepare(state, _of_first_design(state), hooks)
-        seen = np.union1d(pool.positions(state.observations()[0]), pending)
+        seen = np.union1d(pool.positions(state.done()), pending)
         features = untrained(surrogate, state.created.seed)
         chosen_rows = _spread_out(state, features, rows, count, request, limits, seen)
         suggestions = [Suggestion(run="", id=str(pool.ids[row])) for row in chosen_rows]
@@ -150,6 +151,15 @@ def propose(
     )
 
 
+def _widening(state: State, surrogate: Surrogate, hooks: Hooks) -> float:
+    """As `widening`; 1 where a fit to part of the results fails."""
+    try:
+        return widening(surrogate, state, hooks.reading or (lambda done, total: None))
+    except FitError as error:
+        hooks.noted((f"The intervals could not be checked: {error}",))
+        return 1.0
+
+
 def _of_first_design(state: State) -> str:
     """The surrogate over whose features a first design spreads.
 
@@ -157,7 +167,8 @@ def _of_first_design(state: State) -> str:
     where a column of text differs in most rows, as in a list of molecules.
     """
     options = state.table.select_dtypes(exclude="number").nunique()
-    return "one_hot" if (2 * options <= len(state.table)).all() else state.created.surrogate
+    few = (2 * options <= len(state.table)).all() and options.sum() <= MOST_OPTIONS
+    return "one_hot" if few else state.created.surrogate
 
 
 def _free(state: State, fresh: bool) -> Rows:
@@ -169,8 +180,8 @@ def _free(state: State, fresh: bool) -> Rows:
     flags = state.open()
     if fresh:  # what is withdrawn may come again
         withdrawn = [plan.suggestion.id for plan in state.pending()]
-        done = [m.result.id for m in state.measurements.values() if m.result.status != "not run"]
-        flags |= state.table.index.isin(withdrawn) & ~state.table.index.isin(done) & ~state.locked()
+        again = state.table.index.isin(withdrawn) & ~state.table.index.isin(state.done())
+        flags |= again & ~state.locked()
     if not flags.any():
         locked = int(state.locked().sum())
         raise DataError(
@@ -195,16 +206,29 @@ def _with_same(state: State, rows: Rows, taken: Rows, request: Request) -> Rows:
     for column in request.same if len(taken) else ():
         codes = _codes(state, column)
         rows = rows[codes[rows] == codes[taken[0]]]
+        if len(rows) == 0:
+            value = cell_text(state.table[column].iloc[taken[0]])
+            raise UserError(
+                f"no further candidate has {column} = {value}, as the batch so far does."
+            )
     return rows
 
 
-def _plates(state: State, rows: Rows, request: Request) -> list[Rows]:
-    """The candidates apart by the values that a batch shares; one part without such columns."""
-    if not request.same:
-        return [rows]
-    keys = state.table.iloc[rows][list(request.same)]
-    groups = keys.groupby(list(request.same), dropna=False, sort=False).indices
-    return [rows[np.asarray(part)] for part in groups.values()]
+def _plates(state: State, rows: Rows, request: Request, limits: Limits) -> list[Rows]:
+    """The candidates apart by the values that a batch shares; one part without such columns.
+
+    Raises:
+        UserError: no candidate is within the limits.
+    """
+    plates = [rows]
+    if request.same:
+        keys = state.table.iloc[rows][list(request.same)]
+        groups = keys.groupby(list(request.same), dropna=False, sort=False).indices
+        plates = [rows[np.asarray(part)] for part in groups.values()]
+    plates = [plate for plate in plates if limits.allowed(plate, []).any()]
+    if not plates:
+        raise UserError("no candidate meets the limits of this request; loosen --at-most.")
+    return plates
 
 
 def _penalties(state: State, request: Request) -> NDArray[np.float64] | None:
@@ -226,28 +250,30 @@ def _best(
 ) -> Selection:
     """The best batch; with a shared column, the best of those that its values allow."""
     aim = aim_of(state, fitted)
-    stream = (state.created.seed, state.changed, state.sequence)
+    stream = (state.created.seed, state.learned, state.sequence)
     penalties = _penalties(state, request)
 
-    def batch(part: Rows, size: int) -> Selection:
+    def batch(part: Rows) -> Selection:
         return select(
-            fitted, part, aim=aim, batch_size=size, seed=stream, pending=pending, limits=limits,
+            fitted, part, aim=aim, batch_size=count, seed=stream, pending=pending, limits=limits,
             penalties=penalties,
         )  # fmt: skip
 
-    plates = [p for p in _plates(state, rows, request) if limits.allowed(p, []).any()]
-    if not plates:
-        raise UserError("no candidate meets the limits of this request; loosen --at-most.")
+    plates = _plates(state, rows, request, limits)
     if len(plates) == 1:
-        return batch(plates[0], count)
-    largest = max(len(plate) for plate in plates)
-    full = [plate for plate in plates if len(plate) >= min(count, largest)]
-    full.sort(key=lambda plate: -batch(plate, 1).scores[0])
-    batches = [batch(plate, count) for plate in full[:SHARED]]
-    return max(
-        batches,
-        key=lambda b: batch_improvement(fitted, fitted.pool.positions(b.ids), aim, stream, pending),
-    )
+        return batch(plates[0])
+    off = np.zeros(len(fitted.pool)) if penalties is None else penalties
+    values = np.full(len(fitted.pool), -np.inf)
+    values[rows] = score(fitted, rows, aim).cpu().numpy() - off[rows]
+    full = [plate for plate in plates if len(plate) >= count] or plates
+    full.sort(key=lambda plate: -values[plate].max())
+
+    def worth(selection: Selection) -> float:
+        chosen = fitted.pool.positions(selection.ids)
+        gain = batch_improvement(fitted, chosen, aim, stream, pending)
+        return math.log(max(gain, 1e-300)) - float(off[chosen].mean())
+
+    return max(map(batch, full[:SHARED]), key=worth)
 
 
 def _spread_out(
@@ -260,12 +286,9 @@ def _spread_out(
     seen: Rows,
 ) -> list[int]:
     """A first design, on the largest plate where a value is shared."""
-    plate = max(_plates(state, rows, request), key=len)
+    plate = max(_plates(state, rows, request, limits), key=len)
     seed = np.random.SeedSequence([state.created.seed, state.sequence]).generate_state(1)[0]
-    chosen = representative(features, plate, count, int(seed), seen, limits)
-    if not chosen:
-        raise UserError("no candidate meets the limits of this request; loosen --at-most.")
-    return chosen
+    return representative(features, plate, count, int(seed), seen, limits)
 
 
 def aim_of(state: State, fitted: Fitted) -> Aim:

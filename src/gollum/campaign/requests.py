@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gollum.campaign.events import Request
@@ -32,21 +33,35 @@ def open_batch(state: State) -> list[Planned]:
     return [plan for plan in state.pending() if plan.batch == state.batch]
 
 
-def check(state: State, request: Request) -> None:
-    """Refuse a request that names what is not there.
+def asked_for(
+    state: State, at_most: Mapping[str, int], same: Sequence[str], cost_weight: float
+) -> Request:
+    """A request, checked against the campaign.
+
+    Args:
+        state: the campaign.
+        at_most: column → how often one value of it may occur in a batch.
+        same: columns with one value across the batch.
+        cost_weight: power of the cost that the expected improvement is divided by.
 
     Raises:
-        UserError: naming the column.
+        UserError: a column is not there, or a number makes no sense.
     """
     columns = [str(c) for c in state.table.columns]
-    for option, named in (("--at-most", request.at_most), ("--same", request.same)):
-        for column in named:
-            if column not in columns:
-                raise UserError(
-                    f"{option} names a column '{column}' that the campaign does not have."
-                    + (nearest(column, columns) or f" The columns are {', '.join(columns)}.")
-                )
-    if request.cost_weight and state.costs is None:
+    same = (same,) if isinstance(same, str) else tuple(same)
+    for column in (*at_most, *same):
+        if column not in columns:
+            raise UserError(
+                f"a limit names a column '{column}' that the campaign does not have."
+                + (nearest(column, columns) or f" The columns are {', '.join(columns)}.")
+            )
+    for column, most in at_most.items():
+        if not isinstance(most, int) or most < 1:
+            raise UserError(f"'{column}' can be limited to 1, 2 … times in a batch, not {most}.")
+    if not (math.isfinite(cost_weight) and cost_weight >= 0):
+        raise UserError(f"the weight of costs is a number from 0 on, not {cost_weight}.")
+    if cost_weight and state.costs is None:
         raise UserError(
             "there are no costs to weigh; begin a campaign with --cost COLUMN to have them."
         )
+    return Request(at_most=dict(at_most), same=same, cost_weight=cost_weight)

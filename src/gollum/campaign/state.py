@@ -91,6 +91,7 @@ class State:
         avoided: (column or None for ids, value) → reason.
         batches: the events that suggested, in order.
         changed: number of the last event that is not a suggestion.
+        learned: number of the last event that a model learns from.
     """
 
     created: Created
@@ -104,6 +105,7 @@ class State:
     avoided: dict[tuple[str | None, str], str] = field(default_factory=dict)
     batches: tuple[Suggested, ...] = ()
     changed: int = 1
+    learned: int = 1
 
     @classmethod
     def of(cls, log: Iterable[Logged], table: Callable[[str], pd.DataFrame]) -> State:
@@ -126,16 +128,30 @@ class State:
         return self.batches[-1].batch if self.batches else 0
 
     def pending(self) -> list[Planned]:
-        """Suggestions without a result, in order."""
+        """Suggestions without a result, in order.
+
+        One whose experiment was done under the name of a withdrawn suggestion has its result.
+        """
+        answered = {
+            m.result.id
+            for run, m in self.measurements.items()
+            if run in self.withdrawn and m.result.status != "not run"
+        }
         return [
             plan
             for run, plan in self.plans.items()
-            if run not in self.measurements and run not in self.withdrawn
+            if run not in self.measurements
+            and run not in self.withdrawn
+            and plan.suggestion.id not in answered
         ]
 
     def with_status(self, status: Status) -> list[Measurement]:
         """The runs whose latest word is this, in order of first arrival."""
         return [m for m in self.measurements.values() if m.result.status == status]
+
+    def done(self) -> list[str]:
+        """Ids of the experiments that were run, failed ones included."""
+        return [m.result.id for m in self.measurements.values() if m.result.status != "not run"]
 
     def observations(self) -> tuple[list[str], NDArray[np.float64]]:
         """Ids (replicates repeat) and objective values that a model learns from, in their unit.
@@ -161,14 +177,16 @@ class State:
         for column, value in self.avoided:
             by_column.setdefault(column, set()).add(value)
         for column, values in by_column.items():
-            cells = self.table.index if column is None else self.table[column]
-            flags |= pd.Series([cell_text(cell) for cell in cells]).isin(values).to_numpy()
+            codes, levels = pd.factorize(
+                self.table.index if column is None else self.table[column], use_na_sentinel=False
+            )
+            flags |= np.array([cell_text(level) in values for level in levels])[codes]
         return flags
 
     def open(self) -> NDArray[np.bool_]:
         """N flags: candidates that may be suggested: not run, not pending, not avoided."""
         busy = {p.suggestion.id for p in self.pending()}
-        busy |= {m.result.id for m in self.measurements.values() if m.result.status != "not run"}
+        busy.update(self.done())
         return ~self.locked() & ~self.table.index.isin(list(busy))
 
     @cached_property
@@ -220,10 +238,11 @@ def _next(state: State, entry: Logged) -> State:
     if isinstance(event, Suggested):
         return _suggested(state, entry.sequence, event)
     state = replace(state, changed=entry.sequence)
-    if isinstance(event, Recorded):
-        return _recorded(state, entry, event)
     if isinstance(event, Avoided):
         return _avoided(state, event)
+    state = replace(state, learned=entry.sequence)
+    if isinstance(event, Recorded):
+        return _recorded(state, entry, event)
     assert isinstance(event, Retold)  # noqa: S101 (one campaign begins once)
     return replace(state, template=event.template)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gollum.api import Campaign, Replayed
     from gollum.campaign.intake import Intake
 
+SHEETS, PAGES = (".xlsx", ".csv"), (".html", ".htm")
 WHAT = ("results", "suggestions", "history", "candidates")
 
 
@@ -134,12 +135,12 @@ def init(known: argparse.Namespace) -> int:
 def suggest(known: argparse.Namespace) -> int:
     """Choose experiments, show them, and write the sheet to fill in."""
     from gollum.api import Campaign
-    from gollum.data.writers import check_ending, write_sheet
+    from gollum.data.writers import write_sheet
     from gollum.report.campaign.display import Display, print_suggestions
 
-    if known.output:
-        check_ending(Path(known.output))
     campaign, console = Campaign(known.campaign), _console()
+    if known.output:
+        _keep_results(campaign, campaign.output(known.output, SHEETS))
     with Display(console, known.quiet) as display:
         sheet = campaign.suggest(
             known.n,
@@ -193,9 +194,14 @@ def avoid(known: argparse.Namespace) -> int:
             groups.setdefault(column, []).append(value)
         else:
             groups.setdefault(None, []).append(word)
-    locked = 0
-    for column, values in groups.items():
-        locked = campaign.avoid(values, column, lift=known.lift, reason=known.reason)
+    ids = groups.pop(None, [])
+    cells = {str(column): values for column, values in groups.items()}
+    locked = campaign.avoid(ids, cells=cells, lift=known.lift, reason=known.reason)
+    state = campaign.state()
+    away = set(state.table.index[state.locked()])
+    if busy := [p.suggestion.run for p in state.pending() if p.suggestion.id in away]:
+        _say(console, f"Note: pending among them: {', '.join(busy)}; record them as 'not run', or "
+             "replace all that is pending by gollum suggest --fresh.")  # fmt: skip
     _say(console, f"{locked:,} of {len(state.table):,} candidates are avoided now.")
     return 0
 
@@ -215,7 +221,7 @@ def report(known: argparse.Namespace) -> int:
     from gollum.report.campaign.display import Display
 
     campaign, console = Campaign(known.campaign), _console()
-    output = Path(known.output) if known.output else campaign.path.with_suffix(".html")
+    output = campaign.output(known.output or campaign.path.with_suffix(".html"), PAGES)
     with Display(console, known.quiet) as display:
         campaign.report(output, hooks=display.hooks())
     _say(console, f"{output} is written; open it in a browser.")
@@ -238,10 +244,11 @@ def replay(known: argparse.Namespace) -> int:
 def export(known: argparse.Namespace) -> int:
     """Write results, suggestions, history, candidates, or everything."""
     from gollum.api import Campaign
-    from gollum.data.writers import check_ending, write_sheet
+    from gollum.data.writers import write_sheet
     from gollum.files import write_text
 
-    campaign, file = Campaign(known.campaign), Path(known.output).expanduser()
+    campaign = Campaign(known.campaign)
+    file = campaign.output(known.output, (*SHEETS, ".json"))
     if file.suffix.lower() == ".json":
         try:
             write_text(file, campaign.export_json())
@@ -251,7 +258,6 @@ def export(known: argparse.Namespace) -> int:
             ) from None
         _say(_console(), f"{file}: the whole campaign.")
         return 0
-    check_ending(file)
     table = campaign.export(known.what)
     write_sheet(table, file)
     _say(_console(), f"{file}: {len(table)} rows of {known.what}.")
@@ -265,6 +271,31 @@ def recover(known: argparse.Namespace) -> int:
     count = salvage(Path(known.campaign).expanduser(), Path(known.to).expanduser())
     _say(_console(), f"{known.to}: {count} events were saved; {known.campaign} is as it was.")
     return 0
+
+
+def _keep_results(campaign: Campaign, file: Path) -> None:
+    """Refuse to write over a sheet that somebody has filled in.
+
+    Raises:
+        UserError: it may hold results that are not recorded.
+    """
+    from gollum.campaign.intake import read_results
+    from gollum.campaign.sheets import sheet_names
+    from gollum.data.readers import read_table
+
+    if not file.exists():
+        return
+    try:
+        frame = read_table(file)
+        if sheet_names(campaign.state()).run not in frame.columns:
+            raise UserError(f"{file} is no sheet of suggestions.")
+        news = read_results(campaign.state(), frame, source=None, name=file.name).event
+    except UserError:
+        raise UserError(f"{file} is there, and not as this campaign wrote it; choose another name "
+                        "for the new sheet.") from None  # fmt: skip
+    if news is not None:
+        raise UserError(f"{file} holds results that are not recorded; run gollum record "
+                        f"{campaign.path} {file}, or choose another name.")  # fmt: skip
 
 
 def _complete(name: str, handler: Callable[..., int]) -> Callable[..., int]:
@@ -285,7 +316,9 @@ def _console() -> Console:
 
 
 def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True)
+    from gollum.report.campaign.status import visible
+
+    console.print(visible(console, text), highlight=False, soft_wrap=True)
 
 
 def _show_text(console: Console, template: Any, campaign: Campaign) -> None:

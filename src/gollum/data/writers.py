@@ -37,8 +37,10 @@ def write_sheet(frame: pd.DataFrame, path: str | Path) -> None:
         DataError: the ending is another one, a cell can't be stored, or the file can't be written.
         MissingExtraError: openpyxl is needed and not installed.
     """
-    file = check_ending(path)
+    file = Path(path).expanduser()
     ending = file.suffix.lower()
+    if ending not in _WRITERS:
+        raise DataError(f"{file}: cannot write '{file.suffix}' files; use .csv or .xlsx.")
     names = [harmless(str(name)) for name in frame.columns]
     refuse_repeats(str(file), names)
     columns = [_cells(file, frame.iloc[:, i]) for i in range(frame.shape[1])]
@@ -47,18 +49,6 @@ def write_sheet(frame: pd.DataFrame, path: str | Path) -> None:
         write_file(file, content)
     except OSError as error:
         raise DataError(f"{file} cannot be written: {error.strerror}; choose another.") from None
-
-
-def check_ending(path: str | Path) -> Path:
-    """The file, if `write_sheet` knows its ending.
-
-    Raises:
-        DataError: it does not.
-    """
-    file = Path(path).expanduser()
-    if file.suffix.lower() not in _WRITERS:
-        raise DataError(f"{file}: cannot write '{file.suffix}' files; use .csv or .xlsx.")
-    return file
 
 
 def harmless(text: str) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -16,13 +19,15 @@ from gollum.language.backbone import Backbone
 from gollum.language.embed import Progress, Tokens, embed
 
 FORMAT = "gollum vectors 1"
+BLOCK = 4096  # texts in a file
 
 
 def kept_vectors(backbone: Backbone, tokens: Tokens, progress: Progress | None = None) -> Tensor:
-    """As `embed`, from a file of an earlier process where there is a sound one.
+    """As `embed`, from files of an earlier process where there are sound ones.
 
-    The file is named by a hash of the model's weights, of how texts become vectors, and of all
-    token ids. One that is damaged is made anew, and one that can't be written is done without.
+    Texts are kept in blocks, so that candidates that are added later cost only the last one. A file
+    is named by a hash of the model's weights, of how texts become vectors, and of its token ids.
+    One that is damaged is made anew, and one that can't be written is done without.
 
     Args:
         backbone: the language model.
@@ -32,17 +37,44 @@ def kept_vectors(backbone: Backbone, tokens: Tokens, progress: Progress | None =
     Returns:
         N x h, float64.
     """
-    path = place(backbone, tokens)
-    vectors = _read(path, (len(tokens.index), backbone.hidden_size))
-    if vectors is None:
-        vectors = embed(backbone, tokens, progress)
-        with suppress(OSError):
-            _write(path, vectors.cpu())
-    return vectors.to(backbone.device)
+    parts = []
+    for start, block in _blocks(tokens):
+        path = _place(backbone, block)
+        vectors = _read(path, (len(block), backbone.hidden_size))
+        if vectors is None:
+            vectors = embed(backbone, block, _further(progress, start, len(tokens)))
+            with suppress(OSError):
+                _write(path, vectors.cpu())
+        parts.append(vectors.to(backbone.device))
+    distinct = torch.cat(parts)
+    if np.array_equal(tokens.index, np.arange(len(tokens))):
+        return distinct
+    return distinct[torch.as_tensor(tokens.index, device=distinct.device)]
 
 
-def place(backbone: Backbone, tokens: Tokens) -> Path:
-    """Where the vectors of these texts are kept, if they are."""
+def are_kept(backbone: Backbone, tokens: Tokens) -> bool:
+    """Whether there are files for all of these texts."""
+    return all(_place(backbone, block).is_file() for _, block in _blocks(tokens))
+
+
+def _blocks(tokens: Tokens) -> Iterator[tuple[int, Tokens]]:
+    """The distinct texts in pieces, each with the number of its first one."""
+    for start in range(0, len(tokens), BLOCK):
+        lengths = tokens.lengths[start : start + BLOCK]
+        first = int(tokens.starts[start])
+        ids = tokens.ids[first : first + int(lengths.sum())]
+        yield (
+            start,
+            replace(tokens, ids=ids, lengths=lengths, index=np.arange(len(lengths)), read={}),
+        )
+
+
+def _further(progress: Progress | None, start: int, total: int) -> Progress | None:
+    return None if progress is None else lambda done, _: progress(start + done, total)
+
+
+def _place(backbone: Backbone, tokens: Tokens) -> Path:
+    """Where the vectors of a block are kept, if they are."""
     return cache_folder("vectors") / f"{_key(backbone, tokens)}.safetensors"
 
 
@@ -52,7 +84,7 @@ def _key(backbone: Backbone, tokens: Tokens) -> str:
         backbone.device.type, torch.__version__, type(backbone.model).__name__,
     )  # fmt: skip
     digest = hashlib.sha256("\0".join(map(str, how)).encode())
-    for part in (tokens.ids, tokens.lengths, tokens.index):
+    for part in (tokens.ids, tokens.lengths):
         digest.update(f"\0{part.dtype}{part.shape}".encode())
         digest.update(part.tobytes())
     return digest.hexdigest()

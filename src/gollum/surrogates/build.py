@@ -21,7 +21,7 @@ from gollum.language.backbone import Backbone
 from gollum.language.embed import Progress, Tokens, embed, random_vectors, tokenize
 from gollum.language.loading import load_backbone
 from gollum.language.remote import Endpoint, Store, embed_remote
-from gollum.language.vectors import kept_vectors, place
+from gollum.language.vectors import are_kept, kept_vectors
 from gollum.runtime import Runtime
 from gollum.surrogates.base import Surrogate
 from gollum.surrogates.plan import check_weights, plan
@@ -136,7 +136,7 @@ def _language(
     needs = plan(problem.pool, backbone, tokens, variant, settings)
     needs.check(problem.pool)
     keep = keep and model.bits is None and not variant.lora
-    known = keep and place(backbone, tokens).is_file()
+    known = keep and are_kept(backbone, tokens)
     if (
         announce
         and not known

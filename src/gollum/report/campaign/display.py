@@ -60,7 +60,8 @@ class Display:
     def _noted(self, notes: tuple[str, ...]) -> None:
         if not self.quiet:
             for note in notes:
-                self.console.print(f"Note: {note}", highlight=False, soft_wrap=True)
+                text = visible(self.console, f"Note: {note}")
+                self.console.print(text, highlight=False, soft_wrap=True)
 
 
 def print_suggestions(console: Console, state: State, sheet: pd.DataFrame) -> None:
