@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pandas as pd
 
@@ -244,6 +244,7 @@ class Campaign:
         *,
         sheet: str | None = None,
         correct: bool = False,
+        new: bool = False,
     ) -> Intake:
         """Take in results: all or part of a sheet, in any order, also twice.
 
@@ -252,6 +253,8 @@ class Campaign:
             sheet: which sheet of a workbook.
             correct: whether a second value of an experiment replaces the first, where a sheet
                 does not say which run it belongs to; otherwise both are kept as repeats.
+            new: whether names that differ from known ones by capitals, spaces or hyphens only are
+                new options; otherwise they are refused.
 
         Returns:
             What was understood.
@@ -265,7 +268,9 @@ class Campaign:
             file = Path(results)
             frame, source, name = read_table(file, sheet=sheet), _source(file), file.name
         with self._store.deciding() as ledger:
-            intake = read_results(ledger.state, frame, source=source, name=name, correct=correct)
+            intake = read_results(
+                ledger.state, frame, source=source, name=name, correct=correct, new_names=new
+            )
             if intake.event is not None:
                 ledger.append(intake.event)
         return intake
@@ -318,7 +323,13 @@ class Campaign:
         return new
 
     def export(self, what: What = "results") -> pd.DataFrame:
-        """A table: 'results', 'suggestions', 'history' or 'candidates'."""
+        """A table: 'results', 'suggestions', 'history' or 'candidates'.
+
+        Raises:
+            UserError: it is none of these.
+        """
+        if what not in get_args(What):
+            raise UserError(f"export {', '.join(get_args(What))}, not '{what}'.")
         return export_frame(self.state(), what)
 
     def export_json(self) -> str:

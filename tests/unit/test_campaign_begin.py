@@ -132,9 +132,9 @@ def test_blank_rows_are_passed_over_and_rows_keep_their_numbers():
 
 
 def test_partly_blank_inputs_are_kept_and_blank_columns_left_out():
-    begun = start(TABLE.assign(base=["", "K3PO4", ""], remark=["", "", ""], t=[1.5, None, None]))
+    begun = start(TABLE.assign(base=["", "K3PO4", ""], colour=["", "", ""], t=[1.5, None, None]))
     assert begun.candidates["base"].tolist() == ["", "K3PO4", ""]
-    assert "t.csv: left out, as all cells are blank: 'remark'." in begun.notes
+    assert "t.csv: left out, as all cells are blank: 'colour'." in begun.notes
     assert "base: none" in begun.template.render(begun.candidates.iloc[0].to_dict()).text
 
 

@@ -22,10 +22,10 @@ def demo(*events, table=None, **created):
     return campaign(candidates() if table is None else table, *(events or (PLAN,)), **created)[0]
 
 
-def read(state, rows, *, correct=False, **columns):
+def read(state, rows, *, columns=None, **options):
     """Rows as dicts; they count from row 2 on."""
-    frame = pd.DataFrame(rows, **columns)
-    return read_results(state, frame, source=None, name="results.xlsx", correct=correct)
+    frame = pd.DataFrame(rows, columns=columns)
+    return read_results(state, frame, source=None, name="results.xlsx", **options)
 
 
 def told(intake):
@@ -126,15 +126,19 @@ def test_a_unit_in_every_cell_is_read_away_where_the_table_had_it():
 def test_new_rows_join_once_and_say_what_is_new():
     rows = [
         {"ligand": "Xphos", "hours": 1, "substrate": "CCO", "yield": 5},
-        {"ligand": "BrettPhos", "hours": 1, "substrate": "", "yield": 6},
+        {"ligand": "BrettPhos", "hours": 1, "substrate": "C", "yield": 6},
         {"ligand": "Xphos ", "hours": 1.0, "substrate": "CCO", "yield": 7},
         {"ligand": "XPhos", "hours": 77, "substrate": "CCO", "yield": None},
     ]
     state = demo()
-    intake = read(state, rows)
+    refused(state, rows, "row 2, column 'ligand': 'Xphos' is new, but spelt almost like 'XPhos'")
+    refused(state, [rows[1] | {"substrate": ""}], "row 2, column 'substrate': the cell is blank")
+    refused(state, [rows[1] | {"hours": ""}], "row 2, column 'hours': the cell is blank")
+    refused(state, [rows[1] | {"ligand": "X-Phos"}], "almost like 'XPhos'")
+    intake = read(state, rows, new_names=True)
     assert intake.event.joined == Cells(
         ids=("n1", "n2"),
-        columns={"ligand": ("Xphos", "BrettPhos"), "hours": (1, 1), "substrate": ("CCO", None)},
+        columns={"ligand": ("Xphos", "BrettPhos"), "hours": (1, 1), "substrate": ("CCO", "C")},
     )
     assert list(told(intake)) == ["n1~1", "n2~1", "n1~2"]
     assert (intake.joined, intake.repeated, intake.waiting) == (2, 1, 1)
@@ -142,9 +146,7 @@ def test_new_rows_join_once_and_say_what_is_new():
     assert (
         "row 2 joins the candidates as n1: ligand 'Xphos' is new (did you mean 'XPhos'?)" in notes
     )
-    assert (
-        "row 3 joins the candidates as n2: ligand 'BrettPhos' is new, substrate is blank" in notes
-    )
+    assert "row 3 joins the candidates as n2: ligand 'BrettPhos' is new" in notes
     grown = after(state, intake)
     assert grown.table.loc["n1"].tolist() == ["Xphos", 1.0, "CCO"]
     assert read(grown, rows).event is None

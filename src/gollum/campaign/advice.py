@@ -159,7 +159,7 @@ def improvement(mean: Vector, deviation: Vector, level: float, goal: Goal) -> tu
     return np.maximum(gain, 0.0), chance
 
 
-def advice(state: State, fitted: Fitted) -> Advice:
+def advice(state: State, fitted: Fitted, wider: float = 1.0) -> Advice:
     """Go on, or is little left to gain?
 
     Gains are of true values, without the noise of a measurement, over the true value that the
@@ -168,6 +168,7 @@ def advice(state: State, fitted: Fitted) -> Advice:
     Args:
         state: the campaign.
         fitted: the model, given all results.
+        wider: factor on its deviations.
     """
     left = state.table.index[state.open()]
     table = progress(state)
@@ -176,7 +177,7 @@ def advice(state: State, fitted: Fitted) -> Advice:
     means = _measured(state)
     candidates = pd.DataFrame(columns=["id", "mean", "deviation", "gain", "chance"])
     if len(left) and len(means):
-        candidates = _promising(state, fitted, list(left), list(means.index))
+        candidates = _promising(state, fitted, list(left), list(means.index), wider)
     gain = float(candidates["gain"].sum())
     spread = float(np.ptp(means["mean"].to_numpy())) if len(means) else 0.0
     chance = min(1.0, float(candidates["chance"].sum()))
@@ -245,13 +246,15 @@ def _measured(state: State) -> pd.DataFrame:
     return values.groupby(level=0, sort=False).agg(["mean", "count"])
 
 
-def _promising(state: State, fitted: Fitted, left: list[str], measured: list[str]) -> pd.DataFrame:
+def _promising(
+    state: State, fitted: Fitted, left: list[str], measured: list[str], wider: float
+) -> pd.DataFrame:
     """The open candidates of the largest gain."""
     known, _ = fitted.posterior(measured)
     believed = state.sign() * known.cpu().numpy()
     level = float(believed[np.argmax(state.utility(believed))])
     utility, variance = fitted.posterior(left)
-    mean, deviation = state.sign() * utility.cpu().numpy(), variance.sqrt().cpu().numpy()
+    mean, deviation = state.sign() * utility.cpu().numpy(), wider * variance.sqrt().cpu().numpy()
     gain, chance = improvement(mean, deviation, level, state.created.goal)
     table = pd.DataFrame(
         {"id": left, "mean": mean, "deviation": deviation, "gain": gain, "chance": chance}

@@ -17,7 +17,7 @@ from gollum.campaign.events import Created, Goal, Recorded, Source
 from gollum.campaign.intake import read_results
 from gollum.campaign.rows import Rows, blank_rows
 from gollum.campaign.sheets import RESERVED, sheet_names
-from gollum.campaign.state import Logged, State
+from gollum.campaign.state import Logged, State, cell_text
 from gollum.campaign.store import table_sha256
 from gollum.data.pool import Pool
 from gollum.data.readers import read_frame
@@ -33,6 +33,8 @@ DEFAULT_MODEL = "minilm"
 ID_COLUMNS = ("id", "ID", "Id")
 OUTCOME_COLUMNS = ("status", "note")  # of our sheets, and welcome in other ones
 EXPORTED = ("batch", "time (UTC)")  # further columns of our sheets, if that is what it is
+REMARKS = ("notes", "comment", "comments", "remark", "remarks", "bemerkung", "bemerkungen",
+           "kommentar", "kommentare")  # fmt: skip
 ALIKE = 0.8  # from this similarity on, two column names are taken for one with a slip
 
 
@@ -233,6 +235,10 @@ def _inputs(
     """All columns that nothing else is known of; what is left out is noted."""
     left = [str(c) for c in table.columns if c not in meanings]
     outcomes = [c for c in left if c.casefold() in OUTCOME_COLUMNS]
+    remarks = [c for c in left if c.casefold() in REMARKS]
+    if remarks:
+        notes.append(f"{where}: taken for remarks and left out: {_listed(remarks)}.")
+        left = [c for c in left if c not in remarks]
     others = [c for c in left if c.casefold() in RESERVED and c not in outcomes]
     predicted = [c for c in left if c.casefold().startswith("predicted ")]
     if others and not (predicted and {"run", "status"} <= set(table.columns)):
@@ -252,6 +258,12 @@ def _inputs(
     if blank:
         notes.append(f"{where}: left out, as all cells are blank: {_listed(blank)}.")
     columns = [c for c in left if c not in blank]
+    notes += [
+        f"{where}: '{column}' counts the rows and is taken for an input; if it names them, begin "
+        "again with --id-column."
+        for column in columns
+        if len(table) > 2 and list(map(cell_text, table[column])) == _counted(len(table))
+    ]
     if not columns:
         raise DataError(f"{where}: no column describes the experiments; add one, with its cells.")
     return columns
@@ -327,6 +339,10 @@ def _results(
     if len(done) == len(candidates):
         notes.append(f"{rows.where}: nothing is left to suggest; add rows without a result.")
     return intake.event, [*told, *notes]
+
+
+def _counted(rows: int) -> list[str]:
+    return [str(number) for number in range(1, rows + 1)]
 
 
 def _listed(names: Iterable[str]) -> str:

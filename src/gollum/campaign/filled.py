@@ -30,6 +30,7 @@ _WORDS = {
 }
 _MEANING = {word: status for status, words in _WORDS.items() for word in words.split(", ")}
 _INSTEAD = "write a number, 'failed' (it ran, no product) or 'not run', or leave the cell blank"
+_UNIT_OF_NAME = re.compile(r"[(\[]([^()\[\]]+)[)\]]")  # Temperature (°C)
 _PERCENT = re.compile(r"yield|percent|pct|%", re.IGNORECASE)
 _NOTES = 10  # of one kind that are told one by one
 
@@ -131,9 +132,9 @@ class Sheet:
             pd.isna(found), column, lambda i: f"'{texts[i]}' is not a finite number; {instead}"
         )
         self.refuse(
-            ~pd.Series(found).isin(["", *units]).to_numpy(),
+            ~pd.Series(found).isin(["", *units, *_UNIT_OF_NAME.findall(column)]).to_numpy(),
             column,
-            lambda i: f"'{texts[i]}' has another unit than the column; write the number alone",
+            lambda i: f"'{texts[i]}' has another unit than the column; convert it to that unit",
         )
         bare = [t.removesuffix(u).strip(SPACES) for t, u in zip(texts, found, strict=True)]
         mark = choose_marks([Column(self.name, self.name, column, self.first, bare)])[0] or "."
@@ -158,8 +159,9 @@ class Sheet:
 
     def _is_moot(self, note: str) -> bool:
         """Whether a note says that words such as 'failed', or units, made a column one of text."""
-        theirs = users_columns(self.state)
-        return "read as text" in note and any(f"column '{c}': " in note for c in theirs)
+        theirs = [*users_columns(self.state), self.names.id]
+        usual = "read as text" in note or "stored as text" in note
+        return usual and any(f"column '{c}': " in note for c in theirs)
 
     def blank(self) -> Mask:
         """N flags: the row holds nothing."""
@@ -284,6 +286,11 @@ def _out_of_range(sheet: Sheet, column: str, numbers: Numbers) -> tuple[str, ...
     )
     before = [m.result.values.get(column, 0.0) for m in sheet.state.measurements.values()]
     if 0 < given.max() <= 1 < max(before, default=0.0):
+        if any(f"column '{column}': percentages" in n for n in sheet.frame.attrs["notes"]):
+            raise DataError(
+                f"{sheet.name}: column '{column}': the cells have the format %, so that 45 % would "
+                "count as 0.45, unlike earlier results; write plain numbers, such as 45."
+            )
         told += (
             f"column '{column}': no value is above 1, unlike earlier ones; if these are fractions, "
             "as cells with the format % are, write them as before",

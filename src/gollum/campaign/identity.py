@@ -7,8 +7,10 @@ numbers with six digits. What no candidate has is a new experiment and joins the
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
+from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -75,8 +77,13 @@ class _Input(NamedTuple):
         return cells if self.is_text else _rounded(cells, digits)
 
 
-def identify(sheet: Sheet, wanted: Mask) -> Identity:
+def identify(sheet: Sheet, wanted: Mask, new_names: bool = False) -> Identity:
     """The experiments of the rows that are wanted.
+
+    Args:
+        sheet: the rows.
+        wanted: which of them matter.
+        new_names: whether names that are spelt almost like known ones are new options.
 
     Raises:
         DataError: a row names no experiment, one that there isn't, or two.
@@ -93,6 +100,7 @@ def identify(sheet: Sheet, wanted: Mask) -> Identity:
     _refuse_nameless(sheet, inputs, loose, given)
     rows = np.flatnonzero(loose)
     ids[rows], new, more = _by_inputs(sheet, inputs, rows, given)
+    _refuse_slips(sheet, inputs, list(new.values()), new_names)
     joined = _cells(sheet, inputs, new) if new else None
     return Identity(runs, ids, joined, (*told, *more, *_welcome(sheet, inputs, new)))
 
@@ -272,6 +280,38 @@ def _welcome(sheet: Sheet, inputs: Sequence[_Input], new: dict[str, int]) -> tup
     return (*folded(slips), *folded([note for note in told if note not in set(slips)]))
 
 
+def _refuse_slips(sheet: Sheet, inputs: Sequence[_Input], rows: list[int], new: bool) -> None:
+    """Refuse forgotten cells of new experiments, and names spelt almost like known ones."""
+    for column, table, _ in inputs:
+        at = np.isin(np.arange(len(sheet.frame)), rows)
+        texts = sheet.texts(column)
+        if not (sheet.state.table[column].isna() | (sheet.state.table[column] == "")).any():
+            sheet.refuse(
+                at & (texts == ""),
+                column,
+                lambda i: "the cell is blank, in an experiment that is new; fill it in",
+            )
+        if not all(isinstance(level, str) for level in table):
+            continue
+        if new or column in sheet.state.created.structures:
+            continue
+        levels = set(table)
+        loosely = {_loose(level): level for level in levels}
+        meant = [loosely.get(_loose(text)) if text not in levels else None for text in texts]
+        sheet.refuse(
+            at & np.array([level is not None for level in meant], dtype=bool),
+            column,
+            partial(_almost, texts, meant),
+        )
+
+
+def _almost(texts: Texts, meant: Sequence[str | None], i: int) -> str:
+    return (
+        f"'{texts[i]}' is new, but spelt almost like '{meant[i]}'; correct it, or record with --new "
+        "if it is another one"
+    )
+
+
 def _near(texts: Collection[str], levels: Collection[str]) -> dict[str, str]:
     """Known names that differ from new ones in capitals, spaces or few letters."""
     loosely, few = {_loose(level): level for level in levels}, len(levels) <= _LEVELS
@@ -285,7 +325,7 @@ def _near(texts: Collection[str], levels: Collection[str]) -> dict[str, str]:
 
 
 def _loose(text: str) -> str:
-    return re.sub(r"[\s_-]", "", text.casefold())
+    return re.sub(r"[\s_‐-―-]", "", unicodedata.normalize("NFKC", text).casefold())
 
 
 def _canonical(text: str) -> str:

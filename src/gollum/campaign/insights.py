@@ -9,7 +9,7 @@ import pandas as pd
 
 from gollum.campaign.advice import Advice, advice
 from gollum.campaign.explain import main_effects
-from gollum.campaign.planning import is_ready, learn, prepare
+from gollum.campaign.planning import interval_factor, is_ready, learn, prepare
 from gollum.campaign.requests import Hooks
 from gollum.campaign.state import State
 from gollum.campaign.trust import Trust, trust
@@ -62,15 +62,16 @@ def insights(state: State, hooks: Hooks | None = None) -> Insights | None:
     effects = main_effects(state, state.sign() * mean.cpu().numpy()).table
     hooks.stage("Leaving experiments out")
     judged = trust(state, surrogates, hooks.reading)
-    wider = state.batches[-1].fit.get("widening", 1.0) if state.batches else 1.0
+    hooks.stage("Checking the intervals")
+    wider = interval_factor(state, own, hooks)
     if wider > 1:
         notes.append(
-            f"The intervals of the last suggestions are {wider:.2g} times as wide as the model's "
-            "own, which were too narrow for results that it had not seen."
+            f"Intervals of suggestions, and of what is left to gain, are {wider:.2g} times as wide "
+            "as the model's own, which are too narrow for results that it has not seen."
         )
     return Insights(
         trust=judged,
-        advice=advice(state, fitted),
+        advice=advice(state, fitted, wider),
         effects=effects,
         hyperparameters=fitted.report.hyperparameters,
         notes=(*notes, *judged.notes, *fitted.report.notes),

@@ -55,7 +55,13 @@ class Intake:
 
 
 def read_results(
-    state: State, frame: pd.DataFrame, *, source: Source | None, name: str, correct: bool = False
+    state: State,
+    frame: pd.DataFrame,
+    *,
+    source: Source | None,
+    name: str,
+    correct: bool = False,
+    new_names: bool = False,
 ) -> Intake:
     """Read a sheet of results, all or nothing.
 
@@ -67,6 +73,8 @@ def read_results(
         name: of the file, for messages.
         correct: whether a row that names its experiment by id or inputs replaces the result that
             this has, and whether a value that was corrected may come back.
+        new_names: whether names that differ from known ones by capitals, spaces or hyphens only
+            are new options; otherwise they are refused.
 
     Raises:
         DataError: naming row and column of what can't be understood.
@@ -74,7 +82,7 @@ def read_results(
     sheet = Sheet.of(state, frame, name)
     outcomes = read_outcomes(sheet)
     wanted = np.isin(outcomes.status.astype(str), STATUSES)
-    identity = identify(sheet, wanted)
+    identity = identify(sheet, wanted, new_names)
     rows = _rows(sheet, outcomes, identity, np.flatnonzero(wanted).tolist())
     readings = sorted(_readings(state, rows, correct), key=lambda reading: reading.row.row)
     results = tuple(r.result for r in readings if r.result is not None)

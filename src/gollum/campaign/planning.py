@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from gollum.surrogates.presets import PRESETS, Settings, variant
 
 CRITERION = "q_log_ei"
 FEWEST = 2  # different experiments with results, before a model is asked
+STEPS = 12  # of a number, up to which a first design takes each for an option
 MOST_OPTIONS = 1000  # of all columns, for a one-hot first design
 SHARED = 12  # values of a shared column that a whole batch is built for
 INTERVAL = 1.959963984540054  # deviations that hold 95 % of a normal distribution
@@ -122,12 +124,13 @@ def propose(
         hooks.stage("Choosing experiments")
         chosen = _best(state, fitted, rows, count, request, limits, pending)
         hooks.stage("Checking the intervals")
-        wider = _widening(state, surrogate, hooks)
+        wider = interval_factor(state, surrogate, hooks)
         fit = {**_figures(fitted), "widening": wider}
         suggestions = _explained(state, fitted, chosen, wider)
     else:
         hooks.stage("Choosing first experiments")
-        surrogate = prepare(state, _of_first_design(state), hooks)
+        stepwise = _in_steps(state)
+        surrogate = prepare(stepwise, _of_first_design(stepwise), hooks)
         seen = np.union1d(pool.positions(state.done()), pending)
         features = untrained(surrogate, state.created.seed)
         chosen_rows = _spread_out(state, features, rows, count, request, limits, seen)
@@ -151,13 +154,22 @@ def propose(
     )
 
 
-def _widening(state: State, surrogate: Surrogate, hooks: Hooks) -> float:
+def interval_factor(state: State, surrogate: Surrogate, hooks: Hooks) -> float:
     """As `widening`; 1 where a fit to part of the results fails."""
     try:
         return widening(surrogate, state, hooks.reading or (lambda done, total: None))
     except FitError as error:
         hooks.noted((f"The intervals could not be checked: {error}",))
         return 1.0
+
+
+def _in_steps(state: State) -> State:
+    """The campaign with numbers of a few steps as names, so that a design tries every step."""
+    table = state.table.copy()
+    for column in table.select_dtypes("number"):
+        if table[column].nunique() <= STEPS:
+            table[column] = [cell_text(cell) for cell in table[column]]
+    return replace(state, table=table)
 
 
 def _of_first_design(state: State) -> str:
@@ -223,7 +235,7 @@ def _plates(state: State, rows: Rows, request: Request, limits: Limits) -> list[
     plates = [rows]
     if request.same:
         keys = state.table.iloc[rows][list(request.same)]
-        groups = keys.groupby(list(request.same), dropna=False, sort=False).indices
+        groups = keys.groupby(list(request.same), dropna=False).indices
         plates = [rows[np.asarray(part)] for part in groups.values()]
     plates = [plate for plate in plates if limits.allowed(plate, []).any()]
     if not plates:
@@ -285,8 +297,10 @@ def _spread_out(
     limits: Limits,
     seen: Rows,
 ) -> list[int]:
-    """A first design, on the largest plate where a value is shared."""
-    plate = max(_plates(state, rows, request, limits), key=len)
+    """A first design; where a value is shared, on the middle one of the largest plates."""
+    plates = _plates(state, rows, request, limits)
+    largest = [plate for plate in plates if len(plate) == max(map(len, plates))]
+    plate = largest[len(largest) // 2]
     seed = np.random.SeedSequence([state.created.seed, state.sequence]).generate_state(1)[0]
     return representative(features, plate, count, int(seed), seen, limits)
 

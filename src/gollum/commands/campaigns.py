@@ -68,8 +68,9 @@ def add_commands(known: Any) -> None:
     take = command("record", record, "take in results")
     take.add_argument("results", nargs="+", metavar="RESULTS", help="sheets with results")
     take.add_argument("--sheet", metavar="NAME", help="of a workbook")
-    take.add_argument("--correct", action="store_true",
-                      help="a second value replaces the first")  # fmt: skip
+    take.add_argument("--correct", action="store_true", help="a second value replaces the first")
+    take.add_argument("--new", action="store_true",
+                      help="names spelt almost like known ones are new options")  # fmt: skip
 
     lock = command(
         "avoid", avoid, "lock candidates, such as what is out of stock",
@@ -103,7 +104,10 @@ def init(known: argparse.Namespace) -> int:
         if known.template is None or not file.exists():
             raise ConfigError("give --table FILE or --factors FILE with the possible experiments.")
         campaign = Campaign(file)
-        _show_text(console, campaign.retell(known.template), campaign)
+        template = campaign.retell(known.template)
+        for note in campaign.lint():
+            _say(console, f"Note: {note}")
+        _show_text(console, template, campaign)
         return 0
     if known.objective is None:
         raise ConfigError("give --objective COLUMN, the column to optimize.")
@@ -128,7 +132,7 @@ def init(known: argparse.Namespace) -> int:
     _say(console, f"{file}: {len(start.candidates):,} possible experiments, {results} results; "
          f"{wanted} {known.objective}.")  # fmt: skip
     _show_text(console, start.template, campaign)
-    _say(console, f"Next: gollum suggest {known.campaign} -n 8 -o next.xlsx")
+    _say(console, f"Next: gollum suggest {quoted(known.campaign)} -n 8 -o next.xlsx")
     return 0
 
 
@@ -157,7 +161,7 @@ def suggest(known: argparse.Namespace) -> int:
         write_sheet(sheet, known.output)
         objective = campaign.state().created.objective
         _say(console, f"{known.output}: fill in the column '{objective}', then "
-             f"gollum record {known.campaign} {known.output}")  # fmt: skip
+             f"gollum record {quoted(known.campaign)} {quoted(known.output)}")  # fmt: skip
     return 0
 
 
@@ -167,7 +171,7 @@ def record(known: argparse.Namespace) -> int:
 
     campaign, console = Campaign(known.campaign), _console()
     for results in known.results:
-        intake = campaign.record(results, sheet=known.sheet, correct=known.correct)
+        intake = campaign.record(results, sheet=known.sheet, correct=known.correct, new=known.new)
         for note in intake.notes:
             _say(console, f"Note: {note}")
         _say(console, f"{results}: {_summary(intake)}")
@@ -273,6 +277,11 @@ def recover(known: argparse.Namespace) -> int:
     return 0
 
 
+def quoted(name: str) -> str:
+    """A file's name as it is typed in a command."""
+    return f'"{name}"' if any(c.isspace() for c in name) else name
+
+
 def _keep_results(campaign: Campaign, file: Path) -> None:
     """Refuse to write over a sheet that somebody has filled in.
 
@@ -294,8 +303,10 @@ def _keep_results(campaign: Campaign, file: Path) -> None:
         raise UserError(f"{file} is there, and not as this campaign wrote it; choose another name "
                         "for the new sheet.") from None  # fmt: skip
     if news is not None:
-        raise UserError(f"{file} holds results that are not recorded; run gollum record "
-                        f"{campaign.path} {file}, or choose another name.")  # fmt: skip
+        command = f"gollum record {quoted(str(campaign.path))} {quoted(str(file))}"
+        raise UserError(
+            f"{file} holds results that are not recorded; run {command}, or choose another name."
+        )
 
 
 def _complete(name: str, handler: Callable[..., int]) -> Callable[..., int]:

@@ -79,6 +79,11 @@ def print_suggestions(console: Console, state: State, sheet: pd.DataFrame) -> No
             console.print(visible(console, line), highlight=False, soft_wrap=True)
 
 
+def _short(number: float) -> str:
+    """Three digits, and no powers of ten where there are more before the point."""
+    return f"{number:.0f}" if 1000 <= abs(number) < 1e7 else f"{number:.3g}"
+
+
 def _expected(suggestion: Suggestion, objective: str) -> str:
     mean, low, high, chance = (
         suggestion.mean, suggestion.low, suggestion.high, suggestion.chance,
@@ -86,6 +91,6 @@ def _expected(suggestion: Suggestion, objective: str) -> str:
     if mean is None or low is None or high is None or chance is None:
         return "first design"
     return (
-        f"predicted {objective} {mean:.3g} ({low:.3g} to {high:.3g}), beats the best with "
-        f"{100 * chance:.0f} %: {suggestion.intent}"
+        f"predicted {objective} {_short(mean)} ({_short(low)} to {_short(high)}), beats the best "
+        f"with {100 * chance:.0f} %: {suggestion.intent}"
     )
