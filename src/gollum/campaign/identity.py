@@ -307,8 +307,8 @@ def _refuse_slips(sheet: Sheet, inputs: Sequence[_Input], rows: list[int], new: 
 
 def _almost(texts: Texts, meant: Sequence[str | None], i: int) -> str:
     return (
-        f"'{texts[i]}' is new, but spelt almost like '{meant[i]}'; correct it, or record with --new "
-        "if it is another one"
+        f"'{texts[i]}' is new, but spelt almost like '{meant[i]}'; correct it, or record with "
+        "--new if it is another one"
     )
 
 
