@@ -88,6 +88,9 @@ def main() -> None:
         f"are among the best 5 % (from {limit:.1f} on), where chance would have put "
         f"{0.05 * len(results):.0f}.\n"
     )
+    lines.append("The page that `report` wrote: [campaign-report.html](campaign-report.html).\n")
+    report = (given.folder / "report.html").read_bytes()
+    given.page.with_name("campaign-report.html").write_bytes(report)
     given.page.write_text("\n".join(lines), "utf-8")
 
 
