@@ -160,4 +160,7 @@ def test_first_experiments_represent_the_pool():
     assert {row // 25 for row in more} == {row // 25 for row in chosen[2:]}
     group = np.zeros(len(features), dtype=np.int64)
     assert len(representative(features, rows, 4, 1, limits=Limits(((group, 3),)))) == 3
+    option = np.arange(len(features)) % 5
+    even = representative(features, rows, 10, 1, options=[option])
+    assert np.bincount(option[even]).tolist() == [2] * 5
     assert representative(features, rows[:2], 4, 1) in ([0, 1], [1, 0])

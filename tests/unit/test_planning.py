@@ -65,6 +65,7 @@ def test_without_results_the_first_design_tries_every_option():
     assert event.surrogate is None
     assert set(chosen["ligand"]) == set(LIGAND)
     assert set(chosen["base"]) == set(BASE)
+    assert set(chosen["temperature_C"]) == {40, 60, 80, 100}
     assert [s.run for s in event.suggestions] == [f"b1-{i}" for i in range(1, 7)]
     assert all(s.mean is None and s.intent == "start" for s in event.suggestions)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,8 +19,11 @@ def representative(
     seed: int,
     taken: Rows | None = None,
     limits: Limits = NO_LIMITS,
+    options: Sequence[Rows] = (),
 ) -> list[int]:
     """Candidates that leave no part of the pool far from one of them.
+
+    Where there are options, those tried least come first.
 
     Greedy k-medians: each next one lowers the mean distance between a candidate and the nearest
     chosen one the most (facility location; Nemhauser, Wolsey and Fisher 1978 bound what greedy
@@ -31,6 +36,7 @@ def representative(
         seed: of the samples and of ties.
         taken: positions that are measured or pending.
         limits: what the batch must not exceed.
+        options: for each column, which option each of N candidates has (numbers from 0 on).
 
     Returns:
         Positions, in the order of choosing.
@@ -47,12 +53,22 @@ def representative(
     left = limits.allowed(rows, chosen)
     while left.any() and len(chosen) < n:
         gains = np.maximum(to_chosen - distances, 0.0).sum(axis=1)
-        best = int(np.argmax(np.where(left, gains, -1.0)))
+        used = _used(options, rows, [*(() if taken is None else taken.tolist()), *chosen])
+        least = left & (used == used[left].min())
+        best = int(np.argmax(np.where(least, gains, -1.0)))
         chosen.append(int(rows[best]))
         to_chosen = np.minimum(to_chosen, distances[best])
         left[best] = False
         left &= limits.allowed(rows, chosen)
     return chosen
+
+
+def _used(options: Sequence[Rows], rows: Rows, held: Sequence[int]) -> Rows:
+    """How often the options of each of m candidates were tried, all columns together; m."""
+    counts = np.zeros(len(rows), dtype=np.int64)
+    for option in options:
+        counts += np.bincount(option[list(held)], minlength=int(option.max()) + 1)[option[rows]]
+    return counts
 
 
 def _distances(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -133,7 +133,7 @@ def propose(
         surrogate = prepare(stepwise, _of_first_design(stepwise), hooks)
         seen = np.union1d(pool.positions(state.done()), pending)
         features = untrained(surrogate, state.created.seed)
-        chosen_rows = _spread_out(state, features, rows, count, request, limits, seen)
+        chosen_rows = _spread_out(stepwise, features, rows, count, request, limits, seen)
         suggestions = [Suggestion(run="", id=str(pool.ids[row])) for row in chosen_rows]
     named = tuple(
         s.model_copy(update={"run": f"b{batch}-{len(held) + i}"})
@@ -302,7 +302,12 @@ def _spread_out(
     largest = [plate for plate in plates if len(plate) == max(map(len, plates))]
     plate = largest[len(largest) // 2]
     seed = np.random.SeedSequence([state.created.seed, state.sequence]).generate_state(1)[0]
-    return representative(features, plate, count, int(seed), seen, limits)
+    options = [
+        _codes(state, str(column))
+        for column in state.table.select_dtypes(exclude="number")
+        if 1 < state.table[column].nunique() <= STEPS
+    ]
+    return representative(features, plate, count, int(seed), seen, limits, options)
 
 
 def aim_of(state: State, fitted: Fitted) -> Aim:
