@@ -70,6 +70,17 @@ def test_without_results_the_first_design_tries_every_option():
     assert all(s.mean is None and s.intent == "start" for s in event.suggestions)
 
 
+def test_a_first_design_minds_no_formats_and_takes_the_middle_of_numbers():
+    state, _ = campaign(TABLE, surrogate="one_hot", template="{ligand} at {temperature_C:.1f} °C")
+    assert len(propose(state, 5).suggestions) == 5
+    grid = [(x, t) for x in LIGAND for t in (20, 50, 100)]  # as texts, 20 would be in the middle
+    table = pd.DataFrame(grid, columns=["ligand", "temperature_C"])
+    table.index = pd.Index([f"r{i}" for i in range(12)], name="id")
+    state, _ = campaign(table, surrogate="one_hot", template="{ligand}")
+    event = propose(state, 4, request=Request(same=("temperature_C",)))
+    assert set(table.loc[ids(event), "temperature_C"]) == {50}
+
+
 def test_with_results_the_best_conditions_are_found():
     results = some()
     best = max(YIELD, key=YIELD.__getitem__)
