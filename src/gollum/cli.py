@@ -118,6 +118,10 @@ def _parser() -> _Parser:
     compare.add_argument(
         "--metric", default="top5_coverage", help="column of the records [%(default)s]"
     )
+    compare.add_argument(
+        "--join", action="append", default=[], metavar="NAME=METHOD,METHOD",
+        help="methods that count as one, each on tasks of its own",
+    )  # fmt: skip
     compare.add_argument("--csv", metavar="FOLDER", help="write the tables there")
     compare.add_argument("--html", metavar="FILE", help="write a page with pictures")
     return parser

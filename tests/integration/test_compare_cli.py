@@ -66,6 +66,25 @@ def test_prints_tables_from_a_file(tmp_path, say, name):
     assert "Friedman" in out
 
 
+def test_methods_on_tasks_of_their_own_are_joined(tmp_path, say, refused):
+    table, traces = sweep(("alpha", "beta"), seeds=3)
+    parts = [
+        part.assign(surrogate=part["surrogate"].mask(
+            (part["task"] == "beta") & (part["surrogate"] == "one_hot"), "morgan"
+        ))
+        for part in (table, traces)
+    ]  # fmt: skip
+    write_records(Records(*parts), tmp_path / "records.csv")
+    code, out, _ = say(tmp_path / "records.csv", "--join", "plain=one_hot,morgan")
+    assert code == 0
+    assert "Gain over plain, paired by task and seed" in out
+    assert "one_hot" not in out
+    for word in ("plain", "plain=", "=one_hot"):
+        assert "write a new name and its methods" in refused(
+            tmp_path / "records.csv", "--join", word
+        )
+
+
 def test_a_folder_of_runs_and_a_file_are_compared_together(tmp_path, say, capsys):
     for seed in (0, 1):
         keys = {

@@ -131,6 +131,43 @@ def test_the_same_file_twice_is_one_and_another_result_is_refused():
         labelled(pd.concat([table, table.assign(top5_coverage=1.0)]), traces)
 
 
+def split(part):
+    """What was one_hot is called morgan on task beta."""
+    beta = (part["task"] == "beta") & (part["surrogate"] == "one_hot")
+    return part.assign(surrogate=part["surrogate"].mask(beta, "morgan"))
+
+
+def test_methods_that_are_joined_compare_like_one():
+    table, traces = sweep(("alpha", "beta", "gamma"), seeds=5, n_iters=6)
+    found = compare(split(table), split(traces), joined={"plain": ["one_hot", "morgan"]})
+    whole = compare(table, traces)
+    assert found.reference == "plain"
+    assert found.methods == tuple(m.replace("one_hot", "plain") for m in whole.methods)
+    for part in ("overall", "gains", "saved", "quality", "per_task"):
+        pd.testing.assert_frame_equal(
+            getattr(found, part), getattr(whole, part).replace("one_hot", "plain")
+        )
+    pd.testing.assert_series_equal(
+        found.ranking.ranks, whole.ranking.ranks.rename({"one_hot": "plain"})
+    )
+    assert {"one_hot", "morgan"} <= set(compare(split(table), split(traces)).methods)
+
+
+@pytest.mark.parametrize(
+    ("joined", "error", "message"),
+    [
+        ({"plain": ["one_hot", "morgen"]}, ConfigError, "called 'morgen'. Did you mean 'morgan'"),
+        ({"pllm": ["one_hot", "morgan"]}, ConfigError, "'pllm' is a method of these records"),
+        ({"a": ["one_hot"], "b": ["one_hot"]}, ConfigError, "'one_hot' can join only one name"),
+        ({"a": ["one_hot", "pllm"]}, DataError, "task 'alpha' has runs of one_hot and pllm;"),
+    ],
+)
+def test_what_cannot_be_joined_is_refused(joined, error, message):
+    table, traces = sweep(("alpha", "beta"), seeds=2, n_iters=3)
+    with pytest.raises(error, match=message):
+        labelled(split(table), split(traces), joined)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -6,6 +6,7 @@ have, and what is missing is counted.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +22,10 @@ from gollum.analysis.runs import (
     labelled,
     metrics,
     protocol_notes,
+    refuse_unknown,
     with_metric,
 )
-from gollum.errors import ConfigError, DataError, nearest
+from gollum.errors import DataError
 
 COVERAGE = "top5_coverage"
 
@@ -83,6 +85,7 @@ def compare(
     traces: pd.DataFrame,
     metric: str = COVERAGE,
     reference: str | None = None,
+    joined: Mapping[str, Sequence[str]] | None = None,
 ) -> Comparison:
     """Compare all methods of some records.
 
@@ -93,12 +96,13 @@ def compare(
         metric: a column of figures.
         reference: label of the method to pair with; by default the baseline with the best average
             rank, among those on the most tasks.
+        joined: new name → methods that count as one, see `labelled`.
 
     Raises:
         ConfigError: there is no such metric or method.
         DataError: the records can't be used.
     """
-    recorded, traces = labelled(table, traces)
+    recorded, traces = labelled(table, traces, joined)
     ways = directions(traces)
     runs = with_metric(recorded, metric, ways)
     if runs.empty:
@@ -217,11 +221,7 @@ def _reference(
     if asked is None:
         on_tasks = scores[[m for m in methods if m in honest]].notna().sum()
         return str(on_tasks.idxmax())
-    if asked not in methods:
-        raise ConfigError(
-            f"no method of these records is called '{asked}'.{nearest(asked, methods)} There are "
-            f"{', '.join(methods)}."
-        )
+    refuse_unknown(asked, methods)
     return asked
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -19,14 +19,24 @@ TRAINED = ("pllm", "llm_phi", "pllm_phi")
 _TRACE = ("iteration", "best_so_far", "top5_coverage")
 
 
-def labelled(table: pd.DataFrame, traces: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def labelled(
+    table: pd.DataFrame, traces: pd.DataFrame, joined: Mapping[str, Sequence[str]] | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Both tables with a column `method`; repeated rows, and traces of no record, are dropped.
 
     A method is called by its surrogate, then model and preset where the records hold several, then
     the control if there is one: `pllm`, `pllm-minilm-fast`, `one_hot-fast`, `pllm-permuted_labels`.
 
+    Args:
+        table: a row per run.
+        traces: a row per run and iteration; may be empty.
+        joined: new name → methods that count as one, each of them on tasks of its own, such as
+            one-hot encoding where there are categories and fingerprints where there are molecules.
+
     Raises:
-        DataError: there is no run, a column is missing, or a run occurs twice.
+        ConfigError: there is no method to join, or a joined name or method occurs twice.
+        DataError: there is no run, a column is missing, a run occurs twice, or a task has several
+            of the methods that are joined.
     """
     _require(table, ("task", "surrogate", "seed"), "records")
     if table.empty:
@@ -40,10 +50,13 @@ def labelled(table: pd.DataFrame, traces: pd.DataFrame) -> tuple[pd.DataFrame, p
     parts = ["surrogate", *several, "control"]
     runs = table.assign(task=table["task"].astype(str), method=_join(keys[parts])).drop_duplicates()
     _refuse_repeats(runs)
+    names = _new_names(runs, joined or {})
+    runs["method"] = runs["method"].replace(names)
     if traces.empty:
         return runs, pd.DataFrame(columns=[*RUN, *_TRACE])
     _require(traces, ("task", "surrogate", "seed", *_TRACE), "traces")
     traces = traces.assign(task=traces["task"].astype(str), method=_join(_keys(traces)[parts]))
+    traces["method"] = traces["method"].replace(names)
     return runs, traces.merge(runs[RUN], on=RUN).drop_duplicates()
 
 
@@ -124,6 +137,41 @@ def protocol_notes(runs: pd.DataFrame) -> list[str]:
         for task, values in runs.dropna(subset=[key]).groupby("task")[key].unique().items()
         if len(values) > 1
     ]
+
+
+def _new_names(runs: pd.DataFrame, joined: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Method → the name of the group that it joins."""
+    known = [str(method) for method in runs["method"].unique()]
+    names: dict[str, str] = {}
+    for name, methods in joined.items():
+        for method in methods:
+            refuse_unknown(method, known)
+            if method in names:
+                raise ConfigError(f"'{method}' can join only one name; take it out of the others.")
+            names[method] = name
+        if name in known and name not in methods:
+            raise ConfigError(f"'{name}' is a method of these records; choose another name.")
+        members = runs[runs["method"].isin(methods)].groupby("task")["method"].unique()
+        for task, found in members.items():
+            if len(found) > 1:
+                raise DataError(
+                    f"task '{task}' has runs of {' and '.join(found)}; methods can be joined where "
+                    "every task has only one of them."
+                )
+    return names
+
+
+def refuse_unknown(method: str, known: Sequence[str]) -> None:
+    """Refuse a method that the records do not have.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if method not in known:
+        raise ConfigError(
+            f"no method of these records is called '{method}'.{nearest(method, known)} There are "
+            f"{', '.join(known)}."
+        )
 
 
 def _keys(table: pd.DataFrame) -> pd.DataFrame:

@@ -109,7 +109,9 @@ def compare(known: argparse.Namespace, rest: list[str]) -> int:
     )
     console = Console(markup=False, emoji=False)  # brackets of a name are just that
     with console.status("Comparing…"):
-        found = comparison.compare(table, traces, known.metric, known.reference)
+        found = comparison.compare(
+            table, traces, known.metric, known.reference, _joined(known.join)
+        )
         if known.csv:
             write_csv(found, Path(known.csv).expanduser())
         if known.html:
@@ -187,6 +189,19 @@ def _engine(known: argparse.Namespace) -> tuple[Any, int]:
     jobs = known.jobs or max(1, usable_processors() // (threads or 1))
     threads = threads or (1 if jobs > 1 else None)
     return partial(on_processes, jobs=jobs, threads=threads), jobs
+
+
+def _joined(words: Sequence[str]) -> dict[str, list[str]]:
+    """New name → the methods that count as one."""
+    groups: dict[str, list[str]] = {}
+    for word in words:
+        name, _, listed = (part.strip() for part in word.partition("="))
+        methods = [method.strip() for method in listed.split(",") if method.strip()]
+        if not name or not methods or name in groups:
+            raise ConfigError(f"--join '{word}': write a new name and its methods once, such as "
+                              "plain=one_hot,morgan.")  # fmt: skip
+        groups[name] = methods
+    return groups
 
 
 def _seeds(text: str | None) -> tuple[int, ...] | None:
