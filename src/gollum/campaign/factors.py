@@ -27,8 +27,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from yaml.nodes import MappingNode, Node, SequenceNode
 
-from gollum.campaign.lines import Lines
 from gollum.campaign.state import cell_text
+from gollum.campaign.strict_yaml import YamlFile
 from gollum.errors import ConfigError, nearest
 
 MOST_COMBINATIONS = 1_000_000
@@ -69,8 +69,8 @@ def read_factors(path: Path) -> pd.DataFrame:
         ConfigError: the file is not as this module describes it; the message names the line.
         DataError: the file can't be read.
     """
-    lines = Lines(path)
-    factors, excluded = _parts(lines)
+    file = YamlFile(path)
+    factors, excluded = _parts(file)
     sizes = [len(factor.options) for factor in factors]
     total = math.prod(sizes)
     product = " × ".join(f"{n} {f.name}" for n, f in zip(sizes, factors, strict=True))
@@ -84,10 +84,10 @@ def read_factors(path: Path) -> pd.DataFrame:
     )
     out = np.zeros(total, dtype=bool)
     for node in excluded:
-        hit = _hit(lines, node, factors, codes)
+        hit = _hit(file, node, factors, codes)
         if not (hit & ~out).any():
             rest = " that the lines above it leave" if hit.any() else ""
-            lines.note(f"line {lines.line(node)} excludes nothing{rest}")
+            file.note(f"line {file.line(node)} excludes nothing{rest}")
         out |= hit
     if out.all():
         raise ConfigError(f"{path}: every combination is excluded; take a line of 'exclude' away.")
@@ -95,66 +95,66 @@ def read_factors(path: Path) -> pd.DataFrame:
         {factor.name: factor.column(codes[factor.name][~out]) for factor in factors}
     )
     stay = f", {out.sum()} of them are excluded and {len(table)} stay" if out.any() else ""
-    lines.note(f"{product} make {total} combinations{stay}")
+    file.note(f"{product} make {total} combinations{stay}")
     names = tuple(factor.name for factor in factors)
-    table.attrs = {"notes": tuple(lines.notes), "first_row": 2, "factors": names}
+    table.attrs = {"notes": tuple(file.notes), "first_row": 2, "factors": names}
     return table
 
 
-def _parts(lines: Lines) -> tuple[list[_Factor], list[Node]]:
+def _parts(file: YamlFile) -> tuple[list[_Factor], list[Node]]:
     """The factors, and the lines of what is excluded."""
-    parts = lines.entries(lines.root, "the file should begin with 'factors:'")
-    lines.refuse_unknown(parts, ("factors", "exclude"))
+    parts = file.entries(file.root, "the file should begin with 'factors:'")
+    file.refuse_unknown(parts, ("factors", "exclude"))
     if "factors" not in parts:
-        raise ConfigError(f"{lines.path}: there are no 'factors'; list the options of each column.")
+        raise ConfigError(f"{file.path}: there are no 'factors'; list the options of each column.")
     _, below = parts["factors"]
-    described = lines.entries(below, "'factors' needs lines such as 'ligand: [XPhos, dppf]'")
-    factors = [_factor(lines, name, node) for name, (_, node) in described.items()]
+    described = file.entries(below, "'factors' needs lines such as 'ligand: [XPhos, dppf]'")
+    factors = [_factor(file, name, node) for name, (_, node) in described.items()]
     if "exclude" not in parts:
         return factors, []
     wanted = "'exclude' needs lines such as '- {ligand: dppf}'; leave it out if there are none"
-    return factors, lines.items(parts["exclude"][1], wanted)
+    return factors, file.items(parts["exclude"][1], wanted)
 
 
-def _factor(lines: Lines, name: str, node: Node) -> _Factor:
+def _factor(file: YamlFile, name: str, node: Node) -> _Factor:
     if isinstance(node, MappingNode):
-        return _Factor(name, _range(lines, name, node))
-    nodes = lines.items(
+        return _Factor(name, _range(file, name, node))
+    nodes = file.items(
         node, f"'{name}' needs options such as [a, b], or a range {{from: 40, to: 100, step: 20}}"
     )
-    numbers = [number for n in nodes if (number := lines.number(n)) is not None]
-    words = [lines.word(n) for n in nodes]
+    numbers = [number for n in nodes if (number := file.number(n)) is not None]
+    words = [file.word(n) for n in nodes]
     factor = _Factor(name, numbers if len(numbers) == len(nodes) else words)
     seen = set[str]()
     for option, n in zip(factor.options, nodes, strict=True):
         if cell_text(option) in seen:
-            raise lines.refusal(n, f"'{name}' has the option '{cell_text(option)}' twice; keep one")
+            raise file.refusal(n, f"'{name}' has the option '{cell_text(option)}' twice; keep one")
         seen.add(cell_text(option))
     if numbers and not factor.is_numeric:
-        word = next(w for w, n in zip(words, nodes, strict=True) if lines.number(n) is None)
-        lines.note(f"'{word}' among the numbers of '{name}' makes all of its options names")
+        word = next(w for w, n in zip(words, nodes, strict=True) if file.number(n) is None)
+        file.note(f"'{word}' among the numbers of '{name}' makes all of its options names")
     return factor
 
 
-def _range(lines: Lines, name: str, node: Node) -> list[int | float]:
+def _range(file: YamlFile, name: str, node: Node) -> list[int | float]:
     """from, from + step, … to, without the error of adding decimals in binary."""
-    parts = lines.entries(node, f"the range of '{name}' needs from, to and step")
-    lines.refuse_unknown(parts, RANGE)
+    parts = file.entries(node, f"the range of '{name}' needs from, to and step")
+    file.refuse_unknown(parts, RANGE)
     if missing := [part for part in RANGE if part not in parts]:
-        raise lines.refusal(node, f"the range of '{name}' has no '{missing[0]}'; add it")
+        raise file.refusal(node, f"the range of '{name}' has no '{missing[0]}'; add it")
     for key, value in parts.values():
-        if lines.number(value) is None:
-            raise lines.refusal(key, f"'{lines.word(value)}' is not a number; correct it")
-    start, end, step = (Fraction(lines.word(parts[part][1])) for part in RANGE)
+        if file.number(value) is None:
+            raise file.refusal(key, f"'{file.word(value)}' is not a number; correct it")
+    start, end, step = (Fraction(file.word(parts[part][1])) for part in RANGE)
     if step <= 0 or end < start:
-        raise lines.refusal(node, f"the range of '{name}' should go up, by a step above 0")
+        raise file.refusal(node, f"the range of '{name}' should go up, by a step above 0")
     steps = (end - start) / step
     if steps >= MOST_COMBINATIONS:
         count = f"more than {MOST_COMBINATIONS:,}"
-        raise lines.refusal(node, f"the range of '{name}' has {count} numbers; take a larger step")
+        raise file.refusal(node, f"the range of '{name}' has {count} numbers; take a larger step")
     if steps.denominator != 1:
         last = float(start + math.floor(steps) * step)
-        raise lines.refusal(
+        raise file.refusal(
             node,
             f"the steps of '{name}' reach {last:g} and miss {float(end):g}; change 'to' or 'step'",
         )
@@ -166,50 +166,50 @@ def _range(lines: Lines, name: str, node: Node) -> list[int | float]:
 
 
 def _hit(
-    lines: Lines,
+    file: YamlFile,
     node: Node,
     factors: Sequence[_Factor],
     codes: dict[str, NDArray[np.int64]],
 ) -> NDArray[np.bool_]:
     """Flags of the combinations to which all conditions of a line apply."""
     by_name = {factor.name: factor for factor in factors}
-    conditions = lines.entries(node, "a line of 'exclude' should be such as '- {ligand: dppf}'")
+    conditions = file.entries(node, "a line of 'exclude' should be such as '- {ligand: dppf}'")
     hit = np.ones(len(next(iter(codes.values()))), dtype=bool)
     for name, (key, condition) in conditions.items():
         if name not in by_name:
-            raise lines.refusal(key, f"there is no factor '{name}'", nearest(name, by_name))
-        hit &= _meant(lines, by_name[name], condition)[codes[name]]
+            raise file.refusal(key, f"there is no factor '{name}'", nearest(name, by_name))
+        hit &= _meant(file, by_name[name], condition)[codes[name]]
     return hit
 
 
-def _meant(lines: Lines, factor: _Factor, condition: Node) -> NDArray[np.bool_]:
+def _meant(file: YamlFile, factor: _Factor, condition: Node) -> NDArray[np.bool_]:
     """Flags of the options that a condition names."""
     if isinstance(condition, MappingNode):
-        return _within(lines, factor, condition)
+        return _within(file, factor, condition)
     wanted = f"the list for '{factor.name}' is empty; name some of its options"
     several = isinstance(condition, SequenceNode)
     chosen = np.zeros(len(factor.options), dtype=bool)
-    for node in lines.items(condition, wanted) if several else [condition]:
-        word = lines.word(node)
-        place = factor.number_of.get(word, factor.number_of.get(cell_text(lines.number(node))))
+    for node in file.items(condition, wanted) if several else [condition]:
+        word = file.word(node)
+        place = factor.number_of.get(word, factor.number_of.get(cell_text(file.number(node))))
         if place is None:
             close = nearest(word, factor.number_of)
-            raise lines.refusal(node, f"'{factor.name}' has no option '{word}'", close)
+            raise file.refusal(node, f"'{factor.name}' has no option '{word}'", close)
         chosen[place] = True
     return chosen
 
 
-def _within(lines: Lines, factor: _Factor, condition: Node) -> NDArray[np.bool_]:
-    limits = lines.entries(condition, f"'{factor.name}' needs a limit such as {{above: 80}}")
-    lines.refuse_unknown(limits, LIMITS)
+def _within(file: YamlFile, factor: _Factor, condition: Node) -> NDArray[np.bool_]:
+    limits = file.entries(condition, f"'{factor.name}' needs a limit such as {{above: 80}}")
+    file.refuse_unknown(limits, LIMITS)
     if not factor.is_numeric:
         problem = f"'{factor.name}' has names for options, and no name is above or below another"
-        raise lines.refusal(condition, problem)
+        raise file.refusal(condition, problem)
     chosen = np.ones(len(factor.options), dtype=bool)
     options = np.array(factor.options, dtype=np.float64)
     for side, (_, node) in limits.items():
-        limit = lines.number(node)
+        limit = file.number(node)
         if limit is None:
-            raise lines.refusal(node, f"'{lines.word(node)}' is not a number; correct it")
+            raise file.refusal(node, f"'{file.word(node)}' is not a number; correct it")
         chosen &= options > limit if side == "above" else options < limit
     return chosen

@@ -19,7 +19,7 @@ _LOCANT = r"(?:\d+|[A-Z])'*"
 _BEFORE, _BEHIND = re.compile(rf"(?:.*[-(])?{_LOCANT}"), re.compile(rf"{_LOCANT}[-)].+")
 
 
-class Lines:
+class YamlFile:
     """The nodes of a YAML file.
 
     Attributes:
