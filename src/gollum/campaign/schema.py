@@ -1,9 +1,9 @@
 """The database of a campaign: its tables, how a transaction is opened, how older files are renewed.
 
 A rollback journal is used and no write-ahead log: between transactions all is in the one file, so
-that it can be copied as it is, and it works on network drives, where processes can't share the
-memory that a write-ahead log needs. A killed writer leaves a journal beside the file; whoever opens
-the file next undoes what was half-written.
+that it can be copied as it is, and processes need not share memory, as a write-ahead log has them
+do. A killed writer leaves a journal beside the file; whoever opens the file next undoes what was
+half-written.
 
 Every version keeps `application_id`, `user_version` and the columns `sequence` and `version` of
 `events`, so that an older package can say which one is needed.
