@@ -122,6 +122,10 @@ def _parser() -> _Parser:
         "--join", action="append", default=[], metavar="NAME=METHOD,METHOD",
         help="methods that count as one, each on tasks of its own",
     )  # fmt: skip
+    compare.add_argument(
+        "--steps", metavar="METHOD,METHOD",
+        help="what each adds to the one before [random,static,pllm,pllm_phi as far as there]",
+    )  # fmt: skip
     compare.add_argument("--csv", metavar="FOLDER", help="write the tables there")
     compare.add_argument("--html", metavar="FILE", help="write a page with pictures")
     return parser

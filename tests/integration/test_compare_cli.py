@@ -112,6 +112,22 @@ def test_reference_and_metric_can_be_chosen(tmp_path, say):
     assert "not averaged" in (tmp_path / "best.html").read_text("utf-8")
 
 
+def test_steps_are_printed_and_drawn(tmp_path, say, refused):
+    file, page = written(tmp_path / "records.csv"), tmp_path / "page.html"
+    assert "What each step adds" not in say(file)[1]
+    code, out, _ = say(
+        file, "--steps", "random, one_hot,pllm", "--html", page, "--csv", tmp_path / "csv"
+    )
+    assert code == 0
+    assert "What each step adds" in out
+    steps = pd.read_csv(tmp_path / "csv" / "steps.csv")
+    assert steps["before"].tolist() == ["random", "one_hot"]
+    text = page.read_text("utf-8")
+    assert "What each step adds" in text
+    assert "What each step adds; the table below holds the figures." in text
+    assert "Did you mean 'pllm'?" in refused(file, "--steps", "random,plm")
+
+
 def test_one_method_one_task_one_seed(tmp_path, say):
     file = written(tmp_path / "r.csv", tasks=("alpha",), methods={"random": 0.0}, seeds=1)
     code, out, _ = say(file, "--html", "page.html", "--csv", "tables")

@@ -127,6 +127,8 @@ def test_the_same_file_twice_is_one_and_another_result_is_refused():
     table, traces = sweep(("alpha",), seeds=2, n_iters=3)
     runs, found = labelled(pd.concat([table, table]), pd.concat([traces, traces]))
     assert (len(runs), len(found)) == (len(table), 6 * 4)
+    again = pd.concat([table, table.assign(seconds=9.0)])  # the same run, and a busier machine
+    assert labelled(again, traces)[0]["seconds"].tolist() == table["seconds"].tolist()
     with pytest.raises(DataError, match="task 'alpha', method 'random', seed 0 occurs twice"):
         labelled(pd.concat([table, table.assign(top5_coverage=1.0)]), traces)
 
@@ -417,6 +419,54 @@ def test_a_trace_that_rises_and_falls_is_refused():
     table, traces = traced({("m", 0): [1, 2, 1]})
     with pytest.raises(DataError, match="task 't' rises and falls"):
         compare(table, traces)
+
+
+# --- steps ---------------------------------------------------------------------------------------
+
+
+def test_steps_add_up_on_the_runs_that_all_of_them_have():
+    values = {
+        ("t", "random", 0): 0.1, ("t", "static", 0): 0.2, ("t", "pllm", 0): 0.5,
+        ("t", "random", 1): 0.1, ("t", "static", 1): 0.4, ("t", "pllm", 1): 0.3,
+        ("u", "random", 0): 0.0, ("u", "static", 0): 0.0, ("u", "pllm", 0): 0.4,
+        ("u", "random", 1): 0.9, ("u", "pllm", 1): 0.0, ("v", "pllm", 0): 1.0,
+    }  # fmt: skip
+    steps = compare(records(values), NO_TRACES).steps
+    assert steps[["before", "method", "runs"]].to_numpy().tolist() == [
+        ["random", "static", 3],
+        ["static", "pllm", 3],
+    ]
+    assert steps["mean"].tolist() == pytest.approx([(0.2 + 0.0) / 2, (0.1 + 0.4) / 2])
+    assert steps["share"].tolist() == pytest.approx([0.1 / 0.35, 0.25 / 0.35])
+
+
+def test_steps_can_be_chosen():
+    table, traces = sweep(("alpha", "beta"), seeds=5)
+    assert compare(table, traces).steps.empty  # of the ladder only two are there
+    found = compare(table, traces, ladder=["pllm", "random", "one_hot"])
+    gains = {
+        (pair, row["method"]): row["mean"]
+        for pair in ("pllm", "random")
+        for row in compare(table, traces, reference=pair).gains.to_dict("records")
+    }
+    assert found.steps["mean"].tolist() == pytest.approx(
+        [gains["pllm", "random"], gains["random", "one_hot"]]
+    )
+    assert found.steps["share"].sum() == pytest.approx(1)
+    with pytest.raises(ConfigError, match=r"called 'onehot'\. Did you mean 'one_hot'"):
+        compare(table, traces, ladder=["random", "onehot"])
+    for ladder in (["pllm"], [], ["pllm", "random", "pllm"]):
+        with pytest.raises(ConfigError, match="name at least two, each once"):
+            compare(table, traces, ladder=ladder)
+
+
+def test_steps_without_a_mean_have_no_share():
+    table, traces = sweep(("alpha", "beta"), seeds=5)
+    steps = compare(table, traces, "best", ladder=["random", "one_hot"]).steps
+    assert steps[["mean", "share"]].isna().all(axis=None)
+    lonely = table[(table["surrogate"] == "pllm") | (table["task"] == "alpha")]
+    lonely = lonely[(lonely["surrogate"] != "pllm") | (lonely["task"] == "beta")]
+    assert compare(lonely, NO_TRACES, ladder=["random", "pllm"]).steps.empty
 
 
 # --- quality -------------------------------------------------------------------------------------

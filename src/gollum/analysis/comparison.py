@@ -6,6 +6,7 @@ have, and what is missing is counted.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,9 +26,12 @@ from gollum.analysis.runs import (
     refuse_unknown,
     with_metric,
 )
-from gollum.errors import DataError
+from gollum.errors import ConfigError, DataError
 
 COVERAGE = "top5_coverage"
+# Each has one part more than the one before: guessing, a process on vectors without meaning, the
+# language model's embeddings, the projection, adapters.
+LADDER = ("random", "static-random_embeddings", "static", "pllm", "pllm_phi")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +50,7 @@ class Comparison:
         overall: method, tasks, runs, mean, low, high, wide_low, wide_high (see `over_tasks`).
         gains_per_task: the same for the gain over the reference, and `win`.
         gains: likewise over tasks.
+        steps: what each method of a ladder adds to the one before (see `steps`); may be empty.
         ranking: average ranks, or None.
         saved_per_task: see `savings.iterations_saved`.
         saved: the same over tasks.
@@ -66,6 +71,7 @@ class Comparison:
     overall: pd.DataFrame
     gains_per_task: pd.DataFrame
     gains: pd.DataFrame
+    steps: pd.DataFrame
     ranking: Ranking | None
     saved_per_task: pd.DataFrame
     saved: pd.DataFrame
@@ -86,6 +92,7 @@ def compare(
     metric: str = COVERAGE,
     reference: str | None = None,
     joined: Mapping[str, Sequence[str]] | None = None,
+    ladder: Sequence[str] | None = None,
 ) -> Comparison:
     """Compare all methods of some records.
 
@@ -97,6 +104,8 @@ def compare(
         reference: label of the method to pair with; by default the baseline with the best average
             rank, among those on the most tasks.
         joined: new name → methods that count as one, see `labelled`.
+        ladder: methods, each to be compared with the one before; those of `LADDER` that the records
+            have by default.
 
     Raises:
         ConfigError: there is no such metric or method.
@@ -129,6 +138,7 @@ def compare(
         overall=_sorted(over_tasks(runs, "value", averaged), methods),
         gains_per_task=_with_wins(per_task(pairs, "gain"), pairs, methods),
         gains=_with_wins(over_tasks(pairs, "gain", averaged), pairs, methods),
+        steps=steps(runs, _ladder(ladder, methods), averaged),
         ranking=rank_methods(scores[list(methods)]),
         saved_per_task=_sorted(saved, methods),
         saved=_sorted(savings.over_tasks(saved), methods),
@@ -188,6 +198,31 @@ def paired(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
     return pairs.assign(gain=gain, win=(1 + np.sign(gain)) / 2)
 
 
+def steps(runs: pd.DataFrame, ladder: Sequence[str], averaged: bool = True) -> pd.DataFrame:
+    """What each method adds to the one before, on the tasks and seeds that all of them have.
+
+    Gains are paired and their means add up to the gain of the last method over the first.
+
+    Args:
+        runs: one row per run, with `task`, `method`, `seed`, `value` and `sign`.
+        ladder: at least two methods, or none.
+        averaged: whether the metric has one unit; if not, there are no means.
+
+    Returns:
+        method, before, the columns of `over_tasks`, and `share` of the whole gain; empty where
+        nothing has all of them.
+    """
+    own = runs[runs["method"].isin(ladder)]
+    complete = own.groupby(["task", "seed"])["method"].transform("nunique") == len(ladder)
+    parts = []
+    for before, method in itertools.pairwise(ladder):
+        pairs = paired(own[complete & own["method"].isin((before, method))], before)
+        parts.append(over_tasks(pairs, "gain", averaged).assign(before=before))
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["mean"])
+    whole = table["mean"].sum(min_count=1)
+    return table.assign(share=table["mean"] / whole if whole else float("nan"))
+
+
 def surrogate_quality(runs: pd.DataFrame) -> pd.DataFrame:
     """Per method, means over tasks of the means over seeds, where present."""
     present = [c for c in QUALITY if c in metrics(runs)]
@@ -223,6 +258,17 @@ def _reference(
         return str(on_tasks.idxmax())
     refuse_unknown(asked, methods)
     return asked
+
+
+def _ladder(asked: Sequence[str] | None, methods: tuple[str, ...]) -> list[str]:
+    if asked is None:
+        found = [method for method in LADDER if method in methods]
+        return found if len(found) > 2 else []
+    for method in asked:
+        refuse_unknown(method, methods)
+    if len(set(asked)) < max(2, len(asked)):
+        raise ConfigError("steps lead from one method to others; name at least two, each once.")
+    return list(asked)
 
 
 def _notes(

@@ -14,7 +14,8 @@ from gollum.errors import ConfigError, DataError, nearest
 
 RUN = ["task", "method", "seed"]
 PROTOCOL = ("n_init", "n_iters", "batch_size")
-LOWER_IS_BETTER = ("nlpd", "msll", "calibration_error", "seconds", "quality_seconds")
+SECONDS = ("seconds", "quality_seconds")
+LOWER_IS_BETTER = ("nlpd", "msll", "calibration_error", *SECONDS)
 TRAINED = ("pllm", "llm_phi", "pllm_phi")
 _TRACE = ("iteration", "best_so_far", "top5_coverage")
 
@@ -22,7 +23,7 @@ _TRACE = ("iteration", "best_so_far", "top5_coverage")
 def labelled(
     table: pd.DataFrame, traces: pd.DataFrame, joined: Mapping[str, Sequence[str]] | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Both tables with a column `method`; repeated rows, and traces of no record, are dropped.
+    """Both tables with a column `method`; repeated runs, and traces of no record, are dropped.
 
     A method is called by its surrogate, then model and preset where the records hold several, then
     the control if there is one: `pllm`, `pllm-minilm-fast`, `one_hot-fast`, `pllm-permuted_labels`.
@@ -48,7 +49,8 @@ def labelled(
         part for part in ("model", "preset") if keys.loc[keys[part] != "", part].nunique() > 1
     ]
     parts = ["surrogate", *several, "control"]
-    runs = table.assign(task=table["task"].astype(str), method=_join(keys[parts])).drop_duplicates()
+    runs = table.assign(task=table["task"].astype(str), method=_join(keys[parts]))
+    runs = runs.drop_duplicates([c for c in runs if c not in SECONDS])
     _refuse_repeats(runs)
     names = _new_names(runs, joined or {})
     runs["method"] = runs["method"].replace(names)

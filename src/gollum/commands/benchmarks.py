@@ -110,7 +110,12 @@ def compare(known: argparse.Namespace, rest: list[str]) -> int:
     console = Console(markup=False, emoji=False)  # brackets of a name are just that
     with console.status("Comparing…"):
         found = comparison.compare(
-            table, traces, known.metric, known.reference, _joined(known.join)
+            table,
+            traces,
+            known.metric,
+            known.reference,
+            joined=_joined(known.join),
+            ladder=None if known.steps is None else _names(known.steps),
         )
         if known.csv:
             write_csv(found, Path(known.csv).expanduser())
@@ -196,12 +201,16 @@ def _joined(words: Sequence[str]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     for word in words:
         name, _, listed = (part.strip() for part in word.partition("="))
-        methods = [method.strip() for method in listed.split(",") if method.strip()]
+        methods = _names(listed)
         if not name or not methods or name in groups:
             raise ConfigError(f"--join '{word}': write a new name and its methods once, such as "
                               "plain=one_hot,morgan.")  # fmt: skip
         groups[name] = methods
     return groups
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _seeds(text: str | None) -> tuple[int, ...] | None:

@@ -87,6 +87,7 @@ def render(found: Comparison, sources: Sequence[Source]) -> str:
         ranking_sentence=ranking_sentence(found),
         overall=_rows(found.overall),
         gains=_rows(found.gains),
+        steps=_rows(found.steps),
         saved=_rows(found.saved),
         saved_per_task=_rows(found.saved_per_task),
         quality=_rows(found.quality),
@@ -101,12 +102,14 @@ def render(found: Comparison, sources: Sequence[Source]) -> str:
 
 def _pictures(found: Comparison) -> dict[str, Any]:
     """SVG of each picture that the records allow."""
-    svg: dict[str, Any] = {"means": "", "gains": "", "tasks": [], "ranks": ""}
+    svg: dict[str, Any] = {"means": "", "gains": "", "steps": "", "tasks": [], "ranks": ""}
     if found.averaged:
         svg["means"] = pictures.means(found)
         svg["tasks"] = pictures.tasks(found)
     if len(found.gains) and found.averaged:
         svg["gains"] = pictures.gains(found)
+    if len(found.steps) and found.averaged:
+        svg["steps"] = pictures.steps(found)
     if found.ranking is not None:
         svg["ranks"] = pictures.critical_difference(found.ranking, found.methods)
     svg["gains_of"] = {

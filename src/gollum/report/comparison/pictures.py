@@ -53,6 +53,19 @@ def gains(found: Comparison) -> str:
     return as_svg(figure)
 
 
+def steps(found: Comparison) -> str:
+    """Forest plot: what each method of a ladder adds to the one before."""
+    look = styles(found.methods)
+    rows = found.steps.to_dict("records")
+    axes, figure = _rows([f"{row['before']} → {row['method']}" for row in rows])
+    for y, row in enumerate(rows):
+        _two_intervals(axes, y, row, look[str(row["method"])])
+    _gain_axis(axes, found.metric)
+    unit = ", percentage points" if is_share(found.metric) else ""
+    axes.set_xlabel(f"loss  ←  what the step adds{unit}  →  gain")
+    return as_svg(figure)
+
+
 def gains_of(found: Comparison, method: str) -> str:
     """The same for one method, task by task."""
     rows = found.gains_per_task[found.gains_per_task["method"] == method]

@@ -48,10 +48,12 @@ def ranking_sentence(found: Comparison) -> str:
 
 
 def tables(found: Comparison) -> Iterator[Table]:
-    """All methods; gains; each task; iterations saved and surrogate quality where there are any."""
+    """All methods; gains; steps; each task; iterations saved; quality: what there is of these."""
     yield _overall(found)
     if len(found.gains):
         yield _gains(found)
+    if len(found.steps):
+        yield _steps(found)
     yield _tasks(found)
     if len(found.saved):
         yield _saved(found)
@@ -89,6 +91,7 @@ def _files(found: Comparison) -> dict[str, pd.DataFrame]:
         "overall.csv": found.overall,
         "tasks.csv": found.per_task,
         "gains.csv": found.gains.assign(reference=found.reference),
+        "steps.csv": found.steps,
         "gains-tasks.csv": found.gains_per_task.assign(reference=found.reference),
         "ranks.csv": ranks,
         "nemenyi.csv": pairs,
@@ -135,6 +138,19 @@ def _gains(found: Comparison) -> Table:
         wins = f"{100 * row['win']:.0f} %"
         figures = _mean(found.metric, row, sign=True)
         table.add_row(row["method"], str(row["pairs"]), *figures, wins)
+    return table
+
+
+def _steps(found: Comparison) -> Table:
+    table = _table(
+        "What each step adds",
+        ["method", "after", "pairs", "gain", "95 % interval", "for further tasks", "share"],
+        "Gains over the method before, on the tasks and seeds that all of these have.",
+    )
+    for row in _rows(found.steps):
+        share = BLANK if math.isnan(row["share"]) else f"{number(100 * row['share'])} %"
+        figures = _mean(found.metric, row, sign=True)
+        table.add_row(row["method"], row["before"], str(row["runs"]), *figures, share)
     return table
 
 
