@@ -40,13 +40,11 @@ class Replayed:
 
     Attributes:
         batch: its number.
-        sequence: of its event.
         event: what was suggested.
         again: the same, from the same knowledge, by this version on this machine.
     """
 
     batch: int
-    sequence: int
     event: Suggested
     again: Suggested
 
@@ -369,7 +367,7 @@ class Campaign:
                 extends=event.batch == known.batch,
                 hooks=hooks,
             )
-            replays.append(Replayed(event.batch, entry.sequence, event, again))
+            replays.append(Replayed(event.batch, event, again))
         return replays
 
     def insights(self, hooks: Hooks | None = None) -> Insights | None:

@@ -31,17 +31,15 @@ class MainEffects:
         table: a row per column and value (numbers in bins) with `column, value, effect, measured`:
             the mean prediction of candidates with the value less that of all, in units of the
             objective, and how many measured experiments have it.
-        of_row: for each of N candidates and each column, the row of `table`; −1 for none.
-        columns: names of the columns.
+        of_row: for each of N candidates and each column, the row of `table`.
     """
 
     table: pd.DataFrame
     of_row: NDArray[np.int64]
-    columns: tuple[str, ...]
 
     def effects(self, row: int) -> tuple[Effect, ...]:
         """Those of one candidate, largest first."""
-        found = self.table.iloc[[i for i in self.of_row[row] if i >= 0]]
+        found = self.table.iloc[self.of_row[row]]
         order = found["effect"].abs().sort_values(ascending=False, kind="stable").index
         return tuple(
             Effect(column=e["column"], value=e["value"], effect=e["effect"])
@@ -64,7 +62,6 @@ def main_effects(state: State, predicted: Vector) -> MainEffects:
     overall = float(predicted.mean())
     tables: list[pd.DataFrame] = []
     of_row: list[NDArray[np.int64]] = []
-    columns: list[str] = []
     start = 0
     for column in map(str, state.table.columns):
         codes, labels = _groups(state.table[column])
@@ -83,13 +80,12 @@ def main_effects(state: State, predicted: Vector) -> MainEffects:
             )
         )
         of_row.append(codes + start)
-        columns.append(column)
         start += len(labels)
     if not tables:
         empty = pd.DataFrame(columns=["column", "value", "effect", "measured"])
-        return MainEffects(empty, np.empty((len(predicted), 0), dtype=np.int64), ())
+        return MainEffects(empty, np.empty((len(predicted), 0), dtype=np.int64))
     table = pd.concat(tables, ignore_index=True)
-    return MainEffects(table, np.stack(of_row, axis=1), tuple(columns))
+    return MainEffects(table, np.stack(of_row, axis=1))
 
 
 @torch.no_grad()

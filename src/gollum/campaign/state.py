@@ -50,12 +50,10 @@ class Planned:
     Attributes:
         suggestion: the experiment.
         batch: number of its batch.
-        sequence: of the event that proposed it.
     """
 
     suggestion: Suggestion
     batch: int
-    sequence: int
 
 
 @dataclass(frozen=True)
@@ -236,7 +234,7 @@ def _next(state: State, entry: Logged) -> State:
     event = entry.event
     state = replace(state, sequence=entry.sequence)
     if isinstance(event, Suggested):
-        return _suggested(state, entry.sequence, event)
+        return _suggested(state, event)
     state = replace(state, changed=entry.sequence)
     if isinstance(event, Avoided):
         return _avoided(state, event)
@@ -247,11 +245,11 @@ def _next(state: State, entry: Logged) -> State:
     return replace(state, template=event.template)
 
 
-def _suggested(state: State, sequence: int, event: Suggested) -> State:
+def _suggested(state: State, event: Suggested) -> State:
     withdrawn = state.withdrawn
     if event.fresh:
         withdrawn |= {plan.suggestion.run for plan in state.pending()}
-    new = {s.run: Planned(s, event.batch, sequence) for s in event.suggestions}
+    new = {s.run: Planned(s, event.batch) for s in event.suggestions}
     return replace(
         state, plans=state.plans | new, withdrawn=withdrawn, batches=(*state.batches, event)
     )
