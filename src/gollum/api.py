@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pandas as pd
 
 from gollum.campaign import begin as beginning
-from gollum.campaign.events import Avoided, Goal, Retold, Source, Suggested, Suggestion
+from gollum.campaign.events import Avoided, Goal, Retold, Source
 from gollum.campaign.factors import read_factors
 from gollum.campaign.intake import Intake, read_results
 from gollum.campaign.lint import lint, lint_tokens, tokenizer_of
-from gollum.campaign.requests import Hooks, asked_for, open_batch
+from gollum.campaign.requests import Hooks, asked_for, check_cells, open_batch
 from gollum.campaign.sheets import export_frame, export_json, suggestion_sheet
 from gollum.campaign.state import State, cell_text
 from gollum.campaign.store import Moved, Store
@@ -26,48 +26,12 @@ from gollum.text.template import Template
 
 if TYPE_CHECKING:
     from gollum.campaign.insights import Insights
+    from gollum.campaign.replay import Replayed
 
 What = Literal["results", "suggestions", "history", "candidates"]
 
 ATTEMPTS = 5  # of a suggestion that others overtake
 MOST = 1000  # experiments in one suggestion
-AGREE = 1e-6  # relative difference of predictions that replays may show
-
-
-@dataclass(frozen=True)
-class Replayed:
-    """A past suggestion, computed again.
-
-    Attributes:
-        batch: its number.
-        event: what was suggested.
-        again: the same, from the same knowledge, by this version on this machine.
-    """
-
-    batch: int
-    event: Suggested
-    again: Suggested
-
-    @property
-    def same_experiments(self) -> bool:
-        """Whether the same experiments come out, in the same order."""
-        return [s.id for s in self.event.suggestions] == [s.id for s in self.again.suggestions]
-
-    @property
-    def agrees(self) -> bool:
-        """Whether also the predictions do, up to rounding."""
-        pairs = zip(self.event.suggestions, self.again.suggestions, strict=False)
-        return self.same_experiments and all(
-            (a.mean is None) == (b.mean is None) and all(map(_close, _numbers(a), _numbers(b)))
-            for a, b in pairs
-        )
-
-    @property
-    def changed(self) -> dict[str, tuple[Any, Any]]:
-        """What was different then: name → (then, now)."""
-        then = {**self.event.provenance, "revision": self.event.revision}
-        now = {**self.again.provenance, "revision": self.again.revision}
-        return {k: (then.get(k), now[k]) for k in now if then.get(k) != now[k]}
 
 
 class Campaign:
@@ -301,7 +265,7 @@ class Campaign:
         with self._store.deciding() as ledger:
             for column, values in groups.items():
                 wanted = tuple(cell_text(value).strip() for value in values)
-                _check_cells(ledger.state, column, wanted, lift)
+                check_cells(ledger.state, column, wanted, lift)
                 event = Avoided(column=column, values=wanted, lifted=lift, reason=reason)
                 if lift or any(ledger.state.avoided.get((column, v)) != reason for v in wanted):
                     ledger.append(event)
@@ -344,31 +308,13 @@ class Campaign:
         Raises:
             UserError: there is no such batch.
         """
-        from gollum.campaign.planning import propose
+        from gollum.campaign.replay import replays
 
-        log = self._store.log()
-        found = [
-            entry for entry in log
-            if isinstance(entry.event, Suggested) and batch in (None, entry.event.batch)
-        ]  # fmt: skip
+        found = replays(self._store.log(), self._store.table, batch, hooks)
         if not found:
             which = "no suggestion" if batch is None else f"no batch {batch}"
             raise UserError(f"{self.path} holds {which} so far; `gollum status` shows what it has.")
-        replays = []
-        for entry in found:
-            event = entry.event
-            assert isinstance(event, Suggested)  # noqa: S101 (for the type checker)
-            known = State.of(log[: event.basis], self._store.table)
-            again = propose(
-                known,
-                event.asked,
-                request=event.request,
-                fresh=event.fresh,
-                extends=event.batch == known.batch,
-                hooks=hooks,
-            )
-            replays.append(Replayed(event.batch, event, again))
-        return replays
+        return found
 
     def insights(self, hooks: Hooks | None = None) -> Insights | None:
         """What the model has learned; None before there are enough results."""
@@ -389,47 +335,16 @@ class Campaign:
         return file
 
 
-def _numbers(suggestion: Suggestion) -> list[float]:
-    found = (suggestion.mean, suggestion.low, suggestion.high, suggestion.chance)
-    return [number for number in found if number is not None]
-
-
-def _close(a: float, b: float) -> bool:
-    return abs(a - b) <= AGREE * max(1.0, abs(a), abs(b))
-
-
 def _goal(kind: str, target: float | None) -> Goal:
-    if kind not in ("maximize", "minimize", "target"):
-        options = ("maximize", "minimize", "target")
-        raise UserError(f"goal '{kind}' is unknown; use {', '.join(options)}."
-                        + nearest(kind, options))  # fmt: skip
-    if (kind == "target") != (target is not None and math.isfinite(target)):
-        raise UserError("the goal 'target' and a (finite) target value belong together; give both.")
+    options = ("maximize", "minimize", "target")
+    if kind not in options:
+        raise UserError(
+            f"goal '{kind}' is unknown; use {', '.join(options)}.{nearest(kind, options)}"
+        )
+    if target is not None and not math.isfinite(target):
+        raise UserError(f"a target can't be {target}; give a finite number.")
     return Goal(kind=kind, target=target)
 
 
 def _source(file: Path) -> Source:
     return Source(name=file.name, sha256=sha256_of(file.expanduser()))
-
-
-def _check_cells(state: State, column: str | None, values: Sequence[str], lift: bool) -> None:
-    if lift:
-        for value in values:
-            if (column, value) not in state.avoided:
-                raise UserError(
-                    f"{column or 'id'} '{value}' is not avoided; there is nothing to lift."
-                )
-        return
-    columns = [str(c) for c in state.table.columns]
-    if column is not None and column not in columns:
-        raise UserError(
-            f"there is no column '{column}'."
-            + (nearest(column, columns) or f" The columns are {', '.join(columns)}.")
-        )
-    known = {cell_text(c) for c in (state.table.index if column is None else state.table[column])}
-    for value in values:
-        if value not in known:
-            where = (
-                "no candidate has the id" if column is None else f"column '{column}' never holds"
-            )
-            raise UserError(f"{where} '{value}'.{nearest(value, known)}")

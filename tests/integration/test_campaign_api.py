@@ -209,6 +209,8 @@ def test_refusals_leave_no_file(tmp_path):
         Campaign.create(path, table=grid(), goal="maximise", **OPTIONS)
     with pytest.raises(UserError, match="belong together"):
         Campaign.create(path, table=grid(), goal="target", **OPTIONS)
+    with pytest.raises(UserError, match="finite number"):
+        Campaign.create(path, table=grid(), target=float("nan"), **OPTIONS)
     assert not path.exists()
     Campaign.create(path, table=grid(), **OPTIONS)
     with pytest.raises(DataError, match="exists already"):

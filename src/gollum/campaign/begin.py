@@ -150,7 +150,9 @@ def _check_settings(
     goal: Goal, failed_as: float | None, surrogate: str, preset: str, model: str, seed: int
 ) -> None:
     if (goal.kind == "target") != (goal.target is not None):
-        raise ConfigError("a target value belongs to the goal 'target'; give both or neither.")
+        raise ConfigError(
+            "the goal 'target' and a target value belong together; give both or neither."
+        )
     if failed_as is not None and not math.isfinite(failed_as):
         raise ConfigError(f"a failed experiment can't count as {failed_as}; give a finite number.")
     features = variant(surrogate).features

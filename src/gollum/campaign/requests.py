@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gollum.campaign.events import Request
-from gollum.campaign.state import Planned, State
+from gollum.campaign.state import Planned, State, cell_text
 from gollum.errors import UserError, nearest
 
 
@@ -65,3 +65,31 @@ def asked_for(
             "there are no costs to weigh; begin a campaign with --cost COLUMN to have them."
         )
     return Request(at_most=dict(at_most), same=same, cost_weight=cost_weight)
+
+
+def check_cells(state: State, column: str | None, values: Sequence[str], lift: bool) -> None:
+    """Refuse to avoid cells (or ids, of column None) that no candidate has, or to lift others.
+
+    Raises:
+        UserError: there is no such column or value, or it is not avoided and can't be lifted.
+    """
+    if lift:
+        for value in values:
+            if (column, value) not in state.avoided:
+                raise UserError(
+                    f"{column or 'id'} '{value}' is not avoided; there is nothing to lift."
+                )
+        return
+    columns = [str(c) for c in state.table.columns]
+    if column is not None and column not in columns:
+        raise UserError(
+            f"there is no column '{column}'."
+            + (nearest(column, columns) or f" The columns are {', '.join(columns)}.")
+        )
+    known = {cell_text(c) for c in (state.table.index if column is None else state.table[column])}
+    for value in values:
+        if value not in known:
+            where = (
+                "no candidate has the id" if column is None else f"column '{column}' never holds"
+            )
+            raise UserError(f"{where} '{value}'.{nearest(value, known)}")

@@ -15,8 +15,9 @@ from gollum.errors import ConfigError, UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gollum.api import Campaign, Replayed
+    from gollum.api import Campaign
     from gollum.campaign.intake import Intake
+    from gollum.campaign.replay import Replayed
 
 SHEETS, PAGES = (".xlsx", ".csv"), (".html", ".htm")
 WHAT = ("results", "suggestions", "history", "candidates")

@@ -1,0 +1,91 @@
+"""Past suggestions computed again, each from what was known then: do they agree?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from gollum.campaign.events import Suggested, Suggestion
+from gollum.campaign.planning import propose
+from gollum.campaign.requests import Hooks
+from gollum.campaign.state import Logged, State
+
+AGREE = 1e-6  # relative difference of predictions that replays may show
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A past suggestion, computed again.
+
+    Attributes:
+        batch: its number.
+        event: what was suggested.
+        again: the same, from the same knowledge, by this version on this machine.
+    """
+
+    batch: int
+    event: Suggested
+    again: Suggested
+
+    @property
+    def same_experiments(self) -> bool:
+        """Whether the same experiments come out, in the same order."""
+        return [s.id for s in self.event.suggestions] == [s.id for s in self.again.suggestions]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether also the predictions do, up to rounding."""
+        pairs = zip(self.event.suggestions, self.again.suggestions, strict=False)
+        return self.same_experiments and all(
+            (a.mean is None) == (b.mean is None) and all(map(_close, _numbers(a), _numbers(b)))
+            for a, b in pairs
+        )
+
+    @property
+    def changed(self) -> dict[str, tuple[Any, Any]]:
+        """What was different then: name → (then, now)."""
+        then = {**self.event.provenance, "revision": self.event.revision}
+        now = {**self.again.provenance, "revision": self.again.revision}
+        return {k: (then.get(k), now[k]) for k in now if then.get(k) != now[k]}
+
+
+def replays(
+    log: Sequence[Logged],
+    table: Callable[[str], pd.DataFrame],
+    batch: int | None = None,
+    hooks: Hooks | None = None,
+) -> list[Replayed]:
+    """Compute suggestions again, in order.
+
+    Args:
+        log: all events.
+        table: the table of candidates by its sha256, as `State.of` takes it.
+        batch: number of one; all by default.
+        hooks: what to call meanwhile.
+    """
+    found = []
+    for event in (entry.event for entry in log):
+        if isinstance(event, Suggested) and batch in (None, event.batch):
+            known = State.of(log[: event.basis], table)
+            again = propose(
+                known,
+                event.asked,
+                request=event.request,
+                fresh=event.fresh,
+                extends=event.batch == known.batch,
+                hooks=hooks,
+            )
+            found.append(Replayed(event.batch, event, again))
+    return found
+
+
+def _numbers(suggestion: Suggestion) -> list[float]:
+    found = (suggestion.mean, suggestion.low, suggestion.high, suggestion.chance)
+    return [number for number in found if number is not None]
+
+
+def _close(a: float, b: float) -> bool:
+    return abs(a - b) <= AGREE * max(1.0, abs(a), abs(b))
