@@ -81,9 +81,24 @@ def test_shuffled_texts_hold_the_words_of_each_column_in_another_order(problem):
     assert changed.reactions == problem.reactions
 
 
-def test_texts_without_a_template_are_not_shuffled(problem):
-    with pytest.raises(ConfigError, match="needs texts that a template writes"):
-        controlled(replace(problem, template=None), "shuffled_columns", 0)
+def test_swapped_names_stand_for_one_another_everywhere(problem):
+    changed = controlled(problem, "swapped_names", 0)
+    before, after = (list(zip(*map(parts, p.texts), strict=True)) for p in (problem, changed))
+    for words, others in zip(before, after, strict=True):
+        swaps = set(zip(words, others, strict=True))
+        known = {word for word in words if word != ""}
+        assert {a for a, b in swaps if b != ""} == {b for a, b in swaps if b != ""} == known
+        assert len(swaps) == len(set(words))  # one word for each, and no two become one
+        assert all(a != b for a, b in swaps if a != "")
+    assert [word == "" for word in before[2]] == [word == "" for word in after[2]]
+    assert len(set(changed.texts)) == len(set(problem.texts))
+    assert changed.pool is problem.pool
+
+
+@pytest.mark.parametrize("control", ["shuffled_columns", "swapped_names"])
+def test_texts_without_a_template_are_not_changed(problem, control):
+    with pytest.raises(ConfigError, match=f"'{control}' needs texts that a template writes"):
+        controlled(replace(problem, template=None), control, 0)
 
 
 def test_a_text_column_is_shuffled_as_a_whole(tmp_path, problem):

@@ -342,6 +342,8 @@ def test_what_is_no_process_of_this_package_is_a_surrogate_too(surrogate):
         ("shuffled_columns", "one_hot", False),
         ("shuffled_columns", "rxnfp", False),
         ("shuffled_columns", "baybe", False),
+        ("swapped_names", "pllm", True),
+        ("swapped_names", "one_hot", False),
         ("random_embeddings", "static", True),
         ("random_embeddings", "pllm", True),
         ("random_embeddings", "pllm_phi", False),

@@ -13,6 +13,7 @@ import yaml
 from rich.console import Console
 
 from gollum.benchmark.config import load_config
+from gollum.benchmark.controls import CONTROLS
 from gollum.benchmark.record import RunFolder
 from gollum.benchmark.sweeps.cells import Cell, Outcome, keep_failure, read_failure
 from gollum.benchmark.sweeps.engines import Event
@@ -247,12 +248,12 @@ def test_specs_of_the_project_leave_nothing_out(file):
             19 * 4 * 5, {"random", "static-minilm", "pllm-minilm", "one_hot", "morgan"}
         ),
         "controls": (
-            5 * 5 * (8 + 2 + 1),
+            5 * 5 * (10 + 2 + 1 + 2),
             {"random", "one_hot", "one_hot-permuted_labels"}
             | {
                 f"{surrogate}-minilm{control}"
                 for surrogate in ("static", "pllm")
-                for control in ("", "-permuted_labels", "-shuffled_columns", "-random_embeddings")
+                for control in ("", *(f"-{control}" for control in CONTROLS))
             },
         ),
     }[file.stem]  # fmt: skip

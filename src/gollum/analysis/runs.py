@@ -50,7 +50,7 @@ def labelled(
     ]
     parts = ["surrogate", *several, "control"]
     runs = table.assign(task=table["task"].astype(str), method=_join(keys[parts]))
-    runs = runs.drop_duplicates([c for c in runs if c not in SECONDS])
+    runs = runs.drop_duplicates([*RUN, *(c for c in metrics(runs) if c not in SECONDS)])
     _refuse_repeats(runs)
     names = _new_names(runs, joined or {})
     runs["method"] = runs["method"].replace(names)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
+from pandas.api.extensions import ExtensionArray
 
 from gollum.errors import ConfigError
 from gollum.surrogates.build import Problem
@@ -40,18 +42,32 @@ def shuffled_columns(problem: Problem, seed: int) -> Problem:
     Raises:
         ConfigError: the texts don't come from a template.
     """
-    if problem.template is None:
-        raise ConfigError(
-            f"{problem.pool.name}: control 'shuffled_columns' needs texts that a template writes "
-            "from columns."
-        )
-    pool, stream = problem.pool, _stream(seed, 2)
-    table = pool.table.copy()
-    for column in table.columns:
-        table[column] = table[column].array.take(stream.permutation(len(table)))
-    texts = problem.template.render_pool(replace(pool, table=table))
-    # Without the template: where a text is cut can't be traced to the columns of its row.
-    return replace(problem, texts=tuple(text.text for text in texts), template=None)
+    stream = _stream(seed, 2)
+    return _retold(
+        problem,
+        "shuffled_columns",
+        lambda column: column.array.take(stream.permutation(len(column))),
+    )
+
+
+def swapped_names(problem: Problem, seed: int) -> Problem:
+    """Texts in which every word of a column stands for another one, everywhere the same.
+
+    What is equal stays equal, so texts tell the experiments apart as well as before; what the
+    words mean, and which numbers lie close together, is lost. Blank cells stay blank.
+
+    Raises:
+        ConfigError: the texts don't come from a template.
+    """
+    stream = _stream(seed, 3)
+
+    def swapped(column: pd.Series) -> pd.Series:
+        words = column[column.notna() & (column != "")].unique()
+        circle = stream.permutation(len(words))  # each word gives its place to the next one
+        swaps = dict(zip(words[circle], words[np.roll(circle, 1)], strict=True))
+        return column.map(lambda cell: swaps.get(cell, cell))
+
+    return _retold(problem, "swapped_names", swapped)
 
 
 def random_embeddings(problem: Problem, seed: int) -> Problem:
@@ -62,8 +78,26 @@ def random_embeddings(problem: Problem, seed: int) -> Problem:
 CONTROLS: dict[str, Callable[[Problem, int], Problem]] = {
     "permuted_labels": permuted_labels,
     "shuffled_columns": shuffled_columns,
+    "swapped_names": swapped_names,
     "random_embeddings": random_embeddings,
 }
+
+
+def _retold(
+    problem: Problem, control: str, change: Callable[[pd.Series], pd.Series | ExtensionArray]
+) -> Problem:
+    """The problem with texts of a changed table."""
+    if problem.template is None:
+        raise ConfigError(
+            f"{problem.pool.name}: control '{control}' needs texts that a template writes from "
+            "columns."
+        )
+    table = problem.pool.table.copy()
+    for column in table.columns:
+        table[column] = change(table[column])
+    texts = problem.template.render_pool(replace(problem.pool, table=table))
+    # Without the template: where a text is cut can't be traced to the columns of its row.
+    return replace(problem, texts=tuple(text.text for text in texts), template=None)
 
 
 def _stream(seed: int, number: int) -> np.random.Generator:

@@ -85,7 +85,9 @@ class RunConfig(Settings):
     """Experiments per iteration."""
     seed: int = Field(0, ge=0)
     """Seed of everything random."""
-    control: Literal["none", "permuted_labels", "shuffled_columns", "random_embeddings"] = "none"
+    control: Literal[
+        "none", "permuted_labels", "shuffled_columns", "swapped_names", "random_embeddings"
+    ] = "none"
     """What is taken away, to see what a surrogate learns from."""
     quality: bool = False
     """Whether a last fit is judged on all candidates that were not measured."""
@@ -134,9 +136,9 @@ class RunConfig(Settings):
     @model_validator(mode="after")
     def _control_fits(self) -> RunConfig:
         """A control that would change nothing is refused."""
-        if self.control == "shuffled_columns" and not self.reads_texts:
+        if self.control in ("shuffled_columns", "swapped_names") and not self.reads_texts:
             raise ValueError(
-                "control 'shuffled_columns' changes the texts of the candidates, which surrogate "
+                f"control '{self.control}' changes the texts of the candidates, which surrogate "
                 f"'{self.surrogate}' with this model does not read"
             )
         if self.control == "random_embeddings" and (
