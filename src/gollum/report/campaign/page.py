@@ -16,11 +16,10 @@ from gollum.campaign.advice import best, progress
 from gollum.campaign.events import Avoided, Created, Event, Recorded, Retold, Suggested
 from gollum.campaign.state import Logged, State, cell_text
 from gollum.campaign.trust import RANDOM, named
-from gollum.errors import ConfigError
-from gollum.files import write_text
+from gollum.report import html
 from gollum.report.campaign import pictures
 from gollum.report.campaign.status import conditions, counts, telling, wanted, written_like
-from gollum.report.drawing import data_address, shortened
+from gollum.report.drawing import shortened
 
 if TYPE_CHECKING:
     from gollum.campaign.insights import Insights
@@ -43,31 +42,15 @@ def write_page(path: Path, state: State, log: Sequence[Logged], insights: Insigh
     Raises:
         ConfigError: the file can't be written.
     """
-    page = render(state, log, insights)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, page)
-    except OSError as error:
-        raise ConfigError(
-            f"file '{path}' can't be written ({error.strerror}); choose another with -o."
-        ) from None
+    html.write(path, render(state, log, insights), "-o")
 
 
 def render(state: State, log: Sequence[Logged], insights: Insights | None) -> str:
     """The page; whatever comes from the campaign is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("gollum.report.campaign"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     table, tested = progress(state), outcomes(state)
     write = written_like(table["value"])
+    environment = html.environment("gollum.report.campaign")
     environment.filters |= {
-        "image": data_address,
         "value": write,
         "named": named,
         "percent": lambda share: "–" if np.isnan(share) else f"{100 * share:.0f} %",

@@ -12,12 +12,10 @@ import pandas as pd
 from gollum import __version__
 from gollum.analysis.comparison import Comparison
 from gollum.analysis.savings import curves
-from gollum.errors import ConfigError
-from gollum.files import write_text
+from gollum.report import html
 from gollum.report.comparison import curves as curve_pictures
 from gollum.report.comparison import notation, pictures
 from gollum.report.comparison.tables import heading, ranking_sentence
-from gollum.report.drawing import data_address
 
 PROVENANCE = ("version", "commit", "preset", "model", "model_revision", "precision", "control",
               "n_init", "n_iters", "batch_size")  # fmt: skip
@@ -49,29 +47,13 @@ def write_page(found: Comparison, sources: Sequence[Source], file: Path) -> None
     Raises:
         ConfigError: the file can't be written.
     """
-    page = render(found, sources)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_text(file, page)
-    except OSError as error:
-        raise ConfigError(
-            f"file '{file}' can't be written ({error.strerror}); choose another with --html."
-        ) from None
+    html.write(file, render(found, sources), "--html")
 
 
 def render(found: Comparison, sources: Sequence[Source]) -> str:
     """The page; whatever comes from the records is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("gollum.report.comparison"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = html.environment("gollum.report.comparison")
     environment.filters |= {
-        "image": data_address,
         "shown": lambda value, sign=False: notation.shown(found.metric, value, sign),
         "number": notation.number,
         "probability": notation.probability,
