@@ -8,7 +8,7 @@ What stands between the markers of a sweep is replaced; the words around it are 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,112 +16,179 @@ import pandas as pd
 
 from gollum.analysis.comparison import Comparison, compare
 from gollum.analysis.savings import curves
-from gollum.benchmark.sweeps.records import read_records
+from gollum.benchmark.sweeps.records import Records, read_records
 from gollum.files import write_text
 from gollum.report.comparison import curves as curve_pictures
+from gollum.report.comparison import pictures
 from gollum.report.comparison.tables import ranking_sentence
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
 RECORDS = ROOT / "benchmarks" / "results" / "records"
-SWEEP = re.compile(r"<!-- sweep: (?P<name>[\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
+MARKED = re.compile(r"<!-- sweep: (?P<name>[\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
+
+# The encoding without a language model: one-hot where there are categories or numbers, Morgan's
+# where there is nothing but structures.
+PLAIN = "one_hot or morgan"
+# From guessing to the whole: first what embeddings are worth without a projection, then with one.
+LADDERS = (
+    ("random", "static-random_embeddings", "static-swapped_names", "static", "pllm", "pllm_phi"),
+    ("random", "pllm-random_embeddings", "pllm-swapped_names", "pllm", "pllm_phi"),
+)
 
 
 def main() -> None:
-    """Replace every sweep's part of the page."""
+    """Replace every marked part of the page."""
     text = PAGE.read_text("utf-8")
-    write_text(PAGE, SWEEP.sub(lambda found: _part(found["name"]), text))
+    write_text(PAGE, MARKED.sub(lambda marked: _part(marked["name"]), text))
 
 
 def _part(name: str) -> str:
-    file = RECORDS / f"{name}.csv"
-    if not file.is_file():
-        return f"<!-- sweep: {name} -->\nNot run yet.\n<!-- end -->"
-    records = read_records(file)
+    text = "\n\n".join(filter(None, PARTS[name](name)))
+    return f"<!-- sweep: {name} -->\n{text}\n<!-- end -->"
+
+
+def _products(name: str) -> Iterator[str]:
+    records = _records(name)
     found = compare(records.table, records.traces)
-    parts = [f"<!-- sweep: {name} -->", *_tables(found, records.table), _picture(name, found)]
-    return "\n\n".join(part for part in parts if part) + "\n<!-- end -->"
+    yield from _whole(name, found)
 
 
-def _tables(found: Comparison, table: pd.DataFrame) -> Iterator[str]:
-    commits = ", ".join(sorted({str(c)[:7] for c in table["commit"] if c}))
-    yield (
-        f"{len(found.runs)} runs, commit {commits}; {ranking_sentence(found) or 'no ranks.'}"
-        + "".join(f" {note}" for note in found.notes)
+def _nineteen(name: str) -> Iterator[str]:
+    records = _records(name)
+    found = compare(
+        records.table, records.traces, reference=PLAIN, joined={PLAIN: ("one_hot", "morgan")}
     )
+    yield from _whole(name, found)
+    yield f"Gain over `{PLAIN}` on each task, with intervals over seeds:"
+    for method in ("pllm", "static"):
+        yield _picture(f"{name}-{method}", pictures.gains_of(found, method))
+
+
+def _controls(name: str) -> Iterator[str]:
+    own, products = _records(name), _records("buchwald-hartwig").table
+    adapted = products[(products["surrogate"] == "pllm_phi")]
+    table = pd.concat([own.table, adapted], ignore_index=True)
+    complete = own.table.groupby("task")["surrogate"].transform("nunique") > 1
+    few = table[table["task"].isin(own.table.loc[complete, "task"])]
+    found = compare(few, pd.DataFrame(), reference="pllm")
+    yield _runs(found)
+    yield _means(found)
+    for ladder in LADDERS:
+        steps = compare(few, pd.DataFrame(), ladder=ladder).steps
+        yield (
+            f"From {_code(ladder[0])} to {_code(ladder[-1])}, step by step "
+            f"({steps['runs'].iloc[0]} pairs each):"
+        )
+        yield _markdown(
+            ("step", "gain [95 %]", "share"),
+            [
+                (
+                    f"{_code(row['before'])} → {_code(row['method'])}",
+                    f"{row['mean']:+.3f} {_interval(row['low'], row['high'], '+')}",
+                    f"{100 * row['share']:.0f} %",
+                )
+                for row in steps.to_dict("records")
+            ],
+        )
+    swapped = compare(table, pd.DataFrame(), reference="pllm-swapped_names")
+    gains = swapped.gains_per_task
+    yield "What the words mean, and how close numbers are: `pllm` against `pllm-swapped_names`:"
+    means = swapped.per_task.pivot_table(index="task", columns="method", values="mean")
+    yield _markdown(
+        ("task", "`pllm`", "`pllm-swapped_names`", "gain [95 %]"),
+        [
+            (
+                row["task"],
+                f"{means.loc[row['task'], 'pllm']:.2f}",
+                f"{means.loc[row['task'], 'pllm-swapped_names']:.2f}",
+                f"{row['mean']:+.3f} {_interval(row['low'], row['high'], '+')}",
+            )
+            for row in gains[gains["method"] == "pllm"].to_dict("records")
+        ],
+    )
+
+
+PARTS: dict[str, Callable[[str], Iterable[str]]] = {
+    "buchwald-hartwig": _products,
+    "paper19": _nineteen,
+    "controls": _controls,
+}
+
+
+def _records(name: str) -> Records:
+    return read_records(RECORDS / f"{name}.csv")
+
+
+def _whole(name: str, found: Comparison) -> Iterator[str]:
+    """All tables and the curves of a sweep in which every method has the same tasks."""
+    yield _runs(found)
+    yield _means(found)
+    yield "Mean ± standard deviation over seeds:"
+    yield _tasks(found)
+    yield "The last fit of each run, judged on all candidates that were not measured (means):"
+    yield _plain(found.quality)
+    yield (
+        "Iterations saved until the final best value of a task's best baseline (of the methods "
+        "without a trained language model) is reached: on how many tasks the median seed does, and "
+        "medians over tasks:"
+    )
+    yield _plain(found.saved)
+    shares = curves(found.traces, "top5_coverage")
+    common = [t for t in found.tasks if all((t, m) in shares for m in found.methods)]
+    yield f"Share of the top 5 % found, mean over {len(common)} tasks:"
+    yield _picture(name, curve_pictures.coverage(shares, common, found.methods))
+    yield _picture(f"{name}-legend", curve_pictures.legend(found.methods))
+
+
+def _runs(found: Comparison) -> str:
+    commits = ", ".join(sorted({str(c)[:7] for c in found.runs["commit"] if c}))
+    sentences = (f"{len(found.runs)} runs, commit {commits}.", ranking_sentence(found))
+    return " ".join(filter(None, (*sentences, *found.notes)))
+
+
+def _means(found: Comparison) -> str:
     overall = found.overall.set_index("method")
-    gains = found.gains.set_index("method") if len(found.gains) else pd.DataFrame()
+    gains = found.gains.set_index("method")
     seconds = found.runs.groupby("method")["seconds"].median()
+    auc = found.runs.groupby(["method", "task"])["auc"].mean().groupby("method").mean()
     ranks = {} if found.ranking is None else dict(found.ranking.ranks)
-    auc = found.runs.groupby("method")["auc"].mean()
     rows = []
     for method in found.methods:
-        row = overall.loc[method]
-        gain = ""
+        row, gain = overall.loc[method], ""
         if method in gains.index:
             g = gains.loc[method]
             gain = f"{g['mean']:+.3f} {_interval(g['low'], g['high'], '+')}"
-        rank = f"{ranks[method]:.1f}" if method in ranks else ""
-        mean = f"**{row['mean']:.3f}** {_interval(row['low'], row['high'])}"
         rows.append((
-            f"`{method}`", mean, rank, gain,
+            _code(method), f"**{row['mean']:.3f}** {_interval(row['low'], row['high'])}",
+            f"{ranks[method]:.1f}" if method in ranks else "", gain,
             f"{auc[method]:.3f}", f"{row['runs']:.0f}", f"{seconds[method]:.1f}",
         ))  # fmt: skip
-    yield _markdown(
+    return _markdown(
         ("method", "top 5 % found [95 %]", "average rank", f"gain over `{found.reference}` [95 %]",
          "area under best-so-far", "runs", "seconds per run"), rows,
     )  # fmt: skip
-    wide = found.per_task.assign(
-        cell=[
-            f"{m:.2f}" + (f" ± {sd:.2f}" if np.isfinite(sd) else "")
-            for m, sd in zip(found.per_task["mean"], _deviations(found), strict=True)
-        ]
-    ).pivot_table(index="task", columns="method", values="cell", aggfunc="first")
-    wide = wide.reindex(columns=[m for m in found.methods if m in wide]).fillna("")
-    yield "Mean ± standard deviation over seeds:"
-    yield _markdown(
-        ("task", *(f"`{m}`" for m in wide.columns)),
-        [(task, *cells) for task, cells in zip(wide.index, wide.to_numpy(), strict=True)],
-    )
-    if len(found.quality):
-        columns = [c for c in found.quality if c not in ("method", "tasks")]
-        yield "The last fit of each run, judged on all candidates that were not measured (means):"
-        yield _markdown(
-            ("method", *columns),
-            [
-                (f"`{row['method']}`", *(_number(row[c]) for c in columns))
-                for row in found.quality.to_dict("records")
-            ],
-        )
-    if len(found.saved):
-        saved = found.saved.to_dict("records")
-        yield f"Iterations saved to reach what `{found.reference}` has in the end:"
-        names = [c for c in found.saved if c != "method"]
-        yield _markdown(
-            ("method", *names),
-            [(f"`{row['method']}`", *(_number(row[c]) for c in names)) for row in saved],
-        )
 
 
-def _deviations(found: Comparison) -> list[float]:
-    spread = found.runs.groupby(["task", "method"])["value"].std()
-    return [float(spread[t, m]) for t, m in zip(found.per_task["task"], found.per_task["method"],
-                                               strict=True)]  # fmt: skip
+def _tasks(found: Comparison) -> str:
+    spread = found.runs.groupby(["task", "method"])["value"].agg(["mean", "std"])
+    cells = [f"{mean:.2f} ± {std:.2f}" for mean, std in spread.to_numpy()]
+    wide = pd.Series(cells, index=spread.index).unstack("method")[list(found.methods)].fillna("")
+    rows = [(task, *row) for task, row in zip(wide.index, wide.to_numpy(), strict=True)]
+    return _markdown(("task", *map(_code, wide.columns)), rows)
 
 
-def _picture(name: str, found: Comparison) -> str:
-    shares = curves(found.traces, "top5_coverage")
-    common = [t for t in found.tasks if all((t, m) in shares for m in found.methods)]
-    if not common:
-        return ""
-    pictures = {
-        f"benchmarks-{name}.svg": curve_pictures.coverage(shares, common, found.methods),
-        f"benchmarks-{name}-legend.svg": curve_pictures.legend(found.methods),
-    }
-    for file, svg in pictures.items():
-        write_text(PAGE.parent / "pictures" / file, svg)
-    lines = [f"![{'legend' if 'legend' in f else 'curves'}](pictures/{f})" for f in pictures]
-    return "\n\n".join([f"Share of the top 5 % found, mean over {len(common)} tasks:", *lines])
+def _plain(table: pd.DataFrame) -> str:
+    """A table as it is, but for the number of digits."""
+    rows = [
+        (_code(row.pop("method")), *map(_number, row.values())) for row in table.to_dict("records")
+    ]
+    return _markdown(("method", *(c for c in table if c != "method")), rows)
+
+
+def _picture(name: str, svg: str) -> str:
+    write_text(PAGE.parent / "pictures" / f"benchmarks-{name}.svg", svg)
+    return f"![{name}](pictures/benchmarks-{name}.svg)"
 
 
 def _interval(low: float, high: float, sign: str = "") -> str:
@@ -134,7 +201,11 @@ def _number(value: object) -> str:
     return str(value)
 
 
-def _markdown(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _code(name: object) -> str:
+    return f"`{name}`"
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [header, ("---",) * len(header), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
