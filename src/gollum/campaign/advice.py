@@ -116,7 +116,7 @@ def progress(state: State) -> pd.DataFrame:
 
 def best(state: State) -> Best | None:
     """The experiment whose measurements have the best mean; None before the first."""
-    means = _measured(state)
+    means = state.measured()
     if means.empty:
         return None
     utility = state.utility(means["mean"].to_numpy(dtype=np.float64))
@@ -174,7 +174,7 @@ def advice(state: State, fitted: Fitted, wider: float = 1.0) -> Advice:
     table = progress(state)
     improvements = np.flatnonzero(table["improved"].to_numpy(dtype=bool))
     quiet = len(table) - 1 - int(improvements[-1]) if len(improvements) else len(table)
-    means = _measured(state)
+    means = state.measured()
     candidates = pd.DataFrame(columns=["id", "mean", "deviation", "gain", "chance"])
     if len(left) and len(means):
         candidates = _promising(state, fitted, list(left), list(means.index), wider)
@@ -232,18 +232,6 @@ def decide(
             f"{quiet} results brought no improvement"
         )
     return "little is left to gain", "the model expects little of the open candidates"
-
-
-def _measured(state: State) -> pd.DataFrame:
-    """Mean and count of the measurements of each experiment; its index holds the ids."""
-    objective = state.created.objective
-    results = [m.result for m in state.with_status("measured")]
-    values = pd.Series(
-        [r.values[objective] for r in results if objective in r.values],
-        index=[r.id for r in results if objective in r.values],
-        dtype="float64",
-    )
-    return values.groupby(level=0, sort=False).agg(["mean", "count"])
 
 
 def _promising(

@@ -91,8 +91,7 @@ def main_effects(state: State, predicted: Vector) -> MainEffects:
 @torch.no_grad()
 def neighbours(state: State, fitted: Fitted, row: int) -> tuple[Neighbour, ...]:
     """The measured experiments that the kernel thinks most alike, with their mean results."""
-    ids, values = state.observations()
-    means = pd.Series(values, index=ids).groupby(level=0).mean()
+    means = state.means()
     gp = fitted.process.gp
     measured = fitted.pool.positions(means.index)
     covariance = gp.covariance(fitted.features_at(np.array([row])), fitted.features_at(measured))

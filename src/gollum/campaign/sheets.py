@@ -241,15 +241,10 @@ def _candidates(state: State) -> pd.DataFrame:
     for status in ("failed", "measured"):
         word[ids.isin([m.result.id for m in state.with_status(status)])] = status
     word[ids.isin([plan.suggestion.id for plan in state.pending()])] = "pending"
-    measured = [m.result for m in state.with_status("measured")]
-    values = pd.Series(
-        [r.values.get(state.created.objective) for r in measured],
-        index=[r.id for r in measured],
-        dtype="float64",
-    ).groupby(level=0)
+    measured = state.measured()
     frame[names.state] = word.to_numpy()
-    frame[names.results] = values.count().reindex(ids, fill_value=0).to_numpy()
-    frame[names.mean] = values.mean().reindex(ids).to_numpy()
+    frame[names.results] = measured["count"].reindex(ids, fill_value=0).to_numpy()
+    frame[names.mean] = measured["mean"].reindex(ids).to_numpy()
     return frame
 
 

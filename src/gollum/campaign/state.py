@@ -168,6 +168,21 @@ class State:
                 values.append(value)
         return ids, np.array(values, dtype=np.float64)
 
+    def means(self) -> pd.Series:
+        """Id → mean of its observations, sorted by id."""
+        ids, values = self.observations()
+        return pd.Series(values, index=ids, dtype="float64").groupby(level=0).mean()
+
+    def measured(self) -> pd.DataFrame:
+        """Id → count, mean and std of the measured values of the objective; as they arrived."""
+        results = [m.result for m in self.with_status("measured")]
+        values = pd.Series(
+            [r.values.get(self.created.objective) for r in results],
+            index=[r.id for r in results],
+            dtype="float64",
+        ).dropna()
+        return values.groupby(level=0, sort=False).agg(["count", "mean", "std"])
+
     def locked(self) -> NDArray[np.bool_]:
         """N flags: candidates with an avoided id or cell."""
         flags = np.zeros(len(self.table), dtype=bool)
@@ -190,9 +205,7 @@ class State:
     @cached_property
     def pool(self) -> Pool:
         """The candidates, with the mean of the replicates of each measured one."""
-        ids, values = self.observations()
-        means = pd.Series(values, index=ids, dtype="float64").groupby(level=0).mean()
-        known = np.array(means.reindex(self.table.index), dtype=np.float64)
+        known = np.array(self.means().reindex(self.table.index), dtype=np.float64)
         direction: Direction = "minimize" if self.created.goal.kind == "minimize" else "maximize"
         return Pool(self.created.name, self.table, self.created.objective, direction, known)
 

@@ -208,15 +208,8 @@ def _results(state: State, columns: Sequence[str]) -> list[dict[str, Any]]:
 
 def _repeats(state: State) -> list[dict[Hashable, Any]]:
     """Experiments measured more than once: mean and spread."""
-    objective = state.created.objective
-    values = pd.Series(
-        {run: m.result.values.get(objective) for run, m in state.measurements.items()},
-        dtype="float64",
-    )
-    names = [m.result.id for m in state.measurements.values()]
-    table = values.groupby(names, sort=False).agg(["count", "mean", "std"])
-    table = table[table["count"] > 1].rename_axis("id").reset_index()
-    return table.to_dict("records")
+    table = state.measured()
+    return table[table["count"] > 1].rename_axis("id").reset_index().to_dict("records")
 
 
 def _promising(
