@@ -68,3 +68,8 @@ def nearest(word: str, options: Iterable[str]) -> str:
     """Suggest the closest valid option, as a sentence to append (or an empty string)."""
     matches = get_close_matches(word, list(options), n=1, cutoff=0.5)
     return f" Did you mean '{matches[0]}'?" if matches else ""
+
+
+def quoted(name: str) -> str:
+    """A file's name as it is typed in a command."""
+    return f'"{name}"' if any(c.isspace() for c in name) else name

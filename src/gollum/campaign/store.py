@@ -18,7 +18,7 @@ from gollum.campaign.content import Row, table_sha256
 from gollum.campaign.events import Created, Event, Recorded, parse
 from gollum.campaign.schema import READ, SALVAGE, WRITE, DamageError
 from gollum.campaign.state import Logged, State
-from gollum.errors import BusyError, DataError, nearest
+from gollum.errors import BusyError, DataError, nearest, quoted
 
 __all__ = ["Ledger", "Moved", "Store", "recover", "table_sha256"]
 
@@ -190,7 +190,7 @@ def _damaged(path: Path, what: str) -> DataError:
     if tables:
         hope = (
             f"its events 1 to {len(rows)} (until {rows[-1]['time'][:10]}) can be saved: "
-            f"gollum recover {path} NEW.gollum"
+            f"gollum recover {quoted(str(path))} --to NEW.gollum"
         )
     return DataError(
         f"'{path}' is damaged ({what}); {hope}. If it was moved here and '{path.name}-journal' was "

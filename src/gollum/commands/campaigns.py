@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gollum.errors import ConfigError, UserError
+from gollum.errors import ConfigError, UserError, quoted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -276,11 +276,6 @@ def recover(known: argparse.Namespace) -> int:
     count = salvage(Path(known.campaign).expanduser(), Path(known.to).expanduser())
     _say(_console(), f"{known.to}: {count} events were saved; {known.campaign} is as it was.")
     return 0
-
-
-def quoted(name: str) -> str:
-    """A file's name as it is typed in a command."""
-    return f'"{name}"' if any(c.isspace() for c in name) else name
 
 
 def _keep_results(campaign: Campaign, file: Path) -> None:

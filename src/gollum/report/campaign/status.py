@@ -12,6 +12,7 @@ from rich.text import Text
 
 from gollum.campaign.advice import best, progress
 from gollum.campaign.state import State, cell_text
+from gollum.errors import quoted
 from gollum.report.drawing import shortened
 
 PLOT_WIDTH, PLOT_HEIGHT = 60, 9  # characters
@@ -78,7 +79,7 @@ def counts(state: State) -> str:
 
 def next_step(state: State, file: str) -> str:
     """What to do now, with the command to type."""
-    name = f'"{file}"' if any(c.isspace() for c in file) else file
+    name = quoted(file)
     suggest = f"gollum suggest {name} -n {state.batches[-1].asked if state.batches else BATCH}"
     pending = len(state.pending())
     if pending:
