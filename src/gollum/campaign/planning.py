@@ -10,7 +10,7 @@ import torch
 
 from gollum import __version__
 from gollum.acquisition.batch import Selection
-from gollum.campaign.calibration import widening
+from gollum.campaign.calibration import INTERVAL, widening
 from gollum.campaign.choosing import (
     aim_of,
     best_batch,
@@ -31,7 +31,6 @@ from gollum.surrogates.build import Problem, build_surrogate
 from gollum.surrogates.presets import PRESETS, Settings, variant
 
 FEWEST = 2  # different experiments with results, before a model is asked
-INTERVAL = 1.959963984540054  # deviations that hold 95 % of a normal distribution
 
 
 def prepare(state: State, surrogate: str | None = None, hooks: Hooks | None = None) -> Surrogate:

@@ -13,6 +13,7 @@ import pandas as pd
 from gollum import __version__
 from gollum.analysis.cross_validation import shares_inside
 from gollum.campaign.advice import best, progress
+from gollum.campaign.calibration import INTERVAL
 from gollum.campaign.events import Avoided, Created, Event, Recorded, Retold, Suggested
 from gollum.campaign.state import Logged, State, cell_text
 from gollum.campaign.trust import RANDOM, named
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 FEWEST_FOR_CALIBRATION = 5  # predictions
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 LONGEST = 10  # values shown of one column
-Z95 = 1.959964  # half width of a 95 % interval in standard deviations
 
 
 def write_page(path: Path, state: State, log: Sequence[Logged], insights: Insights | None) -> None:
@@ -79,6 +79,7 @@ def render(state: State, log: Sequence[Logged], insights: Insights | None) -> st
         provenance=_provenance(state, log, insights),
         events=[(entry, describe(entry.event)) for entry in log],
         version=__version__,
+        interval=INTERVAL,
     )
 
 
@@ -152,7 +153,7 @@ def _left_out(insights: Insights | None) -> pd.DataFrame:
     models = [m for m in trust.errors["method"] if m != RANDOM]
     chosen = trust.language or next(iter(models), None)
     rows = trust.predictions[trust.predictions["method"] == chosen]
-    half = Z95 * rows["deviation"]
+    half = INTERVAL * rows["deviation"]
     return rows.assign(low=rows["mean"] - half, high=rows["mean"] + half)
 
 
@@ -160,7 +161,7 @@ def _shares(predicted: pd.DataFrame) -> np.ndarray:
     y, mean, low, high = (
         predicted[c].to_numpy(dtype=np.float64) for c in ("observed", "mean", "low", "high")
     )
-    return shares_inside(y, mean, ((high - low) / (2 * Z95)) ** 2, LEVELS)
+    return shares_inside(y, mean, ((high - low) / (2 * INTERVAL)) ** 2, LEVELS)
 
 
 def _effects(insights: Insights | None, columns: Sequence[str]) -> list[dict[str, Any]]:
