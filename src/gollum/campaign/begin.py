@@ -150,9 +150,7 @@ def _check_settings(
     goal: Goal, failed_as: float | None, surrogate: str, preset: str, model: str, seed: int
 ) -> None:
     if (goal.kind == "target") != (goal.target is not None):
-        raise ConfigError(
-            "the goal 'target' and a target value belong together; give both or neither."
-        )
+        raise ConfigError("goal 'target' and a target value belong together; give both or neither.")
     if failed_as is not None and not math.isfinite(failed_as):
         raise ConfigError(f"a failed experiment can't count as {failed_as}; give a finite number.")
     features = variant(surrogate).features

@@ -74,11 +74,9 @@ def check_cells(state: State, column: str | None, values: Sequence[str], lift: b
         UserError: there is no such column or value, or it is not avoided and can't be lifted.
     """
     if lift:
-        for value in values:
-            if (column, value) not in state.avoided:
-                raise UserError(
-                    f"{column or 'id'} '{value}' is not avoided; there is nothing to lift."
-                )
+        for value in (v for v in values if (column, v) not in state.avoided):
+            what = f"{column or 'id'} '{value}'"
+            raise UserError(f"{what} is not avoided; there is nothing to lift.")
         return
     columns = [str(c) for c in state.table.columns]
     if column is not None and column not in columns:
@@ -87,9 +85,6 @@ def check_cells(state: State, column: str | None, values: Sequence[str], lift: b
             + (nearest(column, columns) or f" The columns are {', '.join(columns)}.")
         )
     known = {cell_text(c) for c in (state.table.index if column is None else state.table[column])}
-    for value in values:
-        if value not in known:
-            where = (
-                "no candidate has the id" if column is None else f"column '{column}' never holds"
-            )
-            raise UserError(f"{where} '{value}'.{nearest(value, known)}")
+    where = "no candidate has the id" if column is None else f"column '{column}' never holds"
+    for value in (v for v in values if v not in known):
+        raise UserError(f"{where} '{value}'.{nearest(value, known)}")
