@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gollum.analysis.comparison import Comparison, compare
+from gollum.analysis.comparison import Comparison, compare, over_tasks, paired
 from gollum.analysis.savings import curves
 from gollum.benchmark.sweeps.records import Records, read_records
 from gollum.files import write_text
@@ -30,6 +30,7 @@ MARKED = re.compile(r"<!-- sweep: (?P<name>[\w-]+) -->\n.*?<!-- end -->", re.DOT
 # The encoding without a language model: one-hot where there are categories or numbers, Morgan's
 # where there is nothing but structures.
 PLAIN = "one_hot or morgan"
+JOINED = {PLAIN: ("one_hot", "morgan")}
 # From guessing to the whole: first what embeddings are worth without a projection, then with one.
 LADDERS = (
     ("random", "static-random_embeddings", "static-swapped_names", "static", "pllm", "pllm_phi"),
@@ -56,13 +57,14 @@ def _products(name: str) -> Iterator[str]:
 
 def _nineteen(name: str) -> Iterator[str]:
     records = _records(name)
-    found = compare(
-        records.table, records.traces, reference=PLAIN, joined={PLAIN: ("one_hot", "morgan")}
-    )
+    found = compare(records.table, records.traces, reference=PLAIN, joined=JOINED)
     yield from _whole(name, found)
-    yield f"Gain over `{PLAIN}` on each task, with intervals over seeds:"
-    for method in ("pllm", "static"):
-        yield _picture(f"{name}-{method}", pictures.gains_of(found, method))
+    yield f"On the way there, means over tasks, and the gain of `pllm` over `{PLAIN}`:"
+    yield _on_the_way(found)
+    yield f"Gain of `pllm` over `{PLAIN}` on each task, in percentage points, intervals over seeds:"
+    two = records.table[records.table["surrogate"].isin(["pllm", *JOINED[PLAIN]])]
+    gains = compare(two, pd.DataFrame(), reference=PLAIN, joined=JOINED)
+    yield _picture(f"{name}-pllm", pictures.gains_of(gains, "pllm"))
 
 
 def _controls(name: str) -> Iterator[str]:
@@ -168,6 +170,22 @@ def _means(found: Comparison) -> str:
         ("method", "top 5 % found [95 %]", "average rank", f"gain over `{found.reference}` [95 %]",
          "area under best-so-far", "runs", "seconds per run"), rows,
     )  # fmt: skip
+
+
+def _on_the_way(found: Comparison) -> str:
+    """Coverage after some of the iterations, and the paired gain of `pllm`."""
+    rows = []
+    for iteration in (10, 20, 30, 40, 50):
+        runs = found.traces[found.traces["iteration"] == iteration].assign(sign=1)
+        runs = runs.rename(columns={"top5_coverage": "value"})
+        means = over_tasks(runs, "value").set_index("method")["mean"]
+        pairs = paired(runs[runs["method"].isin(("pllm", found.reference))], found.reference)
+        (gain,) = over_tasks(pairs, "gain").to_dict("records")
+        rows.append((
+            str(iteration), *(f"{means[method]:.3f}" for method in found.methods),
+            f"{gain['mean']:+.3f} {_interval(gain['low'], gain['high'], '+')}",
+        ))  # fmt: skip
+    return _markdown(("iterations", *map(_code, found.methods), "gain of `pllm` [95 %]"), rows)
 
 
 def _tasks(found: Comparison) -> str:

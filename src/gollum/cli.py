@@ -123,7 +123,7 @@ def _parser() -> _Parser:
         help="methods that count as one, each on tasks of its own",
     )  # fmt: skip
     compare.add_argument(
-        "--steps", metavar="METHOD,METHOD",
+        "--steps", type=benchmarks.names, metavar="METHOD,METHOD",
         help="what each adds to the one before [random,static,pllm,pllm_phi as far as there]",
     )  # fmt: skip
     compare.add_argument("--csv", metavar="FOLDER", help="write the tables there")

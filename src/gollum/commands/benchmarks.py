@@ -115,7 +115,7 @@ def compare(known: argparse.Namespace, rest: list[str]) -> int:
             known.metric,
             known.reference,
             joined=_joined(known.join),
-            ladder=None if known.steps is None else _names(known.steps),
+            ladder=known.steps,
         )
         if known.csv:
             write_csv(found, Path(known.csv).expanduser())
@@ -201,7 +201,7 @@ def _joined(words: Sequence[str]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     for word in words:
         name, _, listed = (part.strip() for part in word.partition("="))
-        methods = _names(listed)
+        methods = names(listed)
         if not name or not methods or name in groups:
             raise ConfigError(f"--join '{word}': write a new name and its methods once, such as "
                               "plain=one_hot,morgan.")  # fmt: skip
@@ -209,7 +209,8 @@ def _joined(words: Sequence[str]) -> dict[str, list[str]]:
     return groups
 
 
-def _names(text: str) -> list[str]:
+def names(text: str) -> list[str]:
+    """Names between commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gollum.commands.benchmarks import names
 from gollum.errors import ConfigError, UserError, quoted
 
 if TYPE_CHECKING:
@@ -41,10 +42,10 @@ def add_commands(known: Any) -> None:
     goal.add_argument("--maximize", action="store_true", help="the default")
     goal.add_argument("--minimize", action="store_true")
     goal.add_argument("--target", type=float, metavar="VALUE", help="come close to a value")
-    begin.add_argument("--also", type=_names, metavar="COLUMNS", help="further results to keep")
-    begin.add_argument("--inputs", type=_names, metavar="COLUMNS", help="[all others]")
+    begin.add_argument("--also", type=names, metavar="COLUMNS", help="further results to keep")
+    begin.add_argument("--inputs", type=names, metavar="COLUMNS", help="[all others]")
     begin.add_argument("--id-column", metavar="COLUMN", help="names the rows")
-    begin.add_argument("--structures", type=_names, metavar="COLUMNS", help="hold SMILES")
+    begin.add_argument("--structures", type=names, metavar="COLUMNS", help="hold SMILES")
     begin.add_argument("--cost", metavar="COLUMN", help="what each row costs")
     begin.add_argument("--template", metavar="TEXT", help="'{ligand} at {temperature_C} °C'; for a "
                        "campaign that exists, its new template")  # fmt: skip
@@ -372,7 +373,3 @@ def _at_most(pairs: Sequence[str]) -> dict[str, int]:
             raise ConfigError(f"--at-most is COLUMN=K with K from 1 on, not '{pair}'.")
         limits[column] = int(number)
     return limits
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
