@@ -86,13 +86,30 @@ def test_swapped_names_stand_for_one_another_everywhere(problem):
     before, after = (list(zip(*map(parts, p.texts), strict=True)) for p in (problem, changed))
     for words, others in zip(before, after, strict=True):
         swaps = set(zip(words, others, strict=True))
-        known = {word for word in words if word != ""}
-        assert {a for a, b in swaps if b != ""} == {b for a, b in swaps if b != ""} == known
-        assert len(swaps) == len(set(words))  # one word for each, and no two become one
-        assert all(a != b for a, b in swaps if a != "")
-    assert [word == "" for word in before[2]] == [word == "" for word in after[2]]
+        assert len(swaps) == len(set(words)) == len({other for _, other in swaps})
+        assert set(words) == set(others)
+        assert all(word != other for word, other in swaps)
     assert len(set(changed.texts)) == len(set(problem.texts))
     assert changed.pool is problem.pool
+
+
+def test_columns_that_rename_each_other_are_swapped_alike(tmp_path):
+    codes = np.random.default_rng(0).integers(5, size=30)
+    table = pd.DataFrame(
+        {
+            "ligand": np.array(["a", "b", "c", "d", "e"])[codes],
+            "smiles": np.array(["C", "CC", "", "CCCC", "CCCCC"])[codes],
+            "solvent": "water",
+            "y": np.arange(30.0),
+        }
+    )
+    table.to_csv(tmp_path / "t.csv", index=False)
+    template = "{ligand}[ {smiles}] in {solvent}"
+    data = DataConfig(path=str(tmp_path / "t.csv"), objective="y", template=template)
+    plain = load_problem(data)
+    changed = controlled(plain, "swapped_names", 0)
+    assert set(changed.texts) == set(plain.texts)
+    assert not any(a == b for a, b in zip(plain.texts, changed.texts, strict=True))
 
 
 @pytest.mark.parametrize("control", ["shuffled_columns", "swapped_names"])

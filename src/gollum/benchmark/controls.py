@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pandas.api.extensions import ExtensionArray
 
 from gollum.errors import ConfigError
+from gollum.features.columns import partition
 from gollum.surrogates.build import Problem
 
 
@@ -51,21 +53,30 @@ def shuffled_columns(problem: Problem, seed: int) -> Problem:
 
 
 def swapped_names(problem: Problem, seed: int) -> Problem:
-    """Texts in which every word of a column stands for another one, everywhere the same.
+    """Texts in which every level of a column stands for another one, everywhere the same.
 
     What is equal stays equal, so texts tell the experiments apart as well as before; what the
-    words mean, and which numbers lie close together, is lost. Blank cells stay blank.
+    words mean, and which numbers lie close together, is lost. Columns that rename each other's
+    levels (`ligand` and `ligand_smiles`) are swapped alike; a blank cell is a level.
 
     Raises:
         ConfigError: the texts don't come from a template.
     """
     stream = _stream(seed, 3)
+    instead: dict[bytes, NDArray[np.int64]] = {}
 
-    def swapped(column: pd.Series) -> pd.Series:
-        words = column[column.notna() & (column != "")].unique()
-        circle = stream.permutation(len(words))  # each word gives its place to the next one
-        swaps = dict(zip(words[circle], words[np.roll(circle, 1)], strict=True))
-        return column.map(lambda cell: swaps.get(cell, cell))
+    def swapped(column: pd.Series) -> pd.Series | ExtensionArray:
+        key = partition(column)
+        if key is None:
+            return column
+        codes = np.frombuffer(key, dtype=np.int64)
+        first = np.unique(codes, return_index=True)[1]
+        if key not in instead:
+            circle = stream.permutation(len(first))  # each gives its place to the next one
+            instead[key] = np.empty_like(circle)
+            instead[key][circle] = np.roll(circle, 1)
+        cells: ExtensionArray = column.array.take(first[instead[key][codes]])
+        return cells
 
     return _retold(problem, "swapped_names", swapped)
 
