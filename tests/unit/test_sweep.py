@@ -408,6 +408,22 @@ def test_records_have_a_row_per_finished_run(swept):
     assert (first["version"], first["commit"], first["data_sha256"]) == ("1.2", "abc", "f00")
 
 
+@pytest.mark.parametrize("more", [{"n_iters": 6}, {"quality": "true"}])
+def test_a_run_that_failed_at_what_was_asked_for_since_counts_as_failed(tmp_path, more):
+    finish(cell(tmp_path / "run"))
+    asked = cell(tmp_path / "run", **more)
+    asked.folder.create(asked.config)
+    keep_failure(asked, "no fit", "")
+    assert asked.state() == "failed"
+    assert collect(tmp_path).table.empty
+    assert failures(tmp_path)["message"].tolist() == ["no fit"]
+    assert collect(tmp_path).traces.empty
+    finish(asked, iterations=6, evaluations=3, quality={})
+    assert asked.state() == "finished"
+    assert len(collect(tmp_path).table) == 1
+    assert failures(tmp_path).empty
+
+
 def test_traces_have_a_row_per_run_and_iteration(swept):
     run = finish(cell(swept / "e", seed=0, batch_size=2))
     batches = [{**row, "iteration": (i + 1) // 2} for i, row in enumerate(rows(5, 9.0))]

@@ -55,15 +55,9 @@ class Cell:
     def state(self) -> State:
         """What became of it, read from its folder."""
         summary = finished_summary(self.folder)
-        if summary is not None and self._is_whole(summary):
+        if summary is not None and is_whole(dict(flatten(self.config.model_dump())), summary):
             return "finished"
         return "failed" if self.folder.failure_file.is_file() else "missing"
-
-    def _is_whole(self, summary: dict[str, Any]) -> bool:
-        """Whether a run that has ended did all that this one asks for."""
-        enough = summary["iterations"] >= self.config.n_iters
-        exhausted = summary["evaluations"] == summary.get("candidates")
-        return (enough or exhausted) and (not self.config.quality or "quality" in summary)
 
     def names(self) -> dict[str, str | int]:
         """What records call the run: task, surrogate, model, preset, control and seed."""
@@ -137,6 +131,13 @@ def finished_summary(folder: RunFolder) -> dict[str, Any] | None:
         return None
     ended = summary.get("status") == "finished" and summary.get("evaluations") == rows
     return summary if ended else None
+
+
+def is_whole(keys: Mapping[str, Any], summary: Mapping[str, Any]) -> bool:
+    """Whether a run that has ended, by its figures, did all that its dotted keys ask for."""
+    enough = summary["iterations"] >= keys["n_iters"]
+    exhausted = summary["evaluations"] == summary.get("candidates")
+    return (enough or exhausted) and (not keys.get("quality") or "quality" in summary)
 
 
 def execute(

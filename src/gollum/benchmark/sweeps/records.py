@@ -18,7 +18,7 @@ import yaml
 from gollum.analysis.metrics import QUALITY
 from gollum.benchmark.config import flatten
 from gollum.benchmark.record import RunFolder
-from gollum.benchmark.sweeps.cells import finished_summary, read_failure, run_names
+from gollum.benchmark.sweeps.cells import finished_summary, is_whole, read_failure, run_names
 from gollum.data.catalog import all_tasks
 from gollum.errors import DataError, MissingExtraError
 from gollum.files import write_file
@@ -56,9 +56,9 @@ def collect(folder: Path) -> Records:
     """
     rows, traces = [], []
     for run in _runs(folder, "summary.json"):
-        if (summary := finished_summary(run)) is None:
+        if (found := _finished(run)) is None:
             continue
-        row = _row(summary, _keys(run))
+        row = _row(*found)
         last = run.trace().groupby("iteration", as_index=False).last()
         rows.append(row)
         traces.append(last.assign(**{key: row[key] for key in RUN}))
@@ -73,7 +73,7 @@ def failures(folder: Path) -> pd.DataFrame:
     """
     rows = []
     for run in _runs(folder, "failure.json"):
-        if finished_summary(run) is None:
+        if _finished(run) is None:
             failure = read_failure(run)
             where = run.path.relative_to(folder).as_posix()
             said = {"message": failure.message, "time": failure.time, "folder": where}
@@ -133,6 +133,14 @@ def _runs(folder: Path, file: str) -> list[RunFolder]:
     if not folder.is_dir():
         raise DataError(f"there is no folder '{folder}'; name one that `gollum bench` wrote.")
     return [RunFolder(found.parent) for found in sorted(folder.rglob(file))]
+
+
+def _finished(run: RunFolder) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Figures and dotted keys of a run that did all that was asked of it, or None."""
+    if (summary := finished_summary(run)) is None:
+        return None
+    keys = _keys(run)
+    return (summary, keys) if is_whole(keys, summary) else None
 
 
 def _keys(run: RunFolder) -> dict[str, Any]:
