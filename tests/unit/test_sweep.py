@@ -144,6 +144,7 @@ def test_groups_stand_for_their_tasks():
     [
         ("morgan", ["hplc", "oer"], "SMILES"),
         ("descriptors", ["hplc", "oer"], "SMILES"),
+        ("baybe_chem", ["hplc", "oer"], "SMILES"),
         ("drfp", ["hplc", "oer", "esol"], "reaction SMILES"),
         ("rxnfp", ["hplc", "oer", "esol"], "reaction SMILES"),
     ],

@@ -225,10 +225,13 @@ def _tasks(words: Iterable[str]) -> tuple[str, ...]:
 def _need(config: RunConfig) -> str | None:
     """What the surrogate needs and the task has not."""
     task, parts = get_task(config.data.task or ""), VARIANTS.get(config.surrogate)
+    of_molecules = config.surrogate == "baybe_chem" or (
+        parts is not None and parts.features in OF_MOLECULES
+    )
+    if of_molecules and not task.structures:
+        return "columns with SMILES"
     if parts is None:
         return None
-    if parts.features in OF_MOLECULES and not task.structures:
-        return "columns with SMILES"
     of_reactions = parts.features == "drfp" or (
         parts.features == "language" and not config.reads_texts
     )
