@@ -225,16 +225,11 @@ def _tasks(words: Iterable[str]) -> tuple[str, ...]:
 def _need(config: RunConfig) -> str | None:
     """What the surrogate needs and the task has not."""
     task, parts = get_task(config.data.task or ""), VARIANTS.get(config.surrogate)
-    of_molecules = config.surrogate == "baybe_chem" or (
-        parts is not None and parts.features in OF_MOLECULES
-    )
+    features = "" if parts is None else parts.features
+    of_molecules = features in OF_MOLECULES or config.surrogate == "baybe_chem"
     if of_molecules and not task.structures:
         return "columns with SMILES"
-    if parts is None:
-        return None
-    of_reactions = parts.features == "drfp" or (
-        parts.features == "language" and not config.reads_texts
-    )
+    of_reactions = features == "drfp" or (features == "language" and not config.reads_texts)
     lacks = task.reaction is None and config.data.reaction is None
     return "reaction SMILES" if of_reactions and lacks else None
 
