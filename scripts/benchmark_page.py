@@ -144,7 +144,8 @@ def _whole(name: str, found: Comparison) -> Iterator[str]:
 
 
 def _runs(found: Comparison) -> str:
-    commits = ", ".join(sorted({str(c)[:7] for c in found.runs["commit"] if c}))
+    short = {re.sub(r"(?<=^\w{7})\w+", "", str(c)) for c in found.runs["commit"] if c}
+    commits = ", ".join(sorted(short))
     sentences = (f"{len(found.runs)} runs, commit {commits}.", ranking_sentence(found))
     return " ".join(filter(None, (*sentences, *found.notes)))
 

@@ -1,5 +1,6 @@
 """Specs of sweeps, their cells, the folders of these, and records."""
 
+import importlib.util
 import signal
 import subprocess
 import sys
@@ -423,6 +424,26 @@ def test_a_run_that_failed_at_what_was_asked_for_since_counts_as_failed(tmp_path
     assert asked.state() == "finished"
     assert len(collect(tmp_path).table) == 1
     assert failures(tmp_path).empty
+
+
+def test_precision_is_told_of_language_models_only(tmp_path):
+    known = summary()["provenance"]
+    for surrogate, revision in {"pllm": "1f2e", "baybe": "baybe 0.15.0", "one_hot": ""}.items():
+        run = cell(tmp_path / surrogate, surrogate=surrogate)
+        finish(run, provenance={**known, "model_revision": revision})
+    table = collect(tmp_path).table.set_index("surrogate")
+    assert table["precision"].to_dict() == {"pllm": "float32", "baybe": "", "one_hot": ""}
+    assert table.loc["baybe", "model_revision"] == "baybe 0.15.0"
+
+
+def test_the_page_says_which_runs_are_of_a_changed_checkout(monkeypatch):
+    spec = importlib.util.spec_from_file_location("page", ROOT / "scripts" / "benchmark_page.py")
+    page = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(page)
+    commits = ["0123456789", "0123456789+changes", "", "89abcdef01"]
+    monkeypatch.setattr(page, "ranking_sentence", lambda found: "")
+    found = SimpleNamespace(runs=pd.DataFrame({"commit": commits}), notes=())
+    assert page._runs(found) == "4 runs, commit 0123456, 0123456+changes, 89abcde."
 
 
 def test_traces_have_a_row_per_run_and_iteration(swept):

@@ -22,6 +22,7 @@ from gollum.benchmark.sweeps.cells import finished_summary, is_whole, read_failu
 from gollum.data.catalog import all_tasks
 from gollum.errors import DataError, MissingExtraError
 from gollum.files import write_file
+from gollum.surrogates.presets import VARIANTS
 
 RUN = ("task", "surrogate", "model", "preset", "control", "seed")
 COLUMNS = (
@@ -154,7 +155,7 @@ def _row(summary: dict[str, Any], keys: dict[str, Any]) -> dict[str, Any]:
     """A row of the table from the figures of a run and its dotted keys."""
     names, provenance = run_names(keys), summary["provenance"]
     figures = {**summary, **(summary.get("quality") or {})}
-    revision = provenance.get("model_revision", "")
+    revision, surrogate = provenance.get("model_revision", ""), names["surrogate"]
     return {
         **{c: figures[c] for c in COLUMNS if c in figures},
         **{c: keys[c] for c in ("n_init", "n_iters", "batch_size")},
@@ -164,7 +165,7 @@ def _row(summary: dict[str, Any], keys: dict[str, Any]) -> dict[str, Any]:
         "commit": provenance.get("commit", ""),
         "data_sha256": provenance["data_sha256"],
         "model_revision": revision,
-        "precision": provenance["precision"] if revision else "",
+        "precision": provenance["precision"] if revision and surrogate in VARIANTS else "",
     }
 
 
