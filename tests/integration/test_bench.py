@@ -193,6 +193,24 @@ def test_more_iterations_go_on_where_the_sweep_was(tmp_path, capsys, no_processe
     assert_same_records("grown", "whole")
 
 
+def test_the_kept_spec_describes_the_records(tmp_path, capsys, no_processes):
+    def kept(*words):
+        """What the folder says after a sweep, and what was noted."""
+        assert main(["bench", str(spec), "--jobs", "1", "--output", "out", *words]) == 0
+        notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Note")]
+        return yaml.safe_load(Path("out/spec.yaml").read_text()), notes
+
+    spec = write_spec(tmp_path, surrogates="random", keys={"n_iters": 2})
+    before, notes = kept()
+    assert (before["seeds"], before["keys"], notes) == ([0, 1], {"n_iters": 2}, [])
+    after, (note,) = kept("--seeds", "1")
+    assert after == before
+    assert "'out/spec.yaml' asks for runs that this command leaves out" in note.replace("\\", "/")
+    assert kept("--seeds", "3") == ({**before, "seeds": [0, 1, 2]}, [])
+    Path("out/spec.yaml").write_text("no spec")
+    assert kept() == (before, [])
+
+
 # --- failures ------------------------------------------------------------------------------------
 
 

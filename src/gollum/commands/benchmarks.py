@@ -64,12 +64,16 @@ def bench(known: argparse.Namespace, rest: list[str]) -> int:
     spec = load_spec(Path(known.spec)).overridden(
         known.output, _seeds(known.seeds), dict(overrides(rest))
     )
-    if known.engine == "ray":  # the cluster's machines work elsewhere
-        spec = spec.overridden(str(spec.folder.resolve()), None, {})
-    expansion = expand(spec)
+    # The cluster's machines work elsewhere, so they are given whole paths.
+    whole = str(spec.folder.resolve()) if known.engine == "ray" else None
+    expansion = expand(spec.overridden(whole, None, {}))
     conduct.check(expansion.cells)
-    for note in expansion.notes:
+
+    def say(note: str) -> None:
         console.print(f"Note: {note}", highlight=False, soft_wrap=True)
+
+    for note in expansion.notes:
+        say(note)
     if known.retry_failed and not known.dry_run:
         conduct.forget_failures(expansion.cells)
     states = {cell: cell.state() for cell in expansion.cells}
@@ -77,7 +81,8 @@ def bench(known: argparse.Namespace, rest: list[str]) -> int:
         console.print(state_table(states))
         return 0
     engine, jobs = _engine(known)
-    conduct.write_spec(spec)
+    if kept := conduct.write_spec(spec, expansion.cells):
+        say(kept)
     missing = [cell for cell, state in states.items() if state == "missing"]
     try:
         with SweepDisplay(console, states, jobs, known.quiet) as display:

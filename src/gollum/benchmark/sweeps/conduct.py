@@ -18,7 +18,7 @@ from gollum.benchmark.spec import DataConfig
 from gollum.benchmark.sweeps.cells import Cell, Outcome
 from gollum.benchmark.sweeps.engines import Engine, Event
 from gollum.benchmark.sweeps.records import Records, collect, failures, write_records, write_table
-from gollum.benchmark.sweeps.spec import SweepSpec
+from gollum.benchmark.sweeps.spec import SweepSpec, expand, load_spec
 from gollum.data.catalog import get_task
 from gollum.errors import ConfigError, DataError
 from gollum.files import write_text
@@ -110,20 +110,42 @@ def forget_failures(cells: Sequence[Cell]) -> None:
         cell.folder.failure_file.unlink(missing_ok=True)
 
 
-def write_spec(spec: SweepSpec) -> None:
-    """Keep the spec, as it is run, in the sweep's folder.
+def write_spec(spec: SweepSpec, cells: Sequence[Cell]) -> str | None:
+    """Keep the spec, as it is run, in the sweep's folder, unless the one there asks for more.
+
+    Args:
+        spec: the spec.
+        cells: of the spec.
+
+    Returns:
+        What the user should know where the earlier spec stays.
 
     Raises:
         ConfigError: the folder can't be written.
     """
+    file = spec.folder / "spec.yaml"
+    if _labels(file) - {cell.label for cell in cells}:
+        return (
+            f"'{file}' asks for runs that this command leaves out, so it is kept; remove it to "
+            "have what is run now written there."
+        )
     try:
         spec.folder.mkdir(parents=True, exist_ok=True)
-        write_text(spec.folder / "spec.yaml", spec.to_yaml())
+        write_text(file, spec.to_yaml())
     except OSError as error:
         raise ConfigError(
             f"folder '{spec.folder}' can't be written ({error.strerror}); choose another with "
             "--output."
         ) from None
+    return None
+
+
+def _labels(file: Path) -> set[str]:
+    """Folders of the cells of a spec; none where there is no spec that can be read."""
+    try:
+        return {cell.label for cell in expand(load_spec(file)).cells}
+    except ConfigError:
+        return set()
 
 
 def write_results(folder: Path) -> tuple[Records, pd.DataFrame]:
