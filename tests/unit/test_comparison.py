@@ -8,7 +8,7 @@ from scipy.stats import rankdata, wilcoxon
 from gollum.analysis.bootstrap import mean_interval
 from gollum.analysis.comparison import compare, over_tasks, paired
 from gollum.analysis.ranking import rank_methods
-from gollum.analysis.runs import directions, labelled
+from gollum.analysis.runs import PROTOCOL, directions, labelled
 from gollum.analysis.savings import curves, iterations_saved
 from gollum.errors import ConfigError, DataError
 from synthetic import METHODS, sweep
@@ -131,6 +131,16 @@ def test_the_same_file_twice_is_one_and_another_result_is_refused():
     assert labelled(again, traces)[0]["seconds"].tolist() == table["seconds"].tolist()
     with pytest.raises(DataError, match="task 'alpha', method 'random', seed 0 occurs twice"):
         labelled(pd.concat([table, table.assign(top5_coverage=1.0)]), traces)
+
+
+@pytest.mark.parametrize("column", ["n_init", "n_iters", "batch_size", "data_sha256", "precision"])
+def test_equal_figures_of_another_protocol_or_of_other_data_are_no_repetition(column):
+    table, traces = sweep(("alpha",), seeds=2, n_iters=3)
+    other = table.assign(**{column: 99 if column in PROTOCOL else "other"})
+    with pytest.raises(DataError, match=f"seed 0 occurs twice with different {column}; compare"):
+        labelled(pd.concat([table, other]), traces)
+    moved = table.assign(version="0.2.0", commit="def5678", seconds=9.0)
+    assert len(labelled(pd.concat([table, moved]), traces)[0]) == len(table)
 
 
 def split(part):
@@ -361,6 +371,17 @@ def test_only_tasks_that_all_have_are_ranked():
     assert np.isnan(ranking.p_value)  # two methods
     assert rank_methods(scores[["a"]]) is None
     assert rank_methods(scores[:1]) is None
+
+
+def test_the_rarest_methods_are_left_out_where_no_tasks_would_be_left():
+    scores = pd.DataFrame(np.random.default_rng(0).normal(size=(20, 5)), columns=list("abcxy"))
+    scores.loc[:9, "x"] = np.nan
+    scores.loc[10:, "y"] = np.nan
+    ranking = rank_methods(scores)
+    assert ranking.left_out == ("x", "y")
+    assert len(ranking.tasks) == 20
+    pd.testing.assert_series_equal(ranking.ranks, rank_methods(scores[list("abc")]).ranks)
+    assert rank_methods(scores[["x", "y"]]) is None
 
 
 def test_when_everything_ties_nothing_is_said_to_differ():

@@ -21,7 +21,8 @@ class Ranking:
     Attributes:
         ranks: average rank of each method, 1 the best; ascending.
         tasks: the tasks that were ranked.
-        left_out: methods with records on fewer than half of all tasks.
+        left_out: methods with records on fewer than half of all tasks, and the rarest of the
+            others where there would be fewer than two tasks that all of them have.
         statistic: Friedman's χ²; NaN for two methods, or where everything ties.
         p_value: of the hypothesis that no method differs.
         critical_difference: ranks further apart differ at the 5 % level.
@@ -54,13 +55,17 @@ def rank_methods(scores: pd.DataFrame) -> Ranking | None:
     Args:
         scores: tasks x methods, larger is better, NaN where a method has no record. Methods on
             fewer than half of the tasks are left out; of the rest, only tasks that all have count.
+            As long as these are fewer than two, the rarest methods are left out as well.
 
     Returns:
         None where fewer than two methods or two tasks remain.
     """
     from scipy.stats import friedmanchisquare, studentized_range
 
-    often = scores.notna().mean() >= 0.5
+    on = scores.notna().sum()
+    often = on >= 0.5 * len(scores)
+    while often.any() and len(scores.loc[:, often].dropna()) < 2:
+        often &= on > on[often].min()
     complete = scores.loc[:, often].dropna().round(DECIMALS)
     n, k = complete.shape
     if n < 2 or k < 2:

@@ -14,8 +14,9 @@ from gollum.errors import ConfigError, DataError, nearest
 
 RUN = ["task", "method", "seed"]
 PROTOCOL = ("n_init", "n_iters", "batch_size")
-SECONDS = ("seconds", "quality_seconds")
-LOWER_IS_BETTER = ("nlpd", "msll", "calibration_error", *SECONDS)
+LOWER_IS_BETTER = ("nlpd", "msll", "calibration_error", "seconds")
+# What may differ between two records of the same run, which was timed or collected again.
+INCIDENTAL = ("seconds", "version", "commit")
 TRAINED = ("pllm", "llm_phi", "pllm_phi")
 _TRACE = ("iteration", "best_so_far", "top5_coverage")
 
@@ -50,7 +51,7 @@ def labelled(
     ]
     parts = ["surrogate", *several, "control"]
     runs = table.assign(task=table["task"].astype(str), method=_join(keys[parts]))
-    runs = runs.drop_duplicates([*RUN, *(c for c in metrics(runs) if c not in SECONDS)])
+    runs = runs.drop_duplicates([c for c in runs if c not in INCIDENTAL])
     _refuse_repeats(runs)
     names = _new_names(runs, joined or {})
     runs["method"] = runs["method"].replace(names)
@@ -203,8 +204,12 @@ def _require(table: pd.DataFrame, columns: Iterable[str], what: str) -> None:
 def _refuse_repeats(runs: pd.DataFrame) -> None:
     repeated = runs[runs.duplicated(RUN)]
     if len(repeated):
-        task, method, seed = repeated.iloc[0][RUN]
+        same = runs.merge(repeated[RUN].head(1), on=RUN).drop(
+            columns=[*INCIDENTAL], errors="ignore"
+        )
+        differing = [str(c) for c in same if same[c].nunique(dropna=False) > 1]
+        task, method, seed = same.iloc[0][RUN]
         raise DataError(
-            f"task '{task}', method '{method}', seed {seed} occurs twice with different figures; "
-            "compare one set of records at a time."
+            f"task '{task}', method '{method}', seed {seed} occurs twice with different "
+            f"{', '.join(differing)}; compare one set of records at a time."
         )

@@ -26,7 +26,7 @@ def heading(found: Comparison) -> list[str]:
         size = found.counts.size * found.expected_seeds
         lines.append(f"{found.missing} of {size} runs are missing; pairs use what both have.")
     if found.ranking is None:
-        lines.append("No ranks: they need two tasks on which the same two methods have records.")
+        lines.append("No ranks: fewer than two methods, or tasks that all of them have, are left.")
     else:
         lines.append(ranking_sentence(found))
     return [*lines, *found.notes]
