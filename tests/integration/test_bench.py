@@ -323,6 +323,24 @@ def test_folders_of_other_runs_are_refused_before_anything_runs(tmp_path, capsys
     assert {p: p.read_bytes() for p in Path("runs").rglob("*") if p.is_file()} == before
 
 
+def test_damaged_files_are_named_in_a_sentence(tmp_path, capsys, no_processes):
+    spec = str(write_spec(tmp_path, seeds=1, surrogates="random", keys={"n_iters": 1}))
+    assert main(["bench", spec, "--jobs", "1"]) == 0
+    folder = Path("runs/cheap/freesolv/random-paper/seed0")
+    (folder / "summary.json").write_text("{")
+    assert main(["bench", spec, "--jobs", "1"]) == 2
+    assert "summary.json' is damaged; remove it" in capsys.readouterr().err
+    (folder / "summary.json").unlink()
+    assert main(["bench", spec, "--jobs", "1"]) == 0
+    assert json.loads((folder / "summary.json").read_text())["status"] == "finished"
+    (folder / "config.yaml").unlink()
+    capsys.readouterr()
+    assert main(["compare", "runs/cheap"]) == 2
+    errors = capsys.readouterr().err
+    assert "config.yaml' is missing or damaged" in errors
+    assert len(errors.splitlines()) == 1
+
+
 def test_a_run_is_refused_while_another_has_the_folder(tmp_path, capsys):
     words = ["run", "--data.task", "freesolv", "--surrogate", "random", "--n_iters", "1"]
     with RunFolder(Path("mine")).locked():

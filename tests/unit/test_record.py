@@ -8,7 +8,7 @@ import yaml
 
 from gollum.benchmark.config import load_config
 from gollum.benchmark.record import TIMING_COLUMNS, TRACE_COLUMNS, RunFolder, read_trace
-from gollum.errors import ConfigError
+from gollum.errors import ConfigError, DataError
 from gollum.files import write_text
 
 HASH = "a" * 64
@@ -95,6 +95,14 @@ def test_a_folder_that_can_not_be_made_is_refused(tmp_path):
         RunFolder(tmp_path / "file" / "run").create(config())
     assert str(tmp_path / "file" / "run") in str(caught.value)
     assert "--output" in str(caught.value)
+
+
+def test_a_full_disk_is_said_in_a_sentence(used, monkeypatch):
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(ConfigError, match=r"can't be written \(No space left") as caught:
+        used.save([row(0)], {"provenance": {"data_sha256": HASH}})
+    assert f"'{used.path}'" in str(caught.value)
+    assert len(used.trace()) == 2
 
 
 # --- reading back --------------------------------------------------------------------------------
@@ -251,6 +259,22 @@ def test_keys_that_change_no_choice_may_differ(used, key, value):
 
 def test_another_version_of_the_table_is_refused(used):
     assert "earlier version" in refusal(used, config(), "b" * 64)
+
+
+@pytest.mark.parametrize("content", ["{", "", "[1]", "{}", "\xff"])
+def test_a_damaged_summary_is_named(used, content):
+    used.summary_file.write_bytes(content.encode("latin-1"))
+    with pytest.raises(DataError, match=r"summary.json' is damaged; remove it"):
+        used.earlier_rows(config(), HASH)
+    used.summary_file.unlink()
+    assert len(used.earlier_rows(config(), HASH)) == 2
+
+
+@pytest.mark.parametrize("content", ["", "iter", "iteration,id\none,r1\n", "\xff"])
+def test_a_damaged_trace_is_named(used, content):
+    used.trace_file.write_bytes(content.encode("latin-1"))
+    with pytest.raises(DataError, match=r"trace.csv' is damaged"):
+        used.earlier_rows(config(), HASH)
 
 
 def test_a_trace_is_a_table_of_its_columns(used):

@@ -474,6 +474,24 @@ def test_records_are_read_as_they_were_written(swept, tmp_path, name):
     assert {file.name: file.read_bytes() for file in tmp_path.glob("records*")} == before
 
 
+@pytest.mark.parametrize("content", [None, "", "a: [", "seed: 1\n", "\xff"])
+def test_a_finished_run_without_its_configuration_is_named(swept, content):
+    file = swept / "a" / "config.yaml"
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content.encode("latin-1"))
+    with pytest.raises(DataError, match=r"config.yaml' is missing or damaged.*restore it") as error:
+        collect(swept)
+    assert f"'{file}'" in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["{", "", "[1]"])
+def test_a_run_with_a_damaged_summary_is_not_finished(swept, content):
+    (swept / "a" / "summary.json").write_text(content)
+    assert cell(swept / "a", seed=10, batch_size=2).state() == "missing"
+    assert collect(swept).table["surrogate"].tolist() == ["pllm"]
+
+
 def test_a_sweep_without_finished_runs_has_empty_records(tmp_path):
     write_records(collect(tmp_path), tmp_path / "records.csv")
     assert read_records(tmp_path / "records.csv").table.empty

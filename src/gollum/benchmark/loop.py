@@ -67,7 +67,7 @@ class Loop:
     @property
     def is_complete(self) -> bool:
         """Whether nothing is left to do, the judgement of the last fit included."""
-        if self.goes_on or not self.rows:
+        if self.goes_on or not self.rows or not self.folder.summary_file.is_file():
             return False
         known = self.folder.summary()
         return known["status"] == "finished" and ("quality" in known or not self.config.quality)

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from gollum.benchmark.config import flatten
 from gollum.benchmark.spec import RunConfig
-from gollum.errors import BusyError, ConfigError
+from gollum.errors import BusyError, ConfigError, DataError
 from gollum.files import write_text
 
 TRACE_COLUMNS = (
@@ -128,6 +128,7 @@ class RunFolder:
 
         Raises:
             ConfigError: the folder belongs to another run or to something else.
+            DataError: a file in it is damaged.
         """
         if not self.path.exists():
             return []
@@ -161,19 +162,44 @@ class RunFolder:
         """Replace summary and trace, each in one step, so that a kill leaves no half of either.
 
         The trace comes last: what it does not hold yet is measured again when the run goes on.
+
+        Raises:
+            ConfigError: they can't be written.
         """
         table = pd.DataFrame(rows, columns=list(TRACE_COLUMNS)).astype({"evaluations": "Int64"})
-        write_text(self.summary_file, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
-        write_text(self.trace_file, table.to_csv(index=False, lineterminator="\n"))
+        figures = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
+        try:
+            write_text(self.summary_file, figures)
+            write_text(self.trace_file, table.to_csv(index=False, lineterminator="\n"))
+        except OSError as error:
+            raise self._unwritable(error) from None
 
     def trace(self) -> pd.DataFrame:
-        """The trace as a table."""
-        return read_trace(self.trace_file)
+        """The trace as a table.
+
+        Raises:
+            DataError: the file is damaged.
+        """
+        try:
+            return read_trace(self.trace_file)
+        except (ValueError, KeyError):
+            raise DataError(
+                f"'{self.trace_file}' is damaged; restore it, or remove its folder to run anew."
+            ) from None
 
     def summary(self) -> dict[str, Any]:
-        """The figures as last saved."""
-        figures: dict[str, Any] = json.loads(self.summary_file.read_text("utf-8"))
-        return figures
+        """The figures as last saved.
+
+        Raises:
+            DataError: the file is damaged.
+        """
+        with suppress(ValueError):
+            figures = json.loads(self.summary_file.read_text("utf-8"))
+            if isinstance(figures, dict) and "provenance" in figures:
+                return figures
+        raise DataError(
+            f"'{self.summary_file}' is damaged; remove it, and its run goes on from the trace."
+        )
 
     def _rows(self) -> list[dict[str, Any]]:
         if not self.trace_file.is_file():

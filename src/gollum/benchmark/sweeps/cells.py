@@ -16,7 +16,7 @@ from typing import Any, Literal
 from gollum.benchmark.config import flatten
 from gollum.benchmark.record import RunFolder
 from gollum.benchmark.spec import RunConfig
-from gollum.errors import BusyError, GollumError
+from gollum.errors import BusyError, DataError, GollumError
 from gollum.files import write_text
 from gollum.surrogates.presets import VARIANTS
 
@@ -127,7 +127,7 @@ def finished_summary(folder: RunFolder) -> dict[str, Any] | None:
         summary = folder.summary()
         with folder.trace_file.open(newline="", encoding="utf-8") as stream:
             rows = sum(1 for _ in csv.reader(stream)) - 1
-    except (OSError, ValueError):
+    except (OSError, ValueError, DataError):
         return None
     ended = summary.get("status") == "finished" and summary.get("evaluations") == rows
     return summary if ended else None

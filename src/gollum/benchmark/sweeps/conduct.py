@@ -42,7 +42,7 @@ def check(cells: Sequence[Cell]) -> None:
     """Find out before anything runs what would stop cells later.
 
     Raises:
-        DataError: tables are not here, or not as published.
+        DataError: tables are not here, or not as published; or a folder holds a damaged file.
         ModelError: a language model can't be had.
         ConfigError: a folder holds another run.
     """

@@ -53,13 +53,12 @@ def collect(folder: Path) -> Records:
     """Records of all finished runs below a folder, sorted by what tells runs apart.
 
     Raises:
-        DataError: there is no such folder.
+        DataError: there is no such folder, or a file in it is damaged.
     """
     rows, traces = [], []
     for run in _runs(folder, "summary.json"):
-        if (found := _finished(run)) is None:
+        if (row := _finished(run)) is None:
             continue
-        row = _row(*found)
         last = run.trace().groupby("iteration", as_index=False).last()
         rows.append(row)
         traces.append(last.assign(**{key: row[key] for key in RUN}))
@@ -70,7 +69,7 @@ def failures(folder: Path) -> pd.DataFrame:
     """A row per failed run below a folder, with `FAILURE`; what ended well since is left out.
 
     Raises:
-        DataError: there is no such folder.
+        DataError: there is no such folder, or a file in it is damaged.
     """
     rows = []
     for run in _runs(folder, "failure.json"):
@@ -136,12 +135,22 @@ def _runs(folder: Path, file: str) -> list[RunFolder]:
     return [RunFolder(found.parent) for found in sorted(folder.rglob(file))]
 
 
-def _finished(run: RunFolder) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """Figures and dotted keys of a run that did all that was asked of it, or None."""
+def _finished(run: RunFolder) -> dict[str, Any] | None:
+    """The row of a run that did all that was asked of it, or None.
+
+    Raises:
+        DataError: nothing says what was asked.
+    """
     if (summary := finished_summary(run)) is None:
         return None
-    keys = _keys(run)
-    return (summary, keys) if is_whole(keys, summary) else None
+    try:
+        keys = _keys(run)
+        return _row(summary, keys) if is_whole(keys, summary) else None
+    except (OSError, ValueError, LookupError, AttributeError, yaml.YAMLError):
+        raise DataError(
+            f"'{run.config_file}' is missing or damaged, so nobody knows which run its folder "
+            "holds; restore it, or move that folder away."
+        ) from None
 
 
 def _keys(run: RunFolder) -> dict[str, Any]:
