@@ -368,6 +368,14 @@ def test_controls_that_the_model_decides_about():
     assert "without --remote.url" in message
 
 
+@pytest.mark.parametrize("control", ["shuffled_columns", "swapped_names"])
+def test_texts_of_others_can_not_be_written_anew(control):
+    static = [("data.task", "bh-cf3"), ("surrogate", "static"), ("data.texts", "authors")]
+    message = refusal(None, [*static, ("control", control)])
+    assert message.startswith(f"control '{control}' needs texts that a template writes")
+    assert load_config(None, [*static, ("control", "permuted_labels")]).data.texts == "authors"
+
+
 def test_an_unknown_control_is_named():
     message = refusal(None, [TASK, ("control", "permuted_label")])
     assert "key 'control'" in message

@@ -135,11 +135,17 @@ class RunConfig(Settings):
 
     @model_validator(mode="after")
     def _control_fits(self) -> RunConfig:
-        """A control that would change nothing is refused."""
-        if self.control in ("shuffled_columns", "swapped_names") and not self.reads_texts:
+        """A control that would change nothing, or can't, is refused."""
+        retold = self.control in ("shuffled_columns", "swapped_names")
+        if retold and not self.reads_texts:
             raise ValueError(
                 f"control '{self.control}' changes the texts of the candidates, which surrogate "
                 f"'{self.surrogate}' with this model does not read"
+            )
+        if retold and self.data.texts == "authors":
+            raise ValueError(
+                f"control '{self.control}' needs texts that a template writes from columns; use it "
+                "without data.texts authors"
             )
         if self.control == "random_embeddings" and (
             self.surrogate not in ("static", "pllm") or self.remote.url is not None

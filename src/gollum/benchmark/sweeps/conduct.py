@@ -39,7 +39,9 @@ class Observer(Protocol):
 
 
 def check(cells: Sequence[Cell]) -> None:
-    """Find out before anything runs what would stop cells later.
+    """Find out before anything runs whether tables, models and folders can be used.
+
+    What a cell lacks besides, such as a package or a GPU, costs that cell only.
 
     Raises:
         DataError: tables are not here, or not as published; or a folder holds a damaged file.
