@@ -615,6 +615,19 @@ def test_plain_lines_say_what_came_of_each_cell(tmp_path, capsys):
     assert display.failed == 1
 
 
+def test_the_last_cells_leave_processes_without_work(tmp_path):
+    done, *rest = (cell(tmp_path / str(seed), seed=seed) for seed in range(4))
+    states = {finish(done): "finished"} | dict.fromkeys(rest, "missing")
+    with SweepDisplay(Console(quiet=True), states, jobs=2) as display:
+        assert display._time_left() == "2 s left"  # three at 1.5 s, the fits of an earlier one
+        display.happened(Event(rest[0], Outcome("finished", 10.0)))
+        assert display._time_left() == "10 s left"  # two in two processes, at what it took now
+        display.happened(Event(rest[1], Outcome("finished", 10.0)))
+        assert display._time_left() == "10 s left"  # one, and nothing for the other process
+        display.happened(Event(rest[2], Outcome("finished", 10.0)))
+        assert display._time_left() == ""
+
+
 def test_live_progress_counts_and_estimates(tmp_path):
     states = {cell(tmp_path / str(seed), seed=seed): "missing" for seed in range(4)}
     console = Console(force_terminal=True, width=120, record=True)

@@ -33,10 +33,11 @@ class SweepDisplay:
         self._count = Counter(states.values())
         self._kinds = {cell.label: cell.kind for cell in states}
         self._left = {cell.label: 1.0 for cell, state in states.items() if state == "missing"}
-        self._known: dict[Kind, list[float]] = defaultdict(list)
+        self._taken: dict[Kind, list[float]] = defaultdict(list)
+        self._earlier: dict[Kind, list[float]] = defaultdict(list)
         for cell, state in states.items():
             if state == "finished" and (summary := finished_summary(cell.folder)) is not None:
-                self._known[cell.kind].append(float(summary["seconds"]))
+                self._earlier[cell.kind].append(float(summary["seconds"]))
         self._bars: dict[str, TaskID] = {}
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
@@ -93,7 +94,7 @@ class SweepDisplay:
         self._left.pop(label, None)
         self._count[outcome.kind] += 1
         if outcome.kind == "finished" and outcome.seconds:
-            self._known[self._kinds[label]].append(outcome.seconds)
+            self._taken[self._kinds[label]].append(outcome.seconds)
         if outcome.kind == "failed" or not self.live:
             done = self._count["finished"] + self._count["failed"]
             failed = "failed: " if outcome.kind == "failed" else ""
@@ -116,7 +117,9 @@ class SweepDisplay:
         left: dict[Kind, float] = defaultdict(float)
         for label, share in self._left.items():
             left[self._kinds[label]] += share
-        seconds = time_left(left, self._known, self._jobs)
+        # What ended earlier kept the time of fits and choices only: it counts until more is known.
+        known = {**self._earlier, **self._taken}
+        seconds = time_left(left, known, min(self._jobs, max(1, len(self._left))))
         return f"{spoken(seconds)} left" if left and seconds is not None else ""
 
 
