@@ -15,11 +15,12 @@ import numpy as np
 import pandas as pd
 
 from gollum.analysis.comparison import Comparison, compare, over_tasks, paired
-from gollum.analysis.savings import curves
+from gollum.analysis.savings import curves, tasks_of_all
 from gollum.benchmark.sweeps.records import Records, read_records
 from gollum.files import write_text
 from gollum.report.comparison import curves as curve_pictures
 from gollum.report.comparison import pictures
+from gollum.report.comparison.notation import percent
 from gollum.report.comparison.tables import ranking_sentence
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -88,7 +89,7 @@ def _controls(name: str) -> Iterator[str]:
                 (
                     f"{_code(row['before'])} → {_code(row['method'])}",
                     f"{row['mean']:+.3f} {_interval(row['low'], row['high'], '+')}",
-                    f"{100 * row['share']:.0f} %",
+                    percent(row["share"]),
                 )
                 for row in steps.to_dict("records")
             ],
@@ -132,12 +133,12 @@ def _whole(name: str, found: Comparison) -> Iterator[str]:
     yield _plain(found.quality)
     yield (
         "Iterations saved until the final best value of a task's best baseline (of the methods "
-        "without a trained language model) is reached: on how many tasks the median seed does, and "
-        "medians over tasks:"
+        "that train nothing but a Gaussian process) is reached: on how many tasks the median seed "
+        "does, and medians over tasks:"
     )
     yield _plain(found.saved)
     shares = curves(found.traces, "top5_coverage")
-    common = [t for t in found.tasks if all((t, m) in shares for m in found.methods)]
+    common = tasks_of_all(shares, found.tasks, found.methods)
     yield f"Share of the top 5 % found, mean over {len(common)} tasks:"
     yield _picture(name, curve_pictures.coverage(shares, common, found.methods))
     yield _picture(f"{name}-legend", curve_pictures.legend(found.methods))
@@ -154,7 +155,6 @@ def _means(found: Comparison) -> str:
     overall = found.overall.set_index("method")
     gains = found.gains.set_index("method")
     seconds = found.runs.groupby("method")["seconds"].median()
-    auc = found.runs.groupby(["method", "task"])["auc"].mean().groupby("method").mean()
     ranks = {} if found.ranking is None else dict(found.ranking.ranks)
     rows = []
     for method in found.methods:
@@ -165,7 +165,7 @@ def _means(found: Comparison) -> str:
         rows.append((
             _code(method), f"**{row['mean']:.3f}** {_interval(row['low'], row['high'])}",
             f"{ranks[method]:.1f}" if method in ranks else "", gain,
-            f"{auc[method]:.3f}", f"{row['runs']:.0f}", f"{seconds[method]:.1f}",
+            f"{row['auc']:.3f}", f"{row['runs']:.0f}", f"{seconds[method]:.1f}",
         ))  # fmt: skip
     return _markdown(
         ("method", "top 5 % found [95 %]", "average rank", f"gain over `{found.reference}` [95 %]",

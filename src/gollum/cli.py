@@ -102,7 +102,7 @@ def _parser() -> _Parser:
         "--threads", type=_number, metavar="N", help="of each process [1 if there are several]"
     )
     bench.add_argument(
-        "--gpus", type=float, default=0.0, metavar="N", help="of each cell, on a cluster [0]"
+        "--gpus", type=_gpus, default=0.0, metavar="N", help="of each cell, on a cluster [0]"
     )
     bench.add_argument("--dry-run", action="store_true", help="list what is done and missing")
     bench.add_argument("--retry-failed", action="store_true", help="run failed cells again")
@@ -124,7 +124,8 @@ def _parser() -> _Parser:
     )  # fmt: skip
     compare.add_argument(
         "--steps", type=benchmarks.names, metavar="METHOD,METHOD",
-        help="what each adds to the one before [random,static,pllm,pllm_phi as far as there]",
+        help="what each adds to the one before [those of random,static-random_embeddings,static,"
+        "pllm,pllm_phi that are there, if three or more]",
     )  # fmt: skip
     compare.add_argument("--csv", metavar="FOLDER", help="write the tables there")
     compare.add_argument("--html", metavar="FILE", help="write a page with pictures")
@@ -199,6 +200,16 @@ def _number(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 on")
     return int(text)
+
+
+def _gpus(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if 0 <= number <= 1 or number in range(1, 1000):
+        return number
+    raise argparse.ArgumentTypeError(f"'{text}' is no number of GPUs such as 0, 0.5, 1 or 2")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@ import re
 import pandas as pd
 import pytest
 
-from gollum.analysis.comparison import compare
+from gollum.analysis.comparison import LADDER, compare
 from gollum.benchmark.sweeps.records import Records, write_records
 from gollum.cli import main
 from gollum.report.comparison.pictures import critical_difference, gains, gains_of, means, tasks
@@ -64,6 +64,7 @@ def test_prints_tables_from_a_file(tmp_path, say, name):
     assert "Iterations saved" in out
     assert "Surrogate quality" in out
     assert "Friedman" in out
+    assert "auc: mean area under best-so-far, 0 to 1." in out
 
 
 def test_methods_on_tasks_of_their_own_are_joined(tmp_path, say, refused):
@@ -78,7 +79,8 @@ def test_methods_on_tasks_of_their_own_are_joined(tmp_path, say, refused):
     code, out, _ = say(tmp_path / "records.csv", "--join", "plain=one_hot,morgan")
     assert code == 0
     assert "Gain over plain, paired by task and seed" in out
-    assert "one_hot" not in out
+    assert "plain: morgan on beta; one_hot on alpha." in out
+    assert out.count("one_hot") == 1
     for word in ("plain", "plain=", "=one_hot"):
         assert "write a new name and its methods" in refused(
             tmp_path / "records.csv", "--join", word
@@ -125,7 +127,15 @@ def test_steps_are_printed_and_drawn(tmp_path, say, refused):
     text = page.read_text("utf-8")
     assert "What each step adds" in text
     assert "What each step adds; the table below holds the figures." in text
+    assert "has more parts than the one before it" not in text
     assert "Did you mean 'pllm'?" in refused(file, "--steps", "random,plm")
+
+
+def test_the_help_lists_the_steps_that_are_shown_unless_others_are_chosen(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")
+    with pytest.raises(SystemExit):
+        main(["compare", "--help"])
+    assert f"those of {','.join(LADDER)} that are there" in capsys.readouterr().out
 
 
 def test_one_method_one_task_one_seed(tmp_path, say):

@@ -6,11 +6,12 @@ import pytest
 from scipy.stats import rankdata, wilcoxon
 
 from gollum.analysis.bootstrap import mean_interval
-from gollum.analysis.comparison import compare, over_tasks, paired
+from gollum.analysis.comparison import LADDER, compare, over_tasks, paired
 from gollum.analysis.ranking import rank_methods
-from gollum.analysis.runs import PROTOCOL, directions, labelled
-from gollum.analysis.savings import curves, iterations_saved
+from gollum.analysis.runs import PROTOCOL, baselines, directions, labelled
+from gollum.analysis.savings import curves, iterations_saved, tasks_of_all
 from gollum.errors import ConfigError, DataError
+from gollum.surrogates.presets import PEERS, VARIANTS
 from synthetic import METHODS, sweep
 
 NO_TRACES = pd.DataFrame()
@@ -163,6 +164,14 @@ def test_methods_that_are_joined_compare_like_one():
         found.ranking.ranks, whole.ranking.ranks.rename({"one_hot": "plain"})
     )
     assert {"one_hot", "morgan"} <= set(compare(split(table), split(traces)).methods)
+    assert "plain: morgan on beta; one_hot on alpha, gamma." in found.notes
+
+
+def test_many_tasks_of_a_joined_method_are_counted():
+    tasks = ("alpha", "beta", *(f"task {i}" for i in range(4)))
+    table, traces = sweep(tasks, seeds=1, n_iters=2)
+    found = compare(split(table), split(traces), joined={"one_hot": ["one_hot", "morgan"]})
+    assert "one_hot: morgan on beta; one_hot on 5 tasks." in found.notes
 
 
 @pytest.mark.parametrize(
@@ -261,6 +270,32 @@ def test_smaller_is_better_for_losses_and_for_tasks_that_minimize():
         compare(table, NO_TRACES, metric="best")
 
 
+def test_a_task_on_which_nothing_was_found_stops_no_others():
+    table, traces = sweep(("alpha", "beta"))
+    still = traces["task"] == "alpha"
+    traces["best_so_far"] = traces["best_so_far"].mask(still, 3.0)
+    found = compare(table, traces, metric="best")
+    assert found.tasks == ("beta",)
+    assert found.overall["mean"].notna().all()  # one task, one unit
+    (note,) = found.notes
+    assert note.startswith("alpha: no run ever found a better value than it began with")
+    with pytest.raises(DataError, match=r"nothing to compare\. alpha: no run ever found"):
+        compare(table[table["task"] == "alpha"], traces[still], metric="best")
+    assert set(compare(table, traces).tasks) == {"alpha", "beta"}
+
+
+def test_the_area_under_best_so_far_is_there_for_every_metric():
+    table, traces = sweep(("alpha", "beta"))
+    areas = compare(table, traces, metric="auc").overall.set_index("method")
+    assert "auc" not in areas
+    for metric in ("top5_coverage", "best"):
+        means = compare(table, traces, metric=metric).overall.set_index("method")
+        pd.testing.assert_series_equal(
+            means["auc"], areas["mean"], check_names=False, check_like=True
+        )
+    assert "auc" not in compare(table.drop(columns="auc"), traces).overall
+
+
 def test_the_reference_is_the_best_baseline(made_up):
     assert made_up.methods == ("pllm", "one_hot", "random")
     assert made_up.reference == "one_hot"
@@ -269,6 +304,13 @@ def test_the_reference_is_the_best_baseline(made_up):
     control = table.assign(surrogate="one_hot", control="permuted_labels", top5_coverage=1.0)
     both = pd.concat([sweep(seeds=2)[0], control.drop_duplicates(["task", "seed"])])
     assert compare(both, traces).reference == "one_hot"
+
+
+def test_baselines_train_nothing_but_the_gaussian_process():
+    names = [*VARIANTS, *PEERS]
+    runs = records({("t", name, 0): 0.5 for name in names}, method=names)
+    honest = baselines(runs)
+    assert set(names) - set(honest) == {"pllm", "llm_phi", "pllm_phi"}
 
 
 # --- incomplete ----------------------------------------------------------------------------------
@@ -428,6 +470,23 @@ def test_a_baseline_that_ends_where_it_began_saves_no_percent():
     assert compare(table, traces.drop(columns="method")).saved["saved_percent"].isna().all()
 
 
+def test_runs_on_permuted_labels_save_nothing():
+    table, traces = traced({("one_hot", 0): [1, 2, 3], ("pllm", 0): [1, 3, 3]})
+    other, others = traced({("pllm", 0): [5, 6, 7]})
+    control = {"control": "permuted_labels"}
+    both = pd.concat([table.assign(control="none"), other.assign(**control)])
+    found = compare(both, pd.concat([traces.assign(control="none"), others.assign(**control)]))
+    assert "pllm-permuted_labels" in found.methods
+    assert found.saved["method"].tolist() == ["pllm"]
+
+
+def test_common_tasks_are_those_with_curves_of_every_method():
+    _, one = traced({("m", 0): [1, 2], ("n", 0): [1, 2]}, "one")
+    _, two = traced({("m", 0): [1, 2]}, "two")
+    drawn = curves(pd.concat([one, two]).rename(columns={"surrogate": "method"}), "best_so_far")
+    assert tasks_of_all(drawn, ["two", "one", "three"], ["n", "m"]) == ["one"]
+
+
 def test_curves_end_where_the_first_seed_ends_and_batches_are_one_step():
     _, traces = traced({("m", 0): [1, 2, 3], ("m", 1): [1, 2]})
     extra = traces[traces["iteration"] == 1].assign(best_so_far=2.5)
@@ -473,12 +532,57 @@ def test_steps_can_be_chosen():
     assert found.steps["mean"].tolist() == pytest.approx(
         [gains["pllm", "random"], gains["random", "one_hot"]]
     )
-    assert found.steps["share"].sum() == pytest.approx(1)
+    up = compare(table, traces, ladder=["random", "one_hot", "pllm"]).steps
+    assert up["share"].sum() == pytest.approx(1)
     with pytest.raises(ConfigError, match=r"called 'onehot'\. Did you mean 'one_hot'"):
         compare(table, traces, ladder=["random", "onehot"])
     for ladder in (["pllm"], [], ["pllm", "random", "pllm"]):
         with pytest.raises(ConfigError, match="name at least two, each once"):
             compare(table, traces, ladder=ladder)
+
+
+def test_what_is_no_gain_has_no_shares():
+    table, traces = sweep(("alpha", "beta"), seeds=5)
+    assert compare(table, traces, ladder=["pllm", "random", "one_hot"]).steps["share"].isna().all()
+    luck = np.random.default_rng(0).normal(0.5, 0.1, size=(3, 6))
+    luck[2] += 0.01  # a gain, and none for certain
+    values = {
+        ("t", method, seed): luck[i, seed]
+        for i, method in enumerate(("random", "static", "pllm"))
+        for seed in range(6)
+    }
+    steps = compare(records(values), NO_TRACES).steps
+    assert steps["share"].isna().all()
+    assert steps["mean"].notna().all()
+
+
+def test_steps_of_the_ladder_are_told_from_chosen_ones():
+    values = {
+        (task, method, seed): 0.1 * i
+        for i, method in enumerate((*LADDER, "one_hot"))
+        for task in ("t", "u")
+        for seed in (0, 1)
+    }
+    table = records(values)
+    control = table["surrogate"] == "static-random_embeddings"
+    table = table.assign(
+        surrogate=table["surrogate"].mask(control, "static"),
+        control=control.map({True: "random_embeddings", False: "none"}),
+    )
+    found = compare(table, NO_TRACES)
+    assert ("random", *found.steps["method"]) == LADDER
+    assert found.by_parts
+    assert compare(table, NO_TRACES, ladder=["random", "static", "pllm_phi"]).by_parts
+    for ladder in (["random", "one_hot", "pllm"], ["static", "random"]):
+        assert not compare(table, NO_TRACES, ladder=ladder).by_parts
+
+
+def test_without_steps_their_table_has_the_columns_that_it_has_with_them():
+    table, traces = sweep(("alpha", "beta"), seeds=2)
+    none = compare(table, traces).steps
+    some = compare(table, traces, ladder=["random", "pllm"]).steps
+    assert none.empty
+    assert none.columns.tolist() == some.columns.tolist()
 
 
 def test_steps_without_a_mean_have_no_share():

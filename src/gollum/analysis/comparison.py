@@ -20,11 +20,13 @@ from gollum.analysis.ranking import Ranking, rank_methods
 from gollum.analysis.runs import (
     baselines,
     directions,
+    joined_notes,
     labelled,
     metrics,
     protocol_notes,
     refuse_unknown,
     with_metric,
+    without_direction,
 )
 from gollum.errors import ConfigError, DataError
 
@@ -47,7 +49,8 @@ class Comparison:
         runs: the records that have the metric, with `method`, `value` and `sign`.
         traces: best-so-far and coverage of those runs, with `method`; may be empty.
         per_task: task, method, seeds, mean, low, high.
-        overall: method, tasks, runs, mean, low, high, wide_low, wide_high (see `over_tasks`).
+        overall: method, tasks, runs, mean, low, high, wide_low, wide_high (see `over_tasks`), and
+            where the records have it the mean `auc` of the same runs, unless that is the metric.
         gains_per_task: the same for the gain over the reference, and `win`.
         gains: likewise over tasks.
         steps: what each method of a ladder adds to the one before (see `steps`); may be empty.
@@ -81,6 +84,12 @@ class Comparison:
     notes: tuple[str, ...]
 
     @property
+    def by_parts(self) -> bool:
+        """Whether the steps are those of `LADDER`, each method with more parts than the last."""
+        climbed = {*self.steps["before"], *self.steps["method"]}
+        return list(self.steps["method"]) == [m for m in LADDER if m in climbed][1:]
+
+    @property
     def missing(self) -> int:
         """Runs that a full grid of these tasks, methods and seeds has and the records do not."""
         return int(self.counts.size * self.expected_seeds - self.counts.to_numpy().sum())
@@ -104,8 +113,8 @@ def compare(
         reference: label of the method to pair with; by default the baseline with the best average
             rank, among those on the most tasks.
         joined: new name → methods that count as one, see `labelled`.
-        ladder: methods, each to be compared with the one before; those of `LADDER` that the records
-            have by default.
+        ladder: methods, each to be compared with the one before; by default those of `LADDER` that
+            the records have, if they are three or more.
 
     Raises:
         ConfigError: there is no such metric or method.
@@ -114,8 +123,13 @@ def compare(
     recorded, traces = labelled(table, traces, joined)
     ways = directions(traces)
     runs = with_metric(recorded, metric, ways)
+    still, said = without_direction(ways) if metric == "best" else ([], [])
     if runs.empty:
-        raise DataError(f"no run has a finite {metric}.")
+        raise DataError(
+            " ".join(("there is nothing to compare.", *said))
+            if said
+            else f"no run has a finite {metric}."
+        )
     cells = per_task(runs, "value")
     scores = runs.assign(score=runs["value"] * runs["sign"]).pivot_table(
         index="task", columns="method", values="score"
@@ -135,7 +149,7 @@ def compare(
         runs=runs,
         traces=traces,
         per_task=_sorted(cells, methods).rename(columns={"runs": "seeds"}),
-        overall=_sorted(over_tasks(runs, "value", averaged), methods),
+        overall=_sorted(_with_auc(over_tasks(runs, "value", averaged), runs, metric), methods),
         gains_per_task=_with_wins(per_task(pairs, "gain"), pairs, methods),
         gains=_with_wins(over_tasks(pairs, "gain", averaged), pairs, methods),
         steps=steps(runs, _ladder(ladder, methods), averaged),
@@ -147,7 +161,12 @@ def compare(
             index="task", columns="method", values="seed", aggfunc="count", fill_value=0
         )[list(methods)].astype(int),
         expected_seeds=int(recorded["seed"].nunique()),
-        notes=(*_notes(recorded, runs, cells, metric), *protocol_notes(runs)),
+        notes=(
+            *joined_notes(runs, joined or {}),
+            *said,
+            *_notes(recorded[~recorded["task"].isin(still)], runs, cells, metric),
+            *protocol_notes(runs),
+        ),
     )
 
 
@@ -209,18 +228,23 @@ def steps(runs: pd.DataFrame, ladder: Sequence[str], averaged: bool = True) -> p
         averaged: whether the metric has one unit; if not, there are no means.
 
     Returns:
-        method, before, the columns of `over_tasks`, and `share` of the whole gain; empty where
-        nothing has all of them.
+        method, before, the columns of `over_tasks`, and `share` of the whole gain, NaN where that
+        is none or its interval holds 0; empty where nothing has all of them.
     """
     own = runs[runs["method"].isin(ladder)]
-    complete = own.groupby(["task", "seed"])["method"].transform("nunique") == len(ladder)
-    parts = []
-    for before, method in itertools.pairwise(ladder):
-        pairs = paired(own[complete & own["method"].isin((before, method))], before)
-        parts.append(over_tasks(pairs, "gain", averaged).assign(before=before))
-    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["mean"])
-    whole = table["mean"].sum(min_count=1)
-    return table.assign(share=table["mean"] / whole if whole else float("nan"))
+    complete = own[own.groupby(["task", "seed"])["method"].transform("nunique") == len(ladder)]
+
+    def gain(before: str, method: str) -> pd.DataFrame:
+        pairs = paired(complete[complete["method"].isin((before, method))], before)
+        return over_tasks(pairs, "gain", averaged).assign(before=before)
+
+    if complete.empty:
+        return over_tasks(complete, "value").assign(before="", share=float("nan"))
+    parts = [gain(before, method) for before, method in itertools.pairwise(ladder)]
+    table = pd.concat(parts, ignore_index=True)
+    whole = gain(ladder[0], ladder[-1]).iloc[0]
+    is_gain = whole["mean"] > 0 and not whole["low"] <= 0  # there may be no interval
+    return table.assign(share=table["mean"] / whole["mean"] if is_gain else float("nan"))
 
 
 def surrogate_quality(runs: pd.DataFrame) -> pd.DataFrame:
@@ -230,6 +254,14 @@ def surrogate_quality(runs: pd.DataFrame) -> pd.DataFrame:
     found = means.groupby("method").mean()
     found.insert(0, "tasks", means.groupby("method").size())
     return found.reset_index() if present else pd.DataFrame(columns=["method", "tasks"])
+
+
+def _with_auc(means: pd.DataFrame, runs: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Add the mean over tasks of the mean area under best-so-far over seeds."""
+    if metric == "auc" or "auc" not in metrics(runs):
+        return means
+    areas = runs.groupby(["method", "task"])["auc"].mean().groupby("method").mean()
+    return means.merge(areas, on="method")
 
 
 def _with_wins(means: pd.DataFrame, pairs: pd.DataFrame, methods: tuple[str, ...]) -> pd.DataFrame:
@@ -243,7 +275,7 @@ def _with_wins(means: pd.DataFrame, pairs: pd.DataFrame, methods: tuple[str, ...
 def _sorted(table: pd.DataFrame, methods: tuple[str, ...]) -> pd.DataFrame:
     """By task, if there is one, then in the order of methods."""
     keys = [key for key in ("task", "method") if key in table]
-    place = {method: str(i).zfill(6) for i, method in enumerate(methods)}
+    place = {method: i for i, method in enumerate(methods)}
     ordered = table[table["method"].isin(methods)]
     return ordered.sort_values(
         keys, key=lambda c: c.map(place) if c.name == "method" else c, ignore_index=True

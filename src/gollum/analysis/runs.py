@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 
 from gollum.errors import ConfigError, DataError, nearest
+from gollum.surrogates.presets import VARIANTS
 
 RUN = ["task", "method", "seed"]
 PROTOCOL = ("n_init", "n_iters", "batch_size")
 LOWER_IS_BETTER = ("nlpd", "msll", "calibration_error", "seconds")
 # What may differ between two records of the same run, which was timed or collected again.
 INCIDENTAL = ("seconds", "version", "commit")
-TRAINED = ("pllm", "llm_phi", "pllm_phi")
+FEW = 3  # names that are listed; more are counted
 _TRACE = ("iteration", "best_so_far", "top5_coverage")
 
 
@@ -25,6 +26,8 @@ def labelled(
     table: pd.DataFrame, traces: pd.DataFrame, joined: Mapping[str, Sequence[str]] | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Both tables with a column `method`; repeated runs, and traces of no record, are dropped.
+
+    The records get a column `member` too, what the method is called where it is not joined.
 
     A method is called by its surrogate, then model and preset where the records hold several, then
     the control if there is one: `pllm`, `pllm-minilm-fast`, `one_hot-fast`, `pllm-permuted_labels`.
@@ -54,7 +57,7 @@ def labelled(
     runs = runs.drop_duplicates([c for c in runs if c not in INCIDENTAL])
     _refuse_repeats(runs)
     names = _new_names(runs, joined or {})
-    runs["method"] = runs["method"].replace(names)
+    runs = runs.assign(member=runs["method"], method=runs["method"].replace(names))
     if traces.empty:
         return runs, pd.DataFrame(columns=[*RUN, *_TRACE])
     _require(traces, ("task", "surrogate", "seed", *_TRACE), "traces")
@@ -70,18 +73,20 @@ def metrics(runs: pd.DataFrame) -> list[str]:
 
 
 def with_metric(runs: pd.DataFrame, metric: str, directions: dict[str, int]) -> pd.DataFrame:
-    """The runs that have a finite `metric`, with columns `value` and `sign`.
+    """The runs that have a finite `metric` and a direction, with columns `value` and `sign`.
 
     Args:
         runs: labelled records.
         metric: a column of figures.
-        directions: for each task +1 where a large objective is wanted, −1 where a small one is.
+        directions: for each task +1 where a large objective is wanted, −1 where a small one is, 0
+            where that can't be told.
 
     Returns:
         `sign` · `value` is larger for the better run.
 
     Raises:
-        ConfigError: there is no such metric, or the direction of a task is needed and unknown.
+        ConfigError: there is no such metric, or the direction of a task is needed and there are no
+            traces of it.
     """
     known = metrics(runs)
     if metric not in known:
@@ -92,18 +97,20 @@ def with_metric(runs: pd.DataFrame, metric: str, directions: dict[str, int]) -> 
     unknown = sorted(set(runs["task"]) - directions.keys())
     if metric == "best" and unknown:
         raise ConfigError(
-            f"whether a large or a small value of task '{unknown[0]}' is wanted can't be told; "
-            "the traces beside the records show it."
+            f"whether a large or a small value of task '{unknown[0]}' is wanted can't be told "
+            "without its traces; keep the file of traces that `gollum bench` wrote beside the "
+            "records."
         )
     sign = -1 if metric in LOWER_IS_BETTER else 1
     signs = [directions[task] if metric == "best" else sign for task in runs["task"]]
     values = runs[metric].to_numpy(dtype=np.float64, na_value=np.nan)
     found = runs.assign(value=values, sign=signs)
-    return pd.DataFrame(found[np.isfinite(values)]).reset_index(drop=True)
+    usable = np.isfinite(values) & (found["sign"] != 0)
+    return pd.DataFrame(found[usable]).reset_index(drop=True)
 
 
 def directions(traces: pd.DataFrame) -> dict[str, int]:
-    """For each task +1 if its best-so-far rises, −1 if it falls; left out where it never moves.
+    """For each task +1 if its best-so-far rises, −1 if it falls, 0 if it never moves.
 
     Raises:
         DataError: in one task it rises and falls.
@@ -117,15 +124,25 @@ def directions(traces: pd.DataFrame) -> dict[str, int]:
                 f"the best value so far of task '{task}' rises and falls in the traces; they mix "
                 "different objectives."
             )
-        if rises or falls:
-            found[str(task)] = 1 if rises else -1
+        found[str(task)] = int(rises) - int(falls)
     return found
 
 
+def without_direction(directions: Mapping[str, int]) -> tuple[list[str], list[str]]:
+    """Tasks whose best-so-far never moves, and a sentence on each."""
+    still = [task for task, way in directions.items() if way == 0]
+    return still, [
+        f"{task}: no run ever found a better value than it began with, so whether a large or a "
+        "small one is wanted can't be told; left out."
+        for task in still
+    ]
+
+
 def baselines(runs: pd.DataFrame) -> list[str]:
-    """Methods that train no language model and are no control; all methods if there is none."""
+    """Methods that train nothing but the Gaussian process and are no control; all if none is so."""
     keys = _keys(runs)
-    honest = ~keys["surrogate"].isin(TRAINED) & (keys["control"] == "")
+    trained = [name for name, parts in VARIANTS.items() if parts.joint]
+    honest = ~keys["surrogate"].isin(trained) & (keys["control"] == "")
     chosen = runs["method"][honest] if honest.any() else runs["method"]
     return [str(m) for m in chosen.unique()]
 
@@ -140,6 +157,21 @@ def protocol_notes(runs: pd.DataFrame) -> list[str]:
         for task, values in runs.dropna(subset=[key]).groupby("task")[key].unique().items()
         if len(values) > 1
     ]
+
+
+def joined_notes(runs: pd.DataFrame, joined: Iterable[str]) -> list[str]:
+    """For each joined name a sentence that says what it stands for."""
+    notes = []
+    for name in joined:
+        members = runs[runs["method"] == name].groupby("member")["task"].unique()
+        if len(members):
+            stands = "; ".join(f"{m} on {_few(tasks)}" for m, tasks in members.items())
+            notes.append(f"{name}: {stands}.")
+    return notes
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= FEW else f"{len(names)} tasks"
 
 
 def _new_names(runs: pd.DataFrame, joined: Mapping[str, Sequence[str]]) -> dict[str, str]:

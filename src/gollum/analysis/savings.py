@@ -25,20 +25,28 @@ def curves(traces: pd.DataFrame, column: str) -> dict[tuple[str, str], pd.DataFr
     }
 
 
+def tasks_of_all(
+    curves: Mapping[tuple[str, str], pd.DataFrame], tasks: Sequence[str], methods: Sequence[str]
+) -> list[str]:
+    """The tasks for which there are curves of every method."""
+    return [task for task in tasks if all((task, method) in curves for method in methods)]
+
+
 def iterations_saved(
     traces: pd.DataFrame, directions: Mapping[str, int], baselines: Sequence[str]
 ) -> pd.DataFrame:
     """How much sooner each method reaches what the best baseline ends with.
 
     The best baseline of a task is the one with the best mean final value. A method and the
-    baseline are compared seed by seed, so both began with the same experiments: the goal is the
-    baseline's final best-so-far, and what is saved is the iteration at which the baseline first
-    had it less the iteration at which the method did. Medians are over seeds, a seed that never
-    gets there counting as later than any other.
+    baseline are compared seed by seed, so both began with the same experiments, unless the first
+    design depends on the surrogate: the goal is the baseline's final best-so-far, and what is
+    saved is the iteration at which the baseline first had it less the iteration at which the
+    method did. Medians are over seeds, a seed that never gets there counting as later than any
+    other. Runs on permuted labels, which have other values for the same experiments, are left out.
 
     Args:
         traces: labelled, with `iteration` and `best_so_far`.
-        directions: +1 or −1 for each task; +1 where it is not known because nothing ever moved.
+        directions: +1 or −1 for each task, 0 where nothing ever moved.
         baselines: the methods to choose the best baseline from.
 
     Returns:
@@ -47,9 +55,11 @@ def iterations_saved(
         the baseline's; NaN where the median seed never gets there.
     """
     rows = []
+    if "control" in traces:
+        traces = traces[traces["control"] != "permuted_labels"]
     for task, group in traces.groupby("task", sort=False):
         steps = group.groupby(["iteration", "method", "seed"])["best_so_far"].last()
-        best = directions.get(str(task), 1) * steps.unstack(["method", "seed"])
+        best = (directions[str(task)] or 1) * steps.unstack(["method", "seed"])
         final = best.ffill().iloc[-1]
         of = {m: best[[m]].droplevel("method", axis="columns") for m in group["method"].unique()}
         means = final.groupby("method").mean().reindex([m for m in baselines if m in of])

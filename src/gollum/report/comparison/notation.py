@@ -47,6 +47,11 @@ def number(value: float, decimals: int = 0) -> str:
     return BLANK if math.isnan(value) else f"{value:.{decimals}f}".replace("-", "−")
 
 
+def percent(value: float) -> str:
+    """A share as whole percent, a dash for NaN."""
+    return BLANK if math.isnan(value) else f"{number(100 * value)} %"
+
+
 def probability(p: float) -> str:
     """A p-value or probability with two figures that matter."""
     if math.isnan(p):

@@ -11,7 +11,7 @@ import pandas as pd
 
 from gollum import __version__
 from gollum.analysis.comparison import Comparison
-from gollum.analysis.savings import curves
+from gollum.analysis.savings import curves, tasks_of_all
 from gollum.report import html
 from gollum.report.comparison import curves as curve_pictures
 from gollum.report.comparison import notation, pictures
@@ -58,6 +58,7 @@ def render(found: Comparison, sources: Sequence[Source]) -> str:
         "number": notation.number,
         "probability": notation.probability,
     }
+    environment.filters["percent"] = notation.percent
     environment.globals |= {
         "interval": lambda low, high, sign=False: notation.interval(found.metric, low, high, sign)
     }
@@ -105,7 +106,7 @@ def _pictures(found: Comparison) -> dict[str, Any]:
 def _curves(found: Comparison) -> dict[str, Any]:
     best = curves(found.traces, "best_so_far")
     share = curves(found.traces, "top5_coverage")
-    common = [t for t in found.tasks if all((t, m) in share for m in found.methods)]
+    common = tasks_of_all(share, found.tasks, found.methods)
 
     def panels(all_curves: curve_pictures.Curves, shares: bool) -> dict[str, str]:
         drawn = {}

@@ -10,7 +10,7 @@ import pandas as pd
 
 from gollum.analysis.comparison import Comparison
 from gollum.analysis.ranking import Ranking
-from gollum.report.comparison.notation import is_share, number, title
+from gollum.report.comparison.notation import is_share, percent, title
 from gollum.report.drawing import (
     GRID,
     INK,
@@ -45,7 +45,7 @@ def gains(found: Comparison) -> str:
     look = styles(found.methods)
     axes, figure = _rows(list(found.gains["method"]))
     for y, row in enumerate(found.gains.to_dict("records")):
-        won = f"wins {number(100 * row['win'])} %"
+        won = f"wins {percent(row['win'])}"
         _two_intervals(axes, y, row, look[str(row["method"])], note=won)
     _gain_axis(axes, found.metric)
     unit = ", percentage points" if is_share(found.metric) else ""

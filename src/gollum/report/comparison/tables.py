@@ -15,7 +15,15 @@ from gollum.analysis.comparison import Comparison
 from gollum.data.writers import harmless
 from gollum.errors import ConfigError
 from gollum.files import write_text
-from gollum.report.comparison.notation import BLANK, interval, number, probability, shown, title
+from gollum.report.comparison.notation import (
+    BLANK,
+    interval,
+    number,
+    percent,
+    probability,
+    shown,
+    title,
+)
 
 
 def heading(found: Comparison) -> list[str]:
@@ -116,15 +124,19 @@ def _table(heading: str, columns: list[str], caption: str = "") -> Table:
 
 def _overall(found: Comparison) -> Table:
     ranks = {} if found.ranking is None else found.ranking.ranks.to_dict()
+    area = ["auc"] if "auc" in found.overall else []
+    says = f" auc: mean {title('auc')}." if area else ""
     table = _table(
         f"Mean over tasks of the {title(found.metric)}",
-        ["method", "tasks", "runs", "mean", "95 % interval", "for further tasks", "rank"],
-        "The first interval is for these tasks, the second for further tasks of their kind too.",
+        ["method", "tasks", "runs", "mean", "95 % interval", "for further tasks", *area, "rank"],
+        "The first interval is for these tasks, the second for further tasks of their kind too."
+        + says,
     )
     for row in _rows(found.overall):
         rank = number(ranks.get(row["method"], float("nan")), 2)
         counts = str(row["tasks"]), str(row["runs"])
-        table.add_row(row["method"], *counts, *_mean(found.metric, row), rank)
+        areas = (number(row[column], 3) for column in area)
+        table.add_row(row["method"], *counts, *_mean(found.metric, row), *areas, rank)
     return table
 
 
@@ -135,9 +147,8 @@ def _gains(found: Comparison) -> Table:
         f"Positive: better than {found.reference}; a tie is half a win; pp: percentage points.",
     )
     for row in _rows(found.gains):
-        wins = f"{100 * row['win']:.0f} %"
         figures = _mean(found.metric, row, sign=True)
-        table.add_row(row["method"], str(row["pairs"]), *figures, wins)
+        table.add_row(row["method"], str(row["pairs"]), *figures, percent(row["win"]))
     return table
 
 
@@ -145,12 +156,13 @@ def _steps(found: Comparison) -> Table:
     table = _table(
         "What each step adds",
         ["method", "after", "pairs", "gain", "95 % interval", "for further tasks", "share"],
-        "Gains over the method before, on the tasks and seeds that all of these have.",
+        "Gains over the method before, on the tasks and seeds that all of these have; the share is "
+        "of the whole, where that is a gain.",
     )
     for row in _rows(found.steps):
-        share = BLANK if math.isnan(row["share"]) else f"{number(100 * row['share'])} %"
         figures = _mean(found.metric, row, sign=True)
-        table.add_row(row["method"], row["before"], str(row["runs"]), *figures, share)
+        counts = row["before"], str(row["runs"])
+        table.add_row(row["method"], *counts, *figures, percent(row["share"]))
     return table
 
 
