@@ -291,6 +291,10 @@ def test_a_process_that_dies_costs_its_cell_only(tmp_path):
         ({}, ["--jobs", "0"], "'0' is not a number from 1 on"),
         ({}, ["--engine", "spark"], "invalid choice: 'spark'"),
         ({}, ["--gpus", "1"], "--gpus is for --engine ray"),
+        ({}, ["--engine", "ray", "--gpus", "-1"], "'-1' is no number of GPUs"),
+        ({}, ["--engine", "ray", "--gpus", "1.5"], "'1.5' is no number of GPUs"),
+        ({}, ["--engine", "ray", "--gpus", "nan"], "'nan' is no number of GPUs"),
+        ({}, ["--engine", "ray", "--gpus", "half"], "'half' is no number of GPUs"),
         ({}, ["--engine", "ray", "--jobs", "2"], "--jobs is for --engine local"),
         ({}, ["--surrogate", "random"], "use 'surrogates'"),
         ({}, ["word"], "'word' is not a key"),
@@ -457,7 +461,7 @@ def test_a_cluster_that_loses_a_machine_finishes_all_cells(tmp_path):
     lost = cluster.add_node(num_cpus=1)
     ray.init(address=cluster.address, log_to_driver=False)
     try:
-        assert cluster_size(1) == 2
+        assert cluster_size(1, 0.0) == 2
 
         def cut(event):
             """Once a cell has ended and both machines are at one, take the second away."""

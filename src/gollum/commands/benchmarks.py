@@ -193,7 +193,8 @@ def _engine(known: argparse.Namespace) -> tuple[Any, int]:
     if known.engine == "ray":
         if known.jobs is not None:
             raise ConfigError("--jobs is for --engine local; a cluster runs what fits on it.")
-        return partial(on_ray, threads=threads or 1, gpus=known.gpus), cluster_size(threads or 1)
+        needs = {"threads": threads or 1, "gpus": known.gpus}
+        return partial(on_ray, **needs), cluster_size(**needs)
     if known.gpus:
         raise ConfigError("--gpus is for --engine ray.")
     jobs = known.jobs or max(1, usable_processors() // (threads or 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ RETRIES = 5  # how often a cell is started again whose machine has gone
 def on_ray(cells: Sequence[Cell], threads: int, gpus: float) -> Events:
     """Run each cell as a task of the Ray cluster at hand, or of one made of this machine.
 
+    It is handed no more cells than run at a time.
     All machines see the folders of the cells under the same path. A cell whose machine goes is
     run on another, and goes on where it was.
 
@@ -36,12 +38,14 @@ def on_ray(cells: Sequence[Cell], threads: int, gpus: float) -> Events:
         max_retries=RETRIES,
         runtime_env={"env_vars": {**variables, **bounds(threads)}},
     )
+    waiting = deque(cells)
     running: dict[Any, Cell] = {}
     try:
-        for cell in cells:
-            running[task.remote(cell)] = cell
-            yield Event(cell)
-        while running:
+        while waiting or running:
+            while waiting and len(running) < cluster_size(threads, gpus):
+                cell = waiting.popleft()
+                running[task.remote(cell)] = cell
+                yield Event(cell)
             (done, *_), _ = ray.wait(list(running))
             cell = running.pop(done)
             yield Event(cell, _answer(ray, done, cell))
@@ -50,13 +54,20 @@ def on_ray(cells: Sequence[Cell], threads: int, gpus: float) -> Events:
             ray.cancel(started, force=True)
 
 
-def cluster_size(threads: int) -> int:
-    """Cells that run on the cluster at a time, if each takes so many processors.
+def cluster_size(threads: int, gpus: float) -> int:
+    """Cells that run on the cluster at a time, 1 at least.
+
+    Args:
+        threads: processors that a cell takes.
+        gpus: GPUs that a cell takes.
 
     Raises:
         MissingExtraError: Ray is not installed.
     """
-    return max(1, int(_ray().cluster_resources().get("CPU", 1)) // threads)
+    there = _ray().cluster_resources()
+    sizes = [there.get("CPU", 1) // threads]
+    sizes += [there.get("GPU", 0) / gpus] if gpus else []
+    return max(1, int(min(sizes)))
 
 
 def _ray() -> Any:
