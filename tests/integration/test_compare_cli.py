@@ -6,7 +6,9 @@ import pytest
 from gollum.analysis.comparison import LADDER, compare
 from gollum.benchmark.sweeps.records import Records, write_records
 from gollum.cli import main
-from gollum.report.comparison.pictures import critical_difference, gains, gains_of, means, tasks
+from gollum.report.comparison import curves as curve_pictures
+from gollum.report.comparison import pictures
+from gollum.report.drawing import as_svg
 from pages import Page
 from synthetic import sweep
 
@@ -205,13 +207,33 @@ def test_the_same_records_give_the_same_page(tmp_path, say):
     assert pages[0] == pages[1]
 
 
-def test_many_methods_and_tasks_fit_into_pictures():
-    methods = {f"method {i} with a name that does not end soon": i / 8 for i in range(11)}
-    found = compare(*sweep([f"task {i}" for i in range(13)], methods, seeds=2, n_iters=3))
-    pictures = [*tasks(found), critical_difference(found.ranking, found.methods)]
-    pictures += [means(found), gains(found), gains_of(found, found.methods[-1])]
-    assert len(pictures) == 6
-    assert all(picture.startswith("<?xml") for picture in pictures)
+@pytest.fixture
+def sticking_out(monkeypatch):
+    """How far what is drawn sticks out of each picture that was made, in inches."""
+    found = []
+
+    def drawn(figure):
+        svg = as_svg(figure)
+        inside, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+        found.append(max(-inside.x0, -inside.y0, inside.x1 - width, inside.y1 - height))
+        return svg
+
+    for module in (pictures, curve_pictures):
+        monkeypatch.setattr(module, "as_svg", drawn)
+    return found
+
+
+@pytest.mark.parametrize("ending", ["", " with a name that does not end soon"])
+def test_many_methods_and_tasks_fit_into_pictures(sticking_out, ending):
+    methods = {f"method {i}{ending}": i / 8 for i in range(11)}
+    found = compare(*sweep([f"task {i}{ending}" for i in range(13)], methods, seeds=2, n_iters=3))
+    svg = [*pictures.tasks(found), pictures.critical_difference(found.ranking, found.methods)]
+    svg += [pictures.means(found), pictures.gains(found)]
+    svg += [pictures.gains_of(found, found.methods[-1]), curve_pictures.legend(found.methods)]
+    assert len(svg) == 7
+    assert all(picture.startswith("<?xml") for picture in svg)
+    assert len(sticking_out) == 7
+    assert max(sticking_out) < 0.02
 
 
 # --- mistakes ------------------------------------------------------------------------------------

@@ -69,6 +69,18 @@ def plain(text: str, longest: int = 34) -> str:
     return shortened(text, longest).replace("$", r"\$")
 
 
+def key_columns(names: Sequence[str], most: int, size: float = 10) -> int:
+    """In how many columns a key fits into the width of a page.
+
+    Args:
+        names: what stands in it, as `plain` shortens them.
+        most: columns where names are short.
+        size: of the letters, in points; one is about 0.56 of that wide.
+    """
+    widest = 0.56 * size * max(len(plain(name)) for name in names) + 4 * size  # mark and space
+    return max(1, min(most, int(72 * WIDTH / widest)))
+
+
 def as_svg(figure: Any) -> str:
     """The same text for the same picture; paths to a hundredth of a point, to save space."""
     import matplotlib

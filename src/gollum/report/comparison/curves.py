@@ -12,6 +12,7 @@ from gollum.report.drawing import (
     PANEL,
     WIDTH,
     as_svg,
+    key_columns,
     new_figure,
     percent_axis,
     plain,
@@ -30,7 +31,7 @@ def legend(methods: Sequence[str]) -> str:
         Line2D([], [], color=s.colour, linestyle=s.dashes, linewidth=2, label=plain(m))
         for m, s in ((m, look[m]) for m in methods)
     ]
-    columns = 3
+    columns = key_columns(methods, 3)
     figure, axes = new_figure(WIDTH, 0.1 + 0.22 * -(-len(handles) // columns))
     axes.set_axis_off()
     axes.legend(handles=handles, ncols=columns, loc="center left", frameon=False,

@@ -18,6 +18,7 @@ from gollum.report.drawing import (
     WIDTH,
     Style,
     as_svg,
+    key_columns,
     new_figure,
     percent_axis,
     plain,
@@ -49,7 +50,8 @@ def gains(found: Comparison) -> str:
         _two_intervals(axes, y, row, look[str(row["method"])], note=won)
     _gain_axis(axes, found.metric)
     unit = ", percentage points" if is_share(found.metric) else ""
-    axes.set_xlabel(f"worse  ←  gain over {plain(found.reference)}{unit}  →  better")
+    whom = plain(found.reference, 24)
+    figure.supxlabel(f"worse  ←  gain over {whom}{unit}  →  better", fontsize="medium")
     return as_svg(figure)
 
 
@@ -76,7 +78,7 @@ def gains_of(found: Comparison, method: str) -> str:
         axes.plot(row["mean"], y, style.marker, color=style.colour, ms=4.5)
     _gain_axis(axes, found.metric)
     axes.set_xlim(_limits(found.gains_per_task))
-    axes.set_title(plain(method), loc="left", fontsize=9, fontweight="bold", color=INK)
+    figure.suptitle(plain(method), x=0.02, ha="left", fontsize=9, fontweight="bold", color=INK)
     return as_svg(figure)
 
 
@@ -142,8 +144,8 @@ def _key(axes: Any, methods: Sequence[str], look: Mapping[str, Style]) -> None:
     for method in methods:
         axes.plot([], [], look[method].marker, color=look[method].colour, ms=4.5, mew=0,
                   label=plain(method))  # fmt: skip
-    axes.figure.legend(loc="outside upper left", ncols=4, frameon=False, fontsize=8,
-                       handletextpad=0.2, columnspacing=1.2)  # fmt: skip
+    axes.figure.legend(loc="outside upper left", ncols=key_columns(methods, 4, 8), frameon=False,
+                       fontsize=8, handletextpad=0.2, columnspacing=1.2)  # fmt: skip
 
 
 def _two_intervals(
