@@ -453,7 +453,8 @@ def test_a_cluster_that_loses_a_machine_finishes_all_cells(tmp_path):
 
     from gollum.benchmark.sweeps.cluster import cluster_size, on_ray
 
-    spec = write_spec(tmp_path, seeds=4, keys={"n_iters": 30})
+    longer = {"seeds": [1, 2, 3], "keys": {"n_iters": 60}}
+    spec = write_spec(tmp_path, seeds=[0], keys={"n_iters": 5}, also=[longer])
     cells = cells_of(spec, tmp_path / "out")
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
@@ -466,7 +467,7 @@ def test_a_cluster_that_loses_a_machine_finishes_all_cells(tmp_path):
         def cut(event):
             """Once a cell has ended and both machines are at one, take the second away."""
             nonlocal lost
-            if event.outcome is not None and lost is not None:
+            if event == Event(cells[2]) and lost is not None:
                 wait_until(lambda: sum(c.folder.is_locked() for c in cells) == 2)
                 cluster.remove_node(lost, allow_graceful=False)
                 lost = None
