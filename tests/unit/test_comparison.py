@@ -115,6 +115,24 @@ def test_a_label_has_what_differs():
     ) == ["one_hot-fast", "pllm-minilm-fast", "pllm-t5-paper-permuted_labels"]
 
 
+def test_settings_tell_methods_apart_where_they_differ():
+    table, traces = sweep(("alpha",), seeds=2, n_iters=3)
+    ours, other = {"settings": "acquisition=ei"}, {"settings": "acquisition=ucb"}
+    assert "pllm" in set(labelled(table.assign(**ours), traces.assign(**ours))[0]["method"])
+    first, second = table["seed"] == 0, traces["seed"] == 0
+    runs, found = labelled(
+        pd.concat([table[first].assign(**ours), table[~first].assign(**other)]),
+        pd.concat([traces[second].assign(**ours), traces[~second].assign(**other)]),
+    )
+    assert set(runs["method"]) == set(found["method"])
+    assert set(runs["method"]) == {
+        f"{surrogate}-acquisition={name}" for surrogate in METHODS for name in ("ei", "ucb")
+    }
+    assert (runs.groupby("method").size() == 1).all()
+    older = labelled(pd.concat([table, table.assign(**other)]), traces)[0]
+    assert {"pllm", "pllm-acquisition=ucb"} <= set(older["method"])
+
+
 def test_traces_get_the_labels_of_their_records():
     table, traces = sweep(("alpha",), seeds=2, n_iters=3)
     other = table["surrogate"] == "pllm"

@@ -1,6 +1,7 @@
 """Specs of sweeps, their cells, the folders of these, and records."""
 
 import importlib.util
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from gollum.benchmark.config import load_config
+from gollum.benchmark.config import keys, load_config
 from gollum.benchmark.controls import CONTROLS
 from gollum.benchmark.record import RunFolder
 from gollum.benchmark.sweeps.cells import Cell, Outcome, keep_failure, read_failure
@@ -26,6 +27,7 @@ from gollum.benchmark.sweeps.records import (
     read_records,
     write_records,
 )
+from gollum.benchmark.sweeps.settings import OTHERS, usual_settings
 from gollum.benchmark.sweeps.shelf import Shelf
 from gollum.benchmark.sweeps.spec import PAPER19, SweepSpec, expand, load_spec
 from gollum.data.catalog import all_tasks, get_task, task_names
@@ -106,6 +108,77 @@ def test_further_blocks_replace_fields_and_keys_and_repeat_nothing():
     ]
     assert [cell.config.n_iters for cell in found] == [5, 9, 5, 5]
     assert {cell.config.lora.rank for cell in found} == {2}
+
+
+def test_blocks_may_differ_in_settings_alone_and_are_named_after_them():
+    keys = {"acquisition": "ucb", "lora": {"rank": 2}}
+    found = expand(
+        spec(
+            seeds=1,
+            keys=keys | {"n_iters": 5},
+            also=[
+                {"keys": {"acquisition": "ei"}},  # as the preset has it, and not as above
+                {"keys": {"lora": {"rank": 2}, "data": {"template": "a {smiles}, with a comma"}}},
+                {
+                    "surrogates": "pllm",
+                    "controls": "permuted_labels",
+                    "keys": {"initial": "random"},
+                },
+                {"seeds": 2, "keys": {"acquisition": "ucb"}},
+            ],
+        )
+    ).cells
+    assert [re.sub(r"\b[0-9a-f]{8}\b", "HASH", cell.label) for cell in found] == [
+        "esol/one_hot-paper/seed0",
+        "esol/one_hot-paper-acquisition-ei/seed0",
+        "esol/one_hot-paper-data.template-HASH/seed0",
+        "esol/pllm-minilm-paper-permuted_labels-initial-random/seed0",
+        "esol/one_hot-paper/seed1",
+    ]
+    rank = "lora.rank=2"
+    assert [re.sub(r"\b[0-9a-f]{8}\b", "HASH", cell.names()["settings"]) for cell in found] == [
+        f"{rank}+acquisition=ucb",
+        rank,
+        f"{rank}+data.template=HASH+acquisition=ucb",
+        f"{rank}+acquisition=ucb+initial=random",
+        f"{rank}+acquisition=ucb",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("keys", "settings"),
+    [
+        ({}, ""),
+        ({"n_iters": 3, "batch_size": 2, "memory_gb": 3.0, "quality": True, "threads": 2}, ""),
+        ({"preset": "fast"}, ""),
+        ({"preset": "fast", "acquisition": "log_ei"}, ""),
+        ({"preset": "fast", "acquisition": "ei"}, "acquisition=ei"),
+        ({"preset": "fast", "optimizer.fine_tuning": "null"}, "optimizer.fine_tuning=null"),
+        ({"data.texts": "authors", "model.normalize": True},
+         "model.normalize=true+data.texts=authors"),
+    ],
+)  # fmt: skip
+def test_settings_are_what_differs_from_the_preset_and_are_read_from_a_folder(
+    tmp_path, keys, settings
+):
+    figures = {"iterations": 3, "evaluations": 3, "quality": {}}
+    one = finish(cell(tmp_path / "run", surrogate="static", **keys), **figures)
+    assert one.names()["settings"] == settings
+    (row,) = collect(tmp_path).table.to_dict("records")
+    assert row["settings"] == settings
+    assert set(collect(tmp_path).traces["settings"]) == {settings}
+
+
+def test_every_key_of_a_run_is_a_setting_or_something_else():
+    assert usual_settings("paper").keys() == usual_settings("fast").keys()
+    assert usual_settings("paper").keys() | OTHERS == keys().keys()
+
+
+def test_records_without_settings_are_read_with_their_traces():
+    records = read_records(ROOT / "benchmarks" / "results" / "models.csv")
+    assert set(records.table["settings"]) == {""}
+    assert set(records.traces["settings"]) == {""}
+    assert len(records.traces)
 
 
 def test_the_command_line_replaces_what_every_block_says():

@@ -106,8 +106,8 @@ def compare(
     """Compare all methods of some records.
 
     Args:
-        table: a row per finished run: task, surrogate, seed, the metric; model, preset and control
-            where there are several.
+        table: a row per finished run: task, surrogate, seed, the metric; model, preset, control
+            and settings where there are several.
         traces: a row per run and iteration; may be empty.
         metric: a column of figures.
         reference: label of the method to pair with; by default the baseline with the best average

@@ -30,7 +30,8 @@ def labelled(
     The records get a column `member` too, what the method is called where it is not joined.
 
     A method is called by its surrogate, then model and preset where the records hold several, then
-    the control if there is one: `pllm`, `pllm-minilm-fast`, `one_hot-fast`, `pllm-permuted_labels`.
+    the control if there is one, then its settings where the records hold several: `pllm`,
+    `pllm-minilm-fast`, `one_hot-fast`, `pllm-permuted_labels`, `pllm-acquisition=ucb`.
 
     Args:
         table: a row per run.
@@ -52,7 +53,8 @@ def labelled(
     several = [
         part for part in ("model", "preset") if keys.loc[keys[part] != "", part].nunique() > 1
     ]
-    parts = ["surrogate", *several, "control"]
+    settings = ["settings"] if keys["settings"].nunique() > 1 else []
+    parts = ["surrogate", *several, "control", *settings]
     runs = table.assign(task=table["task"].astype(str), method=_join(keys[parts]))
     runs = runs.drop_duplicates([c for c in runs if c not in INCIDENTAL])
     _refuse_repeats(runs)
@@ -212,7 +214,7 @@ def refuse_unknown(method: str, known: Sequence[str]) -> None:
 def _keys(table: pd.DataFrame) -> pd.DataFrame:
     """What tells methods apart, as text; blank for no control and where a column is missing."""
     blank = pd.Series("", index=table.index)
-    columns = ("surrogate", "model", "preset", "control")
+    columns = ("surrogate", "model", "preset", "control", "settings")
     keys = {
         c: table[c].astype("string").fillna("").astype(str) if c in table else blank
         for c in columns

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from gollum.benchmark.config import flatten
 from gollum.benchmark.record import RunFolder
 from gollum.benchmark.spec import RunConfig
+from gollum.benchmark.sweeps.settings import settings_of
 from gollum.errors import BusyError, DataError, GollumError
 from gollum.files import write_text
 from gollum.surrogates.presets import VARIANTS
@@ -43,7 +44,7 @@ class Cell:
 
     @property
     def method(self) -> str:
-        """Task, surrogate, model, preset and control: everything but the seed."""
+        """Task, surrogate, model, preset, control and settings: everything but the seed."""
         return self.label.rpartition("/")[0]
 
     @property
@@ -60,7 +61,7 @@ class Cell:
         return "failed" if self.folder.failure_file.is_file() else "missing"
 
     def names(self) -> dict[str, str | int]:
-        """What records call the run: task, surrogate, model, preset, control and seed."""
+        """What records call the run: task, surrogate, model, preset, control, settings and seed."""
         return run_names(dict(flatten(self.config.model_dump())))
 
 
@@ -117,6 +118,7 @@ def run_names(keys: Mapping[str, Any]) -> dict[str, str | int]:
         "model": model_of(keys),
         "preset": keys["preset"],
         "control": keys.get("control", "none"),
+        "settings": settings_of(keys),
         "seed": keys["seed"],
     }
 

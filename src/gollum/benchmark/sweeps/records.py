@@ -24,13 +24,16 @@ from gollum.errors import DataError, MissingExtraError
 from gollum.files import write_file
 from gollum.surrogates.presets import VARIANTS
 
-RUN = ("task", "surrogate", "model", "preset", "control", "seed")
+RUN = ("task", "surrogate", "model", "preset", "control", "settings", "seed")
 COLUMNS = (
-    "task", "group", "surrogate", "model", "preset", "control", "seed", "n_init", "n_iters",
-    "batch_size", "top5_coverage", "top5_found", "best", "auc", "seconds", *QUALITY, "version",
-    "commit", "data_sha256", "model_revision", "precision",
+    "task", "group", "surrogate", "model", "preset", "control", "settings", "seed", "n_init",
+    "n_iters", "batch_size", "top5_coverage", "top5_found", "best", "auc", "seconds", *QUALITY,
+    "version", "commit", "data_sha256", "model_revision", "precision",
 )  # fmt: skip
 TRACE = (*RUN, "iteration", "best_so_far", "top5_coverage")
+# What a file must have, and one of traces; older ones lack others.
+NEEDED = ("task", "surrogate", "seed", "top5_coverage")
+NEEDED_TRACE = (*NEEDED, "iteration", "best_so_far")
 FAILURE = (*RUN, "message", "time", "folder")
 NUMBERS = {"seed", "n_init", "n_iters", "batch_size", "top5_found", "iteration"}
 FIGURES = {"top5_coverage", "best", "auc", "seconds", "best_so_far", *QUALITY}
@@ -123,9 +126,9 @@ def read_records(path: Path) -> Records:
         return collect(path)
     if not path.is_file():
         raise DataError(f"there are no records '{path}'; name a file of `gollum bench`.")
-    table = _read(path, COLUMNS, ("task", "surrogate", "seed", "top5_coverage"))
+    table = _read(path, COLUMNS, NEEDED)
     beside = [file for file in _traces_beside(path) if file.is_file()]
-    traces = _read(beside[0], TRACE, TRACE) if beside else _table(pd.DataFrame(), TRACE)
+    traces = _read(beside[0], TRACE, NEEDED_TRACE) if beside else _table(pd.DataFrame(), TRACE)
     return Records(table, traces)
 
 

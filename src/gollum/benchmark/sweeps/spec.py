@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from gollum.benchmark.config import ALIASES, flatten, keys, load_config, read_yaml, sentence
 from gollum.benchmark.spec import RunConfig
 from gollum.benchmark.sweeps.cells import Cell, has_choice_of_model, model_of
+from gollum.benchmark.sweeps.settings import usual_settings, written
 from gollum.data.catalog import all_tasks, get_task, task_names
 from gollum.errors import ConfigError, nearest
 from gollum.features.fixed import OF_MOLECULES
@@ -86,7 +87,9 @@ class SweepSpec(Frozen):
     keys: dict[str, Any] = Field({})
     """Further keys of every run, dotted or nested."""
     also: tuple[Block, ...] = ()
-    """Further cells: fields that are given replace those above, `keys` one by one."""
+    """Further cells: fields that are given replace those above, `keys` one by one.
+
+    Cells may differ from those above in settings alone, such as the acquisition."""
 
     @property
     def folder(self) -> Path:
@@ -161,8 +164,9 @@ def expand(spec: SweepSpec) -> Expansion:
     """
     cells: dict[str, Cell] = {}
     lacking: dict[tuple[str, str], list[str]] = {}
+    plain = dict(flatten(spec.keys))
     for block in spec.blocks():
-        for cell in _cells(block, spec.folder):
+        for cell in _cells(block, spec.folder, plain):
             task = cell.config.data.task or ""
             if (need := _need(cell.config)) is not None:
                 tasks = lacking.setdefault((cell.config.surrogate, need), [])
@@ -179,8 +183,11 @@ def expand(spec: SweepSpec) -> Expansion:
     return Expansion(tuple(sorted(cells.values(), key=lambda cell: cell.config.seed)), notes)
 
 
-def _cells(block: SweepSpec, folder: Path) -> Iterator[Cell]:
-    """Cells of a spec without `also`; some may occur twice."""
+def _cells(block: SweepSpec, folder: Path, plain: Mapping[str, Any]) -> Iterator[Cell]:
+    """Cells of a spec without `also`; some may occur twice.
+
+    Settings that differ from `plain`, the keys of the first block, are part of their names.
+    """
     for key in block.keys:
         if (elsewhere := ELSEWHERE.get(ALIASES.get(key, key))) is not None:
             raise ConfigError(f"'{key}' can't be among the keys of a sweep; use {elsewhere}.")
@@ -190,16 +197,18 @@ def _cells(block: SweepSpec, folder: Path) -> Iterator[Cell]:
         axis |= {"model.name": model} if has_choice_of_model(surrogate) else {}
         for seed in block.seeds:
             config = load_config(None, {**block.keys, **axis, "seed": seed}.items())
-            label = f"{task}/{_method(config)}/seed{seed}"
+            label = f"{task}/{_method(config, block.keys, plain)}/seed{seed}"
             output = str(Path(folder, *label.split("/")))
             yield Cell(config.model_copy(update={"output": output}), label)
 
 
-def _method(config: RunConfig) -> str:
-    """Surrogate, model where there is one, preset and control as the name of a folder."""
+def _method(config: RunConfig, keys: Mapping[str, Any], plain: Mapping[str, Any]) -> str:
+    """Surrogate, model where there is one, preset, control and own settings as a folder's name."""
     model = model_of(dict(flatten(config.model_dump())))
     control = "" if config.control == "none" else config.control
-    parts = (config.surrogate, model, config.preset, control)
+    usual = usual_settings(config.preset)
+    own = [k for k in usual if k in keys and keys[k] != plain.get(k, usual[k])]
+    parts = (config.surrogate, model, config.preset, control, written({k: keys[k] for k in own}))
     return re.sub(r"[^\w.-]+", "-", "-".join(filter(None, parts)))
 
 

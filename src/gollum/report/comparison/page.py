@@ -18,7 +18,7 @@ from gollum.report.comparison import notation, pictures
 from gollum.report.comparison.tables import heading, ranking_sentence
 
 PROVENANCE = ("version", "commit", "preset", "model", "model_revision", "precision", "control",
-              "n_init", "n_iters", "batch_size")  # fmt: skip
+              "settings", "n_init", "n_iters", "batch_size")  # fmt: skip
 
 
 @dataclass(frozen=True)
