@@ -583,6 +583,12 @@ def test_all_keys_at_once_survive_their_yaml(left_out, written):
     assert load_config(written(config.to_yaml())) == config
 
 
+def test_a_blank_that_the_preset_would_fill_survives_its_yaml(written):
+    config = load_config(None, [TASK, ("preset", "fast"), ("optimizer.fine_tuning", "null")])
+    assert config.optimizer.fine_tuning is None
+    assert load_config(written(config.to_yaml())) == config
+
+
 @pytest.mark.parametrize("preset", ["paper", "fast"])
 def test_presets_survive_their_yaml(preset, written):
     config = load_config(None, [TASK, ("preset", preset)])

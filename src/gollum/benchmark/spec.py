@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from gollum.data.initial import DESIGNS
 from gollum.data.pool import Direction
 from gollum.errors import nearest
-from gollum.surrogates.presets import PEERS, VARIANTS, Frozen, Settings
+from gollum.surrogates.presets import PEERS, PRESETS, VARIANTS, Frozen, Settings
 
 SURROGATES = (*VARIANTS, *PEERS)
 
@@ -178,7 +178,13 @@ class RunConfig(Settings):
         return Path("runs") / name
 
     def to_yaml(self) -> str:
-        """All keys with their values, readable by `load_config`."""
+        """All keys with their values, readable by `load_config`; blank ones are left out.
+
+        Not so where the preset would fill the blank.
+        """
         values = self.model_dump(exclude_none=True)
+        for section, given in PRESETS[self.preset].items():
+            if isinstance(given, dict):
+                values[section] = dict.fromkeys(given) | values[section]
         text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
         return text
