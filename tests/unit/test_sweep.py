@@ -322,6 +322,9 @@ def test_specs_of_the_project_leave_nothing_out(file):
         "paper19": (
             19 * 4 * 5, {"random", "static-minilm", "pllm-minilm", "one_hot", "morgan"}
         ),
+        "further": (
+            26 * 4 * 5, {"random", "static-minilm", "pllm-minilm", "one_hot", "morgan"}
+        ),
         "controls": (
             5 * 5 * (10 + 2 + 1 + 2),
             {"random", "one_hot", "one_hot-permuted_labels"}
