@@ -32,6 +32,15 @@ MARKED = re.compile(r"<!-- sweep: (?P<name>[\w-]+) -->\n.*?<!-- end -->", re.DOT
 # where there is nothing but structures.
 PLAIN = "one_hot or morgan"
 JOINED = {PLAIN: ("one_hot", "morgan")}
+# What varies on a task; components and other names on those that are in none of these.
+KINDS = {
+    "numbers only": "hplc oer oer-3851 oer-3860 oer-4098 colors-bob crossed-barrel fullerenes "
+    "opv-photodegradation p3ht-cnt suzuki-process",
+    "numbers and components": "ocm-c2 vapdiff ni-suzuki reductive-amination suzuki-phosphines "
+    "suzuki-edboplus-conversion",
+    "one molecule": "additives-1 additives-2 additives-3 additives-4 kinase-docking photoswitch "
+    "photovoltaics-pce redox-ered redox-gsol esol freesolv laser-emitters lipophilicity",
+}
 # From guessing to the whole: first what embeddings are worth without a projection, then with one.
 LADDERS = (
     ("random", "static-random_embeddings", "static-swapped_names", "static", "pllm", "pllm_phi"),
@@ -56,7 +65,7 @@ def _products(name: str) -> Iterator[str]:
     yield from _whole(name, found)
 
 
-def _nineteen(name: str) -> Iterator[str]:
+def _many_tasks(name: str) -> Iterator[str]:
     records = _records(name)
     found = compare(records.table, records.traces, reference=PLAIN, joined=JOINED)
     yield from _whole(name, found)
@@ -66,6 +75,26 @@ def _nineteen(name: str) -> Iterator[str]:
     two = records.table[records.table["surrogate"].isin(["pllm", *JOINED[PLAIN]])]
     gains = compare(two, pd.DataFrame(), reference=PLAIN, joined=JOINED)
     yield _picture(f"{name}-pllm", pictures.gains_of(gains, "pllm"))
+
+
+def _kinds(_: str) -> Iterator[str]:
+    both = pd.concat([_records(name).table for name in ("paper19", "further")])
+    both = both.assign(surrogate=both["surrogate"].replace(dict.fromkeys(JOINED[PLAIN], PLAIN)))
+    kinds = {task: kind for kind, tasks in KINDS.items() for task in tasks.split()}
+    both["kind"] = both["task"].map(kinds).fillna("components")
+    rows = []
+    for kind, runs in (*both.groupby("kind"), ("all", both)):
+        found, area = (compare(runs, pd.DataFrame(), m, PLAIN) for m in ("top5_coverage", "auc"))
+        means = found.overall.set_index("method")["mean"]
+        gains = [c.gains.set_index("method").loc["pllm"] for c in (found, area)]
+        rows.append((
+            kind, str(len(found.tasks)), *(f"{means[m]:.3f}" for m in (PLAIN, "pllm", "static")),
+            *(f"{g['mean']:+.3f} {_interval(g['low'], g['high'], '+')}" for g in gains),
+        ))  # fmt: skip
+    yield _markdown(
+        ("what varies", "tasks", *map(_code, (PLAIN, "pllm", "static")),
+         "gain of `pllm` [95 %]", "in area under best-so-far [95 %]"), rows,
+    )  # fmt: skip
 
 
 def _controls(name: str) -> Iterator[str]:
@@ -114,7 +143,9 @@ def _controls(name: str) -> Iterator[str]:
 
 PARTS: dict[str, Callable[[str], Iterable[str]]] = {
     "buchwald-hartwig": _products,
-    "paper19": _nineteen,
+    "paper19": _many_tasks,
+    "further": _many_tasks,
+    "kinds": _kinds,
     "controls": _controls,
 }
 
