@@ -129,8 +129,10 @@ class Campaign:
         return self._store.state()
 
     def lint(self) -> list[str]:
-        """What a user should know about the texts, one sentence each."""
+        """What a user should know about the texts, one sentence each; none if nobody reads them."""
         state = self.state()
+        if not state.reads_texts():
+            return []
         name, structures = state.created.name, state.created.structures
         texts = state.words().render_pool(state.pool)
         notes = lint(state.words(), state.table, texts, name=name, structures=structures)

@@ -57,6 +57,21 @@ def state_of(begun):
     return State.of(log, lambda _: begun.candidates)
 
 
+# --- the surrogate -------------------------------------------------------------------------------
+
+
+def test_numbers_alone_need_no_language_model():
+    numbers = TABLE.assign(ligand=[1, 2, 3])
+    begun = start(numbers)
+    assert begun.created.surrogate == "one_hot"
+    assert any("all inputs are numbers" in note for note in begun.notes)
+    chosen = start(numbers, surrogate="pllm")
+    assert chosen.created.surrogate == "pllm"
+    assert start().created.surrogate == "pllm"
+    for other in (chosen, start()):
+        assert not any("all inputs are numbers" in note for note in other.notes)
+
+
 # --- columns and candidates ----------------------------------------------------------------------
 
 

@@ -27,6 +27,7 @@ from gollum.surrogates.presets import PRESETS, variant
 from gollum.text.template import Template
 
 DEFAULT_SURROGATE = "pllm"
+FOR_NUMBERS = "one_hot"  # where all inputs are numbers; docs/benchmarks.md says how much that gains
 DEFAULT_PRESET = "fast"
 DEFAULT_MODEL = "minilm"
 
@@ -72,7 +73,7 @@ def begin(
     inputs: Sequence[str] | None = None,
     template: str | None = None,
     failed_as: float | None = None,
-    surrogate: str = DEFAULT_SURROGATE,
+    surrogate: str | None = None,
     preset: str = DEFAULT_PRESET,
     model: str = DEFAULT_MODEL,
     seed: int = 0,
@@ -95,7 +96,8 @@ def begin(
         inputs: columns that describe an experiment; all that are left by default.
         template: how an experiment is put into words; made from the column names by default.
         failed_as: what a failed experiment counts as; None leaves it out of the model.
-        surrogate: name of the surrogate.
+        surrogate: name of the surrogate; by default 'one_hot' where all inputs are numbers, and
+            'pllm' elsewhere.
         preset: name of the preset.
         model: name of the language model.
         seed: of everything random.
@@ -105,7 +107,7 @@ def begin(
         DataError: the table can't be used; the message names row and column.
         TemplateError: the template can't.
     """
-    _check_settings(goal, failed_as, surrogate, preset, model, seed)
+    _check_settings(goal, failed_as, surrogate or DEFAULT_SURROGATE, preset, model, seed)
     where = name if source is None else source.name
     table, notes = read_frame(frame, where), list[str]()
     if len(table) == 0:
@@ -120,6 +122,14 @@ def begin(
     ids = rows.ids(id_column)
     notes = [*rows.table.attrs["notes"], *notes, *rows.notes()]
     candidates = rows.candidates(ids, cost)
+    if surrogate is None:
+        surrogate = DEFAULT_SURROGATE
+        if all(pd.api.types.is_numeric_dtype(candidates[c]) for c in columns):
+            surrogate = FOR_NUMBERS
+            notes.append(
+                f"{where}: all inputs are numbers, with which a language model finds less, so the "
+                f"surrogate is '{FOR_NUMBERS}'; --surrogate names another."
+            )
     if structures is None:
         structures = [c for c in columns if "smiles" in c.casefold()]
         notes += [f"{where}: taken for SMILES: {_listed(structures)}."] if structures else []

@@ -23,6 +23,7 @@ from gollum.campaign.events import (
     Suggestion,
 )
 from gollum.data.pool import Direction, Pool
+from gollum.surrogates.presets import variant
 from gollum.text.template import Template
 
 
@@ -208,6 +209,10 @@ class State:
         known = np.array(self.means().reindex(self.table.index), dtype=np.float64)
         direction: Direction = "minimize" if self.created.goal.kind == "minimize" else "maximize"
         return Pool(self.created.name, self.table, self.created.objective, direction, known)
+
+    def reads_texts(self) -> bool:
+        """Whether the surrogate reads the experiments in words."""
+        return variant(self.created.surrogate).features == "language"
 
     def words(self) -> Template:
         """The template."""

@@ -330,9 +330,10 @@ def _say(console: Console, text: str) -> None:
 
 
 def _show_text(console: Console, template: Any, campaign: Campaign) -> None:
-    pool = campaign.state().pool
+    state = campaign.state()
     _say(console, f"Template: {template.source}")
-    _say(console, f"The model reads, for example: {template.render_row(pool, 0).text}")
+    reader = "The model reads" if state.reads_texts() else "A language model would read"
+    _say(console, f"{reader}, for example: {template.render_row(state.pool, 0).text}")
 
 
 def _judgement(one: Replayed) -> str:
