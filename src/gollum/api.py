@@ -129,14 +129,13 @@ class Campaign:
         return self._store.state()
 
     def lint(self) -> list[str]:
-        """What a user should know about the texts, one sentence each; none if nobody reads them."""
+        """What a user should know about the texts, one sentence each."""
         state = self.state()
-        if not state.reads_texts():
-            return []
         name, structures = state.created.name, state.created.structures
         texts = state.words().render_pool(state.pool)
         notes = lint(state.words(), state.table, texts, name=name, structures=structures)
-        if (tokenizer := tokenizer_of(state.created.model)) is not None:
+        tokenizer = tokenizer_of(state.created.model) if state.reads_texts() else None
+        if tokenizer is not None:
             ids = list(state.table.index)
             notes += lint_tokens(texts, ids, *tokenizer, name=name, structures=structures)
         return notes
