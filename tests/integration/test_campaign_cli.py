@@ -171,6 +171,9 @@ def test_another_template(gollum):
     assert gollum("init", "my.gollum", "--template", "{solvent}")[0] == 2
 
 
+INIT = ("init", "new.gollum", "--table", "conditions.xlsx", "--objective", "yield_pct")
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -189,45 +192,9 @@ def test_another_template(gollum):
         (("replay", "my.gollum"), "no suggestion"),
         (("export", "my.gollum", "-o", "x.doc"), "ends in .xlsx or .csv or .json"),
         (("report", "my.gollum", "-o", "my.gollum"), "ends in .html"),
-        (
-            (
-                "init",
-                "new.gollum",
-                "--table",
-                "conditions.xlsx",
-                "--objective",
-                "yield_pct",
-                "--seed",
-                -1,
-            ),
-            "from 0 on",
-        ),
-        (
-            (
-                "init",
-                "new.gollum",
-                "--table",
-                "conditions.xlsx",
-                "--objective",
-                "yield_pct",
-                "--target",
-                "nan",
-            ),
-            "finite",
-        ),
-        (
-            (
-                "init",
-                "new.gollum",
-                "--table",
-                "conditions.xlsx",
-                "--objective",
-                "yield_pct",
-                "--model",
-                "minilmm",
-            ),
-            "'minilm'",
-        ),
+        ((*INIT, "--seed", -1), "from 0 on"),
+        ((*INIT, "--target", "nan"), "finite"),
+        ((*INIT, "--model", "minilmm"), "'minilm'"),
         (("suggest", "my.gollum", "--cost-weight", "-1"), "from 0 on"),
         (("suggest", "my.gollum", "-o", "conditions.xlsx", "-n", "2"), "another name"),
         (("status", "."), "folder"),
