@@ -99,7 +99,7 @@ def _kinds(_: str) -> Iterator[str]:
 
 def _controls(name: str) -> Iterator[str]:
     own, products = _records(name), _records("buchwald-hartwig").table
-    adapted = products[(products["surrogate"] == "pllm_phi")]
+    adapted = products[products["surrogate"] == "pllm_phi"]
     table = pd.concat([own.table, adapted], ignore_index=True)
     complete = own.table.groupby("task")["surrogate"].transform("nunique") > 1
     few = table[table["task"].isin(own.table.loc[complete, "task"])]
@@ -124,7 +124,6 @@ def _controls(name: str) -> Iterator[str]:
             ],
         )
     swapped = compare(table, pd.DataFrame(), reference="pllm-swapped_names")
-    gains = swapped.gains_per_task
     yield "What the words mean, and how close numbers are: `pllm` against `pllm-swapped_names`:"
     means = swapped.per_task.pivot_table(index="task", columns="method", values="mean")
     yield _markdown(
@@ -136,7 +135,7 @@ def _controls(name: str) -> Iterator[str]:
                 f"{means.loc[row['task'], 'pllm-swapped_names']:.2f}",
                 f"{row['mean']:+.3f} {_interval(row['low'], row['high'], '+')}",
             )
-            for row in gains[gains["method"] == "pllm"].to_dict("records")
+            for row in swapped.gains_per_task.query("method == 'pllm'").to_dict("records")
         ],
     )
 
