@@ -185,6 +185,43 @@ def test_the_smoke_sweep_gives_records_that_agree_with_single_runs(tmp_path, cap
     assert "0-2" in capsys.readouterr().out
 
 
+def test_a_table_of_ones_own_is_swept_resumed_and_compared(tmp_path, capsys):
+    amounts = [(base, heat) for base in "abcd" for heat in range(20, 100, 10)]
+    lines = [f"B{base},{heat},{ord(base) * heat % 47}" for base, heat in amounts]
+    (tmp_path / "first screen.csv").write_text("\n".join(["base,heat,yield", *lines, ""]))
+    own = {"path": "first screen.csv", "objective": "yield", "template": "{base} at {heat}"}
+    spec = write_spec(
+        tmp_path,
+        tasks=["freesolv", own],
+        surrogates=["random", "one_hot", "morgan"],
+        keys={"n_iters": 3, "n_init": 4},
+    )
+    words = ["bench", str(spec), "--jobs", "2", "--output", "out"]
+    assert main([*words, "--dry-run"]) == 0
+    assert "first-screen/one_hot-paper" in capsys.readouterr().out
+    assert main(words) == 0
+    shown, errors = capsys.readouterr()
+    assert errors == ""
+    assert "needs columns with SMILES, which first-screen lacks; left out." in shown
+    assert "[10/10]" in shown
+    records = read_records(Path("out/records.csv"))
+    mine = records.table[records.table["task"] == "first-screen"]
+    assert mine["surrogate"].tolist() == ["one_hot", "one_hot", "random", "random"]
+    assert (set(mine["group"]), set(mine["settings"])) == ({""}, {""})
+    assert (records.traces["task"] == "first-screen").sum() == 4 * 4
+
+    before = {p: p.stat().st_mtime_ns for p in Path("out").rglob("summary.json")}
+    for again in (str(spec), "out/spec.yaml"):
+        assert main(["bench", again, *words[2:]]) == 0
+        assert "[" not in capsys.readouterr().out.split("Top 5 %")[0]
+    assert {p: p.stat().st_mtime_ns for p in Path("out").rglob("summary.json")} == before
+    assert main(["compare", "out", "--csv", "compared"]) == 0
+    assert "first-screen" in capsys.readouterr().out
+    (tmp_path / "first screen.csv").write_text("\n".join(["base,heat,yield", *lines[1:], ""]))
+    assert main(words) == 2
+    assert "an earlier version of this table" in capsys.readouterr().err
+
+
 def test_more_iterations_go_on_where_the_sweep_was(tmp_path, capsys, no_processes):
     alone(write_spec(tmp_path, keys={"n_iters": 2}), "grown")
     spec = write_spec(tmp_path)
@@ -299,6 +336,13 @@ def test_a_process_that_dies_costs_its_cell_only(tmp_path):
         ({}, ["--surrogate", "random"], "use 'surrogates'"),
         ({}, ["word"], "'word' is not a key"),
         ({"tasks": "esool"}, [], "Did you mean 'esol'?"),
+        ({"tasks": ["freesolv", {"path": "no.csv", "objective": "y"}]}, [], "There is no file"),
+        ({"tasks": {"path": "spec.yaml", "objective": "y"}}, [], "cannot read '.yaml' files"),
+        ({"tasks": {"path": "no.csv"}}, [], "data.path needs data.objective"),
+        ({"tasks": {"path": "no.csv", "objectiv": "y"}}, [], "Did you mean 'objective'?"),
+        ({"tasks": {"path": "no.csv", "objective": "y", "name": "a/b"}}, [], "can't name a folder"),
+        ({"tasks": {"path": "esol.csv", "objective": "y"}}, [], "as a benchmark task is; give it"),
+        ({"tasks": {"path": "no.csv", "objective": "y"}}, ["--data.objective", "z"], "'data.obj"),
         ({}, ["--output", "spec.yaml"], "'spec.yaml"),
     ],
 )

@@ -173,6 +173,8 @@ def test_the_folder_is_named_after_the_run():
     assert config.folder == Path("runs/bh-ethyl-one_hot-paper-seed3")
     own = load_config(None, [("data.path", "a/b/mine.csv.gz"), ("data.objective", "y")])
     assert own.folder == Path("runs/mine-pllm_phi-paper-seed0")
+    named = load_config(None, [*OWN, ("data.name", "mine")])
+    assert named.folder == Path("runs/mine-pllm_phi-paper-seed0")
     assert load_config(None, [TASK, ("output", "here/x")]).folder == Path("here/x")
 
 
@@ -286,6 +288,7 @@ CONTRADICTIONS = {
     "direction": ({"task": "esol", "direction": "minimize"}, ["data.direction", "data.task"]),
     "inputs": ({"task": "esol", "inputs": ["smiles"]}, ["data.inputs", "data.task"]),
     "ids": ({"task": "esol", "id_column": "smiles"}, ["data.id_column", "data.task"]),
+    "name": ({"task": "esol", "name": "mine"}, ["data.name", "data.task"]),
     "smiles": ({"task": "esol", "structures": ["smiles"]}, ["data.structures", "data.task"]),
     "text": (
         {"task": "esol", "text_column": "smiles", "template": "{smiles}"},
@@ -450,6 +453,12 @@ def test_wrong_values_of_a_table_are_refused_too():
     assert "'data.inputs'" in refusal(None, [*OWN, ("data.inputs", 3)])
 
 
+@pytest.mark.parametrize("name", ["", "a/b", "a\\b", "..", ".a", "-a", "a b", "a\n"])
+def test_a_name_that_is_no_folder_is_refused(name):
+    with pytest.raises(ConfigError, match=r"can't name a folder; use letters, digits"):
+        load_config(None, [*OWN, ("data.name", name)])
+
+
 @pytest.mark.parametrize(
     ("key", "value", "near"),
     [
@@ -485,6 +494,7 @@ def test_a_configuration_is_frozen():
 OTHER = {
     "data.task": "esol",
     "data.path": "tables/µ table.csv",
+    "data.name": "µ_table-2",
     "data.sheet": "10",
     "data.objective": "yield: %",
     "data.direction": "minimize",
@@ -551,8 +561,8 @@ OTHER = {
     "lbfgs.prior": "dimension_scaled",
 }
 OF_TABLES = {
-    "data.path", "data.sheet", "data.objective", "data.direction", "data.inputs", "data.id_column",
-    "data.structures",
+    "data.path", "data.name", "data.sheet", "data.objective", "data.direction", "data.inputs",
+    "data.id_column", "data.structures",
 }  # fmt: skip
 
 

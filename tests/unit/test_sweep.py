@@ -242,6 +242,132 @@ def test_nothing_left_is_an_error_that_says_why():
         expand(spec(tasks="hplc", surrogates="morgan"))
 
 
+# --- tables of one's own -------------------------------------------------------------------------
+
+OWN = {"path": "mine.csv", "objective": "yield"}
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """A table beside the working directory, which is empty."""
+    file = tmp_path / "mine.csv"
+    file.write_text("ligand_smiles,heat,yield\n" + "".join(f"{'C' * i},{i},{i}\n" for i in (1, 2)))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return file
+
+
+def loaded(folder, **fields):
+    file = folder / "spec.yaml"
+    file.write_text(yaml.safe_dump({**SMALL, **fields}))
+    return load_spec(file)
+
+
+def test_a_table_stands_beside_tasks_and_is_called_by_its_file(mine):
+    found = loaded(mine.parent, tasks=["esol", OWN | {"direction": "minimize"}], seeds=1)
+    one, other = expand(found).cells
+    assert [one.label, other.label] == ["esol/one_hot-paper/seed0", "mine/one_hot-paper/seed0"]
+    assert other.config.data.model_dump(exclude_none=True) == {
+        "path": str(mine), "name": "mine", "objective": "yield", "direction": "minimize",
+    }  # fmt: skip
+    assert other.names()["task"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("a.csv", "a"),
+        ("a b (2).xlsx", "a-b-2"),
+        ("screen.v1.csv.gz", "screen-v1"),
+        ("x/y.parquet", "y"),
+    ],
+)
+def test_a_file_gives_a_name_that_is_a_folder(file, name):
+    (table,) = spec(tasks={**OWN, "path": file}).tasks
+    assert table.name == name
+
+
+def test_paths_are_seen_from_the_spec_and_else_from_the_working_directory(mine):
+    def path(folder, **keys):
+        (table,) = loaded(folder, tasks=OWN | keys).tasks
+        return Path(table.path)
+
+    here, elsewhere = Path("mine.csv").absolute(), mine.parent / "specs"
+    elsewhere.mkdir()
+    assert path(mine.parent) == mine
+    assert path(elsewhere, path="../mine.csv") == mine
+    assert path(elsewhere) == elsewhere / "mine.csv"  # it is nowhere: where it was to be
+    here.touch()
+    assert path(elsewhere) == here
+    assert path(mine.parent) == mine
+    assert path(elsewhere, path=str(mine)) == mine
+
+
+def test_the_copy_of_a_spec_with_tables_means_the_same(mine, tmp_path):
+    more = OWN | {"name": "again", "inputs": ["heat"], "template": "{heat}"}
+    original = loaded(
+        mine.parent, tasks=[OWN, more], also=[{"tasks": [more, "esol"], "surrogates": "random"}]
+    ).overridden("there", (1, 2), {"n_iters": "3"})
+    file = tmp_path / "here" / "copy.yaml"
+    file.write_text(original.to_yaml())
+    assert expand(load_spec(file)) == expand(original)
+    assert {cell.label for cell in expand(original).cells} == {
+        f"{method}-paper/seed{seed}"
+        for seed in (1, 2)
+        for method in (
+            "mine/one_hot", "again/one_hot", "again/random", "esol/random",
+        )
+    }  # fmt: skip
+    assert len(set(expand(original).cells)) == 8  # lists of columns among the keys hinder nothing
+
+
+def test_what_a_table_lacks_is_left_out_and_said(mine):
+    numbers = OWN | {"name": "numbers", "inputs": ["heat"]}
+    reactions = OWN | {"name": "reactions", "reaction": "{ligand_smiles}>>C"}
+    chosen = numbers | {"name": "chosen", "inputs": ["ligand_smiles"]}
+    found = expand(
+        loaded(
+            mine.parent,
+            tasks=[OWN, numbers, reactions, chosen, "hplc"],
+            surrogates=["morgan", "drfp"],
+            seeds=1,
+        )
+    )
+    assert [cell.label.removesuffix("-paper/seed0") for cell in found.cells] == [
+        "mine/morgan", "reactions/morgan", "reactions/drfp", "chosen/morgan"
+    ]  # fmt: skip
+    assert found.notes == (
+        "surrogate 'drfp' needs reaction SMILES, which mine, numbers, chosen, hplc lack; left out.",
+        "surrogate 'morgan' needs columns with SMILES, which numbers, hplc lack; left out.",
+    )
+
+
+def test_texts_of_a_named_table_are_no_settings_and_read_back_from_its_folder(mine, tmp_path):
+    entry = OWN | {"template": "{heat}", "reaction": "{ligand_smiles}>>C"}
+    (one,) = expand(loaded(mine.parent, tasks=entry, seeds=1, output="out")).cells
+    finish(one, iterations=50, evaluations=3)
+    (row,) = collect(Path("out")).table.to_dict("records")
+    assert (row["task"], row["group"], row["settings"]) == ("mine", "", "")
+    named = {"path": "data.path", "objective": "data.objective", "template": "data.template"}
+    keys = {key: entry[name] for name, key in named.items()}
+    unnamed = Cell(load_config(None, {**keys, "surrogate": "one_hot"}.items()), "x")
+    assert unnamed.names()["task"] == "mine.csv"
+    assert unnamed.names()["settings"] == "data.template=" + unnamed.names()["settings"][-8:]
+
+
+def test_a_named_table_may_move_but_not_change(mine, tmp_path):
+    (one,) = expand(loaded(mine.parent, tasks=OWN, seeds=1, output="out")).cells
+    finish(one)
+    moved = one.config.data.model_copy(update={"path": "elsewhere.csv"})
+    config = one.config.model_copy(update={"data": moved})
+    assert len(one.folder.earlier_rows(config, "f00")) == 3
+    with pytest.raises(ConfigError, match="earlier version of this table"):
+        one.folder.earlier_rows(config, "f11")
+    unnamed = config.model_copy(update={"data": moved.model_copy(update={"name": None})})
+    with pytest.raises(ConfigError, match=r"data\.path = "):
+        one.folder.earlier_rows(unnamed, "f00")
+
+
 # --- bad specs -----------------------------------------------------------------------------------
 
 
@@ -274,6 +400,26 @@ def test_nothing_left_is_an_error_that_says_why():
         ({"keys": {"benchmark": "esol"}}, "use 'tasks'"),
         ({"keys": {"threads": 2}}, "use --threads"),
         ({"also": [{"keys": {"n_iters": 3}}]}, "n_iters = 50 and with 3"),
+        ({"keys": {"data": {"name": "x"}}}, "use 'tasks'"),
+        ({"tasks": [3]}, "expected a name, or a table {path: FILE, objective: COLUMN}, got 3"),
+        ({"tasks": {"objective": "y"}}, "expected a name, or a table"),
+        ({"tasks": {**OWN, "path": 3}}, "expected a name, or a table"),
+        ({"tasks": {"path": "a.csv"}}, "tasks: table 'a.csv': data.path needs data.objective"),
+        ({"tasks": {**OWN, "objectiv": "y"}}, "no key 'objectiv'. Did you mean 'objective'?"),
+        ({"tasks": {**OWN, "task": "esol"}}, "a table has no key 'task'"),
+        ({"tasks": {**OWN, "direction": "maximise"}}, "key 'direction': input should be"),
+        ({"tasks": {**OWN, "inputs": 3}}, "key 'inputs': input should be"),
+        ({"tasks": {**OWN, "name": "a/b"}}, "data.name 'a/b' can't name a folder"),
+        ({"tasks": {**OWN, "name": ".."}}, "data.name '..' can't name a folder"),
+        ({"tasks": {**OWN, "name": "ESOL"}}, "is called 'ESOL', as a benchmark task is"),
+        ({"tasks": [OWN, {**OWN, "objective": "ee"}]}, "is called 'mine', as another table is"),
+        ({"also": [{"tasks": OWN}, {"tasks": {**OWN, "path": "x/Mine.csv"}}]},
+         "is called 'Mine', as another table is; give it a 'name' of its own"),
+        ({"also": [{"tasks": {"path": "a.csv"}}]}, "data.path needs data.objective"),
+        ({"tasks": OWN, "keys": {"data": {"template": "x"}}},
+         "'data.template' can't be a key beside tables; write it into their entries"),
+        ({"tasks": OWN, "surrogates": "morgan"}, "There is no file"),
+        ({"surrogates": {"a": 1}}, "key 'surrogates': input should be a valid string"),
         ({"surrogates": ["pllm"], "models": ["a/b", "a-b"]}, "model.name = a/b and with a-b"),
     ],
 )  # fmt: skip

@@ -28,9 +28,9 @@ INTEGER_COLUMNS = ("iteration", "top5_found")
 TIMING_COLUMNS = ("fit_seconds", "acquire_seconds")
 # Keys that may differ when a run goes on: none changes what it measures next.
 FREE_KEYS = {
-    "output", "threads", "logger", "n_iters", "quality", "memory_gb", "lora.checkpointing",
-    "remote.confirm", "remote.batch", "remote.requests_per_minute", "remote.tokens_per_minute",
-    "remote.price_per_million", "remote.timeout", "remote.attempts",
+    "data.name", "output", "threads", "logger", "n_iters", "quality", "memory_gb",
+    "lora.checkpointing", "remote.confirm", "remote.batch", "remote.requests_per_minute",
+    "remote.tokens_per_minute", "remote.price_per_million", "remote.timeout", "remote.attempts",
 }  # fmt: skip
 
 
@@ -236,8 +236,11 @@ class RunFolder:
     def _refuse_other(self, config: RunConfig, data_hash: str) -> None:
         before = self._earlier_config()
         now = dict(flatten(yaml.safe_load(config.to_yaml())))
+        # A table with a name may have moved: its fingerprint below tells whether it is the same.
+        named = "data.name" in before and "data.name" in now
+        free = FREE_KEYS | ({"data.path"} if named else set())
         for key in sorted(before.keys() | now.keys()):
-            if key not in FREE_KEYS and before.get(key) != now.get(key):
+            if key not in free and before.get(key) != now.get(key):
                 raise ConfigError(
                     f"folder '{self.path}' holds a run with {key} = {before.get(key)}, not "
                     f"{now.get(key)}; choose another folder with --output."

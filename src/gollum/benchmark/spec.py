@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,8 @@ from gollum.errors import nearest
 from gollum.surrogates.presets import PEERS, PRESETS, VARIANTS, Frozen, Settings
 
 SURROGATES = (*VARIANTS, *PEERS)
+# Data keys that go with a table of one's own and never with a task.
+OF_TABLES = ("name", "sheet", "objective", "direction", "inputs", "id_column", "structures")
 
 
 class DataConfig(Frozen):
@@ -23,6 +26,8 @@ class DataConfig(Frozen):
     """A benchmark task (`gollum tasks` lists them)."""
     path: str | None = None
     """A table of your own: CSV, TSV, Excel or Parquet."""
+    name: str | None = None
+    """With data.path: what records call the table with its texts; the file's name by default."""
     sheet: str | None = None
     """With data.path: sheet of an Excel file; the first visible one by default."""
     objective: str | None = None
@@ -51,9 +56,14 @@ class DataConfig(Frozen):
         if self.path is not None and self.objective is None:
             raise ValueError("data.path needs data.objective, the column to optimize")
         if self.task is not None:
-            for key in ("sheet", "objective", "direction", "inputs", "id_column", "structures"):
+            for key in OF_TABLES:
                 if getattr(self, key) is not None:
                     raise ValueError(f"data.{key} contradicts data.task, which fixes it")
+        if self.name is not None and not re.fullmatch(r"\w[\w-]*", self.name):
+            raise ValueError(
+                f"data.name '{self.name}' can't name a folder; use letters, digits and '_', "
+                "and '-' between them"
+            )
         if self.text_column is not None and self.template is not None:
             raise ValueError("data.text_column contradicts data.template; give one of them")
         if self.texts is not None and self.task is None:
@@ -172,7 +182,8 @@ class RunConfig(Settings):
         """Where the run writes."""
         if self.output is not None:
             return Path(self.output)
-        source = self.data.task or Path(self.data.path or "").name.split(".")[0]
+        file = Path(self.data.path or "").name.split(".")[0]
+        source = self.data.task or self.data.name or file
         control = "" if self.control == "none" else f"-{self.control}"
         name = f"{source}-{self.surrogate}-{self.preset}{control}-seed{self.seed}"
         return Path("runs") / name

@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -34,7 +34,7 @@ class Cell:
         label: the folder below that of the sweep, with slashes on every system.
     """
 
-    config: RunConfig
+    config: RunConfig = field(hash=False)  # it may hold lists
     label: str
 
     @property
@@ -111,9 +111,10 @@ def has_choice_of_model(surrogate: str) -> bool:
 
 
 def run_names(keys: Mapping[str, Any]) -> dict[str, str | int]:
-    """What records call a run, from its dotted keys; a table of one's own is called by its file."""
+    """What records call a run, from its dotted keys; a table has its own name or its file's."""
+    named = keys.get("data.task") or keys.get("data.name")
     return {
-        "task": keys.get("data.task") or Path(str(keys.get("data.path"))).name,
+        "task": named or Path(str(keys.get("data.path"))).name,
         "surrogate": keys["surrogate"],
         "model": model_of(keys),
         "preset": keys["preset"],

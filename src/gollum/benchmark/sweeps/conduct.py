@@ -20,7 +20,7 @@ from gollum.benchmark.sweeps.engines import Engine, Event
 from gollum.benchmark.sweeps.records import Records, collect, failures, write_records, write_table
 from gollum.benchmark.sweeps.spec import SweepSpec, expand, load_spec
 from gollum.data.catalog import get_task
-from gollum.errors import ConfigError, DataError
+from gollum.errors import ConfigError, DataError, UserError
 from gollum.files import write_text
 from gollum.language.loading import weights_size
 from gollum.surrogates.presets import VARIANTS
@@ -48,8 +48,8 @@ def check(cells: Sequence[Cell]) -> None:
         ModelError: a language model can't be had.
         ConfigError: a folder holds another run.
     """
-    tasks = list(dict.fromkeys(cell.config.data.task or "" for cell in cells))
-    if missing := [task for task in tasks if not get_task(task).is_here()]:
+    tasks = dict.fromkeys(cell.config.data.task for cell in cells)
+    if missing := [task for task in tasks if task and not get_task(task).is_here()]:
         raise DataError(
             f"the tables of {', '.join(missing)} are not here; `gollum tasks NAME` says where each "
             "can be had."
@@ -146,7 +146,7 @@ def _labels(file: Path) -> set[str]:
     """Folders of the cells of a spec; none where there is no spec that can be read."""
     try:
         return {cell.label for cell in expand(load_spec(file)).cells}
-    except ConfigError:
+    except UserError:
         return set()
 
 

@@ -18,7 +18,7 @@ OTHERS = frozenset({
     "data.task", "data.path", "surrogate", "model.name", "remote.model", "preset", "control",
     "seed", "n_init", "n_iters", "batch_size",
     # what a table of one's own holds
-    "data.sheet", "data.objective", "data.direction", "data.inputs", "data.id_column",
+    "data.name", "data.sheet", "data.objective", "data.direction", "data.inputs", "data.id_column",
     "data.structures",
     # where and how it is run, and whether it is judged
     "output", "logger", "device", "threads", "memory_gb", "quality", "lora.checkpointing",
@@ -26,6 +26,8 @@ OTHERS = frozenset({
     "remote.requests_per_minute", "remote.tokens_per_minute", "remote.price_per_million",
     "remote.timeout", "remote.attempts",
 })  # fmt: skip
+# Keys that are none either where a table has a name: its entry in a spec gives them.
+OF_NAMED = frozenset({"data.reaction", "data.text_column", "data.template"})
 _PLAIN = re.compile(r"[\w.:/-]{1,24}")
 
 
@@ -43,7 +45,8 @@ def settings_of(run: Mapping[str, Any]) -> str:
         run: its dotted keys; one that is missing has the default of its field.
     """
     usual, given = usual_settings(str(run["preset"])), {**_defaults(), **run}
-    return written({key: given[key] for key in usual if given[key] != usual[key]})
+    known = [key for key in usual if given["data.name"] is None or key not in OF_NAMED]
+    return written({key: given[key] for key in known if given[key] != usual[key]})
 
 
 def written(settings: Mapping[str, Any]) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo
 
 from gollum.benchmark.config import ALIASES, flatten, keys, load_config, read_yaml, sentence
-from gollum.benchmark.spec import RunConfig
+from gollum.benchmark.spec import DataConfig, RunConfig
 from gollum.benchmark.sweeps.cells import Cell, has_choice_of_model, model_of
 from gollum.benchmark.sweeps.settings import usual_settings, written
 from gollum.data.catalog import all_tasks, get_task, task_names
@@ -29,15 +31,44 @@ PAPER19 = (
 )  # fmt: skip
 # Keys of a run that a spec says in another way, and where.
 ELSEWHERE = {
-    "data.task": "'tasks'", "data.path": "'tasks'", "surrogate": "'surrogates'",
-    "model.name": "'models'", "preset": "'presets'", "control": "'controls'", "seed": "'seeds'",
-    "output": "'output'", "threads": "--threads",
+    "data.task": "'tasks'", "data.path": "'tasks'", "data.name": "'tasks'",
+    "surrogate": "'surrogates'", "model.name": "'models'", "preset": "'presets'",
+    "control": "'controls'", "seed": "'seeds'", "output": "'output'", "threads": "--threads",
 }  # fmt: skip
+# Keys of a table among the tasks.
+OF_TABLE = [key for key in DataConfig.model_fields if key not in ("task", "texts")]
 
 
 def _listed(value: Any) -> Any:
-    """One name is a list of one."""
-    return [value] if isinstance(value, str) else value
+    """One name, or one table, is a list of one."""
+    return [value] if isinstance(value, (str, Mapping)) else value
+
+
+def _entry(value: Any, info: ValidationInfo) -> Any:
+    """A name, or the data keys of a table of one's own with its whole path and a name."""
+    if isinstance(value, str):
+        return value
+    given = {k: v for k, v in value.items() if v is not None} if isinstance(value, Mapping) else {}
+    for key in given:
+        if key not in OF_TABLE:
+            raise ValueError(f"tasks: a table has no key '{key}'.{nearest(str(key), OF_TABLE)}")
+    if not isinstance(path := given.get("path"), str):
+        raise ValueError(
+            f"tasks: expected a name, or a table {{path: FILE, objective: COLUMN}}, got {value!r}"
+        )
+    stem = Path(Path(path).name.removesuffix(".gz")).stem
+    given = {"name": re.sub(r"\W+", "-", stem).strip("-"), **given}
+    try:
+        return DataConfig(**{**given, "path": _whole(path, (info.context or {}).get("folder", ""))})
+    except ValidationError as error:
+        raise ValueError(f"tasks: table '{path}': {sentence(error)}") from None
+
+
+def _whole(path: str, folder: str) -> str:
+    """A path seen from the spec's folder, or from the working directory if it is only there."""
+    path = os.path.expanduser(path)
+    beside = os.path.join(folder, path)
+    return os.path.abspath(path if os.path.exists(path) and not os.path.exists(beside) else beside)
 
 
 def _counted(value: Any) -> Any:
@@ -50,13 +81,15 @@ def _counted(value: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+Entry = Annotated[str | DataConfig, BeforeValidator(_entry)]
+Entries = Annotated[tuple[Entry, ...], BeforeValidator(_listed), Field(min_length=1)]
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_counted)]
 
 
 class Block(Frozen):
     """What replaces the fields of a spec of these names."""
 
-    tasks: Names | None = None
+    tasks: Entries | None = None
     surrogates: Names | None = None
     models: Names | None = None
     presets: Names | None = None
@@ -72,8 +105,11 @@ class SweepSpec(Frozen):
     """What it is called."""
     output: str | None = None
     """Folder of the sweep; runs/NAME by default."""
-    tasks: Names
-    """Tasks, groups of tasks, 'paper19' (those of the paper) or 'all'."""
+    tasks: Entries
+    """Tasks, groups of tasks, 'paper19' (those of the paper) or 'all'; and tables of one's own.
+
+    A table is its data keys, and 'name' for what folders and records call it; the file's name by
+    default. Its path is seen from the folder of the spec, or else from the working directory."""
     surrogates: Names
     """Surrogates."""
     models: Names = ("minilm",)
@@ -101,7 +137,7 @@ class SweepSpec(Frozen):
         plain = self.model_copy(update={"also": (), "keys": dict(flatten(self.keys))})
         yield plain
         for block in self.also:
-            given = block.model_dump(exclude_none=True, exclude={"keys"})
+            given = {field: value for field, value in block if value is not None}
             merged = {**plain.keys, **dict(flatten(block.keys))}
             yield plain.model_copy(update={**given, "keys": merged})
 
@@ -150,25 +186,30 @@ def load_spec(file: Path) -> SweepSpec:
     """
     values = read_yaml(file, "spec", "tasks: paper19")
     try:
-        return SweepSpec.model_validate(values)
+        return SweepSpec.model_validate(values, context={"folder": str(file.parent)})
     except ValidationError as error:
         raise ConfigError(f"spec '{file}': {_sentence(error)}") from None
 
 
 def expand(spec: SweepSpec) -> Expansion:
-    """The cells of a spec, every configuration checked; nothing is read but the catalogue.
+    """The cells of a spec, every configuration checked.
+
+    Nothing is read but the catalogue, and tables of one's own where a surrogate needs structures.
 
     Raises:
         ConfigError: a name or a key is unknown, keys contradict each other, or two different
             runs would share a folder.
+        UserError: a table can't be used.
     """
+    _refuse_shared_names(spec)
+    structures = cache(_structures)
     cells: dict[str, Cell] = {}
     lacking: dict[tuple[str, str], list[str]] = {}
     plain = dict(flatten(spec.keys))
     for block in spec.blocks():
         for cell in _cells(block, spec.folder, plain):
-            task = cell.config.data.task or ""
-            if (need := _need(cell.config)) is not None:
+            task = cell.label.partition("/")[0]
+            if (need := _need(cell.config, structures)) is not None:
                 tasks = lacking.setdefault((cell.config.surrogate, need), [])
                 tasks += [] if task in tasks else [task]
             elif (known := cells.setdefault(cell.label, cell)) != cell:
@@ -191,9 +232,12 @@ def _cells(block: SweepSpec, folder: Path, plain: Mapping[str, Any]) -> Iterator
     for key in block.keys:
         if (elsewhere := ELSEWHERE.get(ALIASES.get(key, key))) is not None:
             raise ConfigError(f"'{key}' can't be among the keys of a sweep; use {elsewhere}.")
-    axes = (_tasks(block.tasks), block.surrogates, block.models, block.presets, block.controls)
+        if key.startswith("data.") and any(isinstance(t, DataConfig) for t in block.tasks):
+            raise ConfigError(f"'{key}' can't be a key beside tables; write it into their entries.")
+    tasks = _tasks(block.tasks)
+    axes = (tasks, block.surrogates, block.models, block.presets, block.controls)
     for task, surrogate, model, preset, control in product(*axes):
-        axis = {"data.task": task, "surrogate": surrogate, "preset": preset, "control": control}
+        axis = {"surrogate": surrogate, "preset": preset, "control": control, **tasks[task]}
         axis |= {"model.name": model} if has_choice_of_model(surrogate) else {}
         for seed in block.seeds:
             config = load_config(None, {**block.keys, **axis, "seed": seed}.items())
@@ -212,34 +256,61 @@ def _method(config: RunConfig, keys: Mapping[str, Any], plain: Mapping[str, Any]
     return re.sub(r"[^\w.-]+", "-", "-".join(filter(None, parts)))
 
 
-def _tasks(words: Iterable[str]) -> tuple[str, ...]:
-    """Names of tasks, those that several words mean once.
+def _tasks(entries: Iterable[str | DataConfig]) -> dict[str, dict[str, Any]]:
+    """Names of tasks, those that several entries mean once, and their data keys.
 
     Raises:
         ConfigError: a word is neither a task nor a group.
     """
+    found: dict[str, dict[str, Any]] = {}
     groups: dict[str, tuple[str, ...]] = {"all": task_names(), "paper19": PAPER19}
     for task in all_tasks():
         groups[task.group] = (*groups.get(task.group, ()), task.name)
     options = {**{name: (name,) for name in task_names()}, **groups}
-    for word in words:
-        if word not in options:
+    for entry in entries:
+        if isinstance(entry, DataConfig):
+            found[str(entry.name)] = dict(flatten({"data": entry.model_dump(exclude_none=True)}))
+        elif entry in options:
+            found |= {name: {"data.task": name} for name in options[entry]}
+        else:
             raise ConfigError(
-                f"tasks: there is no task or group '{word}'."
-                + (nearest(word, options) or " `gollum tasks` lists them.")
+                f"tasks: there is no task or group '{entry}'."
+                + (nearest(entry, options) or " `gollum tasks` lists them.")
             )
-    return tuple(dict.fromkeys(name for word in words for name in options[word]))
+    return found
 
 
-def _need(config: RunConfig) -> str | None:
+def _refuse_shared_names(spec: SweepSpec) -> None:
+    known: dict[str, DataConfig] = {}
+    for table in [t for b in spec.blocks() for t in b.tasks if isinstance(t, DataConfig)]:
+        name = str(table.name).casefold()  # some systems tell no folders apart by case
+        if name in task_names() or known.setdefault(name, table) != table:
+            other = "a benchmark task" if name in task_names() else "another table"
+            raise ConfigError(
+                f"tasks: table '{table.path}' is called '{table.name}', as {other} is; give it a "
+                "'name' of its own."
+            )
+
+
+def _structures(data: str) -> tuple[str, ...]:
+    """Columns with SMILES of what data keys, as JSON, lead to."""
+    config = DataConfig.model_validate_json(data)
+    if config.task is not None:
+        return get_task(config.task).structures
+    from gollum.benchmark.problem import load_problem  # PyTorch: not for the catalogue alone
+
+    return load_problem(config).structures
+
+
+def _need(config: RunConfig, structures: Callable[[str], tuple[str, ...]]) -> str | None:
     """What the surrogate needs and the task has not."""
-    task, parts = get_task(config.data.task or ""), VARIANTS.get(config.surrogate)
+    task, parts = config.data.task, VARIANTS.get(config.surrogate)
     features = "" if parts is None else parts.features
     of_molecules = features in OF_MOLECULES or config.surrogate == "baybe_chem"
-    if of_molecules and not task.structures:
+    if of_molecules and not structures(config.data.model_dump_json()):
         return "columns with SMILES"
     of_reactions = features == "drfp" or (features == "language" and not config.reads_texts)
-    lacks = task.reaction is None and config.data.reaction is None
+    lacks = (config.data.reaction or (get_task(task).reaction if task else None)) is None
     return "reaction SMILES" if of_reactions and lacks else None
 
 
