@@ -27,7 +27,8 @@ from plain import provenance, reset_malloc
 from gollum.benchmark.problem import load_problem
 from gollum.benchmark.spec import DataConfig
 from gollum.files import write_text
-from gollum.language import adapted, attention, embed, fused, loading
+from gollum.language import embed, loading
+from gollum.language.engine import AdaptedText, Fused, Masks
 from gollum.runtime import Runtime, prepare_process, seeded
 from gollum.surrogates.build import build_surrogate
 from gollum.surrogates.deep_kernel import DeepKernelGP
@@ -55,12 +56,12 @@ def plain_batches() -> Iterator[None]:
     """Batches of four texts, all padded to the pool's longest."""
     with (
         mock.patch.object(embed.Tokens, "padded", padded_to_the_longest),
-        mock.patch.object(adapted, "batches", fours),
+        mock.patch.object(embed, "batches", fours),
     ):
         yield
 
 
-def torch_masks(self: fused.Masks, x: torch.Tensor) -> torch.Tensor:
+def torch_masks(self: Masks, x: torch.Tensor) -> torch.Tensor:
     """Dropout masks from PyTorch's own generator."""
     return torch.empty_like(x).bernoulli_(1.0 - self.p).div_(1.0 - self.p)
 
@@ -86,7 +87,7 @@ def torch_attention() -> Iterator[None]:
     """PyTorch's attention, in a model that is read anew; so is the next one afterwards."""
     loading._LOADED.clear()
     try:
-        with mock.patch.object(attention, "NAME", "sdpa"):
+        with mock.patch.object(loading, "ATTENTION", "sdpa"):
             yield
     finally:
         loading._LOADED.clear()
@@ -95,7 +96,7 @@ def torch_attention() -> Iterator[None]:
 # What is switched off, and how: before the model is built, or around the measurement.
 BUILT: dict[str, Callable[[], Any]] = {
     "frozen layers computed once": lambda: mock.patch.object(
-        adapted.AdaptedText, "_splits_exactly", return_value=False
+        AdaptedText, "_splits_exactly", return_value=False
     ),
     "bfloat16": nullcontext,
     "own attention": torch_attention,
@@ -103,11 +104,9 @@ BUILT: dict[str, Callable[[], Any]] = {
 AROUND: dict[str, Callable[[], Any]] = {
     "batches by length": plain_batches,
     "padding to multiples of 16": lambda: mock.patch.object(embed, "MULTIPLE", 1),
-    "fused adapters": lambda: mock.patch.object(fused.Fused, "__call__", plain_call),
-    "masks from SFC64": lambda: mock.patch.object(fused.Masks, "_draw", torch_masks),
-    "adapters merged for scoring": lambda: mock.patch.object(
-        adapted, "merged", return_value=nullcontext()
-    ),
+    "fused adapters": lambda: mock.patch.object(Fused, "__call__", plain_call),
+    "masks from SFC64": lambda: mock.patch.object(Masks, "_draw", torch_masks),
+    "adapters merged for scoring": lambda: mock.patch.object(Fused, "merge"),
     "memory kept by malloc": default_malloc,
 }
 

@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, T5Config
 
 from gollum import __version__
-from gollum.language.adapters import target_modules
+from gollum.language.engine import target_modules
 from gollum.language.loading import detect_pooling
 from gollum.language.sources import find_model
 from gollum.runtime import Runtime, commit

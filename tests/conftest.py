@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AttentionInterface
 
-from gollum.language.attention import NAME, attention
+from gollum.language.engine.attention import NAME, attention
 from helpers import FAMILIES, load, save_model
 
 

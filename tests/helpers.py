@@ -40,11 +40,11 @@ from transformers.models.auto.modeling_auto import AutoModel
 
 from gollum.data.catalog import Task
 from gollum.data.pool import Pool
-from gollum.language.adapted import AdaptedText
-from gollum.language.adapters import reset_lora
 from gollum.language.backbone import Backbone
 from gollum.language.embed import tokenize
-from gollum.language.fused import ADAPTER
+from gollum.language.engine import AdaptedText
+from gollum.language.engine.adapters import reset_lora
+from gollum.language.engine.fused import ADAPTER
 from gollum.language.loading import load_backbone
 from gollum.runtime import Runtime, seeded
 

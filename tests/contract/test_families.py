@@ -12,8 +12,9 @@ from transformers.pytorch_utils import Conv1D
 
 from gollum.acquisition.batch import select
 from gollum.acquisition.criteria import Aim
-from gollum.language import adapted
-from gollum.language.adapters import (
+from gollum.language import embed as embed_module
+from gollum.language.embed import batches, embed, tokenize
+from gollum.language.engine.adapters import (
     inject_lora,
     lora_parameters,
     merged,
@@ -21,11 +22,10 @@ from gollum.language.adapters import (
     transformer_layers,
     without_updates,
 )
-from gollum.language.embed import batches, embed, tokenize
-from gollum.language.fused import ADAPTER
+from gollum.language.engine.fused import ADAPTER
+from gollum.language.engine.prefix import FrozenPrefix
 from gollum.language.loading import weights_size
 from gollum.language.pooling import POOLINGS
-from gollum.language.prefix import FrozenPrefix
 from gollum.runtime import seeded
 from gollum.surrogates.build import Problem, build_surrogate
 from gollum.surrogates.deep_kernel import DeepKernelGP
@@ -142,7 +142,7 @@ def exact(family, model_folder):
 @pytest.fixture
 def small_batches(monkeypatch):
     """Few texts at a time, so that any pool makes several batches."""
-    monkeypatch.setattr(adapted, "batches", partial(batches, budget=40))
+    monkeypatch.setattr(embed_module, "batches", partial(batches, budget=40))
 
 
 def depth(family):

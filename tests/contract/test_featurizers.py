@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from gollum.features.base import FixedFeatures, Projection
-from gollum.language.adapted import AdaptedText
 from gollum.language.embed import tokenize
+from gollum.language.engine import AdaptedText
 from gollum.runtime import seeded
 from helpers import load, make_texts
 

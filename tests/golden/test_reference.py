@@ -15,9 +15,9 @@ from transformers import AutoModel
 
 from gollum.data.pool import Pool
 from gollum.features.base import Projection
-from gollum.language.adapted import AdaptedText
 from gollum.language.backbone import Backbone
 from gollum.language.embed import Tokens
+from gollum.language.engine import AdaptedText
 from gollum.runtime import Runtime
 from gollum.surrogates.base import Surrogate
 from gollum.surrogates.deep_kernel import DeepKernelGP

@@ -104,14 +104,14 @@ def test_the_authors_texts_are_asked_for_in_one_sentence(benchmark_module, monke
 
 def test_the_ablation_runs_with_everything_off_in_turn(benchmark_module, tmp_path, monkeypatch):
     ablation = benchmark_module("ablation")
-    attention = ablation.attention.NAME
+    attention = ablation.loading.ATTENTION
     file = tmp_path / "ablation.json"
     ablation.main(["--json", str(file), "--steps", "1", "--rows", "4", "--repeats", "1",
                    "--candidates", "12"])  # fmt: skip
     parts = json.loads(file.read_text())["parts"]
     assert parts.keys() > {*ablation.BUILT, *ablation.AROUND}
     assert all(math.isfinite(x) and x > 0 for x in leaves(parts))
-    assert attention == ablation.attention.NAME
+    assert attention == ablation.loading.ATTENTION
 
 
 def leaves(value):

@@ -13,9 +13,10 @@ from transformers.pytorch_utils import Conv1D
 
 from gollum.errors import FitError, ModelError
 from gollum.features.base import FixedFeatures, Projection
-from gollum.language import adapted, adapters
-from gollum.language.adapted import AdaptedText
-from gollum.language.adapters import (
+from gollum.language import embed as embed_module
+from gollum.language.embed import embed, tokenize
+from gollum.language.engine import AdaptedText, adapters
+from gollum.language.engine.adapters import (
     checkpoint_layers,
     inject_lora,
     lora_parameters,
@@ -27,8 +28,7 @@ from gollum.language.adapters import (
     transformer_layers,
     without_updates,
 )
-from gollum.language.embed import embed, tokenize
-from gollum.language.fused import ADAPTER, FastDropout, Fused, Masks
+from gollum.language.engine.fused import ADAPTER, FastDropout, Fused, Masks
 from gollum.language.loading import load_backbone
 from gollum.runtime import Runtime, seeded
 from gollum.surrogates import fit as fit_module
@@ -707,7 +707,7 @@ def test_a_fit_that_goes_on_reads_its_states_once(model_folder, monkeypatch):
 
 def test_every_batch_of_every_pass_drops_its_own_elements(model_folder, monkeypatch):
     """Also with shared masks: they are shared by the modules that one batch goes through."""
-    monkeypatch.setattr(adapted, "batches", lambda lengths: np.arange(len(lengths))[:, None])
+    monkeypatch.setattr(embed_module, "batches", lambda lengths: np.arange(len(lengths))[:, None])
     text, _ = adapted_text(model_folder, "bert", dropout=0.5, shared_masks=True)
     text.train()
     drawn, draw = [], Masks._draw

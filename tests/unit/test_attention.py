@@ -11,7 +11,7 @@ from transformers.models.gemma2 import modeling_gemma2
 from transformers.models.llama import modeling_llama
 from transformers.models.t5 import modeling_t5
 
-from gollum.language.attention import NAME, _Attention, attention
+from gollum.language.engine.attention import NAME, _Attention, attention
 from gollum.runtime import seeded
 from helpers import POSITIONS, VOCABULARY, WIDTH, load, make_texts, padded
 

@@ -20,9 +20,9 @@ from transformers import (
 
 from gollum.errors import MissingExtraError, ModelError
 from gollum.language import sources
-from gollum.language.adapters import inject_lora, lora_parameters, merged, transformer_layers
 from gollum.language.catalog import CATALOG, ModelCard
 from gollum.language.embed import embed, tokenize
+from gollum.language.engine.adapters import inject_lora, lora_parameters, merged, transformer_layers
 from gollum.language.loading import load_backbone, weights_size
 from gollum.language.pooling import POOLINGS
 from helpers import (

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from gollum.errors import DataError, ModelError
-from gollum.language.adapted import AdaptedText
 from gollum.language.embed import tokenize
-from gollum.language.prefix import FrozenPrefix
-from gollum.language.store import FileStates, MemoryStates
+from gollum.language.engine import AdaptedText
+from gollum.language.engine.prefix import FrozenPrefix
+from gollum.language.engine.store import FileStates, MemoryStates
 from gollum.surrogates import plan as plan_module
 from gollum.surrogates.build import Problem, build_surrogate
 from gollum.surrogates.plan import PROCESS, plan

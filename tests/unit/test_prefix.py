@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from gollum.language import adapted
-from gollum.language.adapters import transformer_layers
+from gollum.language import embed as embed_module
 from gollum.language.embed import batches
+from gollum.language.engine.adapters import transformer_layers
+from gollum.language.engine.prefix import FrozenPrefix
 from gollum.language.loading import load_backbone
-from gollum.language.prefix import FrozenPrefix
 from gollum.runtime import Runtime
 from helpers import CONFIGS, LAYERS, full_pass, load, make_texts, padded, save_model
 from helpers import adapt as adapt_to
@@ -126,7 +126,7 @@ def test_the_backbones_own_dropout_stays_off_while_training(bert):
 
 
 def test_progress_counts_the_distinct_texts(bert, monkeypatch):
-    monkeypatch.setattr(adapted, "batches", partial(batches, budget=40))
+    monkeypatch.setattr(embed_module, "batches", partial(batches, budget=40))
     seen = []
     adapt(bert, texts=[*TEXTS, *TEXTS], progress=lambda *step: seen.append(step))
     done, totals = zip(*seen, strict=True)

@@ -21,9 +21,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from gollum.cachefile import LIMIT, trim
 from gollum.errors import ConfigError, ModelError
-from gollum.language import store
 from gollum.language.embed import Tokens
-from gollum.language.store import FileStates, MemoryStates, open_states, states_key
+from gollum.language.engine import store
+from gollum.language.engine.store import FileStates, MemoryStates, open_states, states_key
 
 LENGTHS = np.array([3, 1, 7, 4, 7, 2, 1])
 WIDTH = 5
@@ -717,14 +717,14 @@ def test_two_at_once_in_one_process(tmp_path):
     assert names(tmp_path) == [f"{KEY}.safetensors"]
 
 
-# ---- other processes: forked from one that has imported PyTorch and nothing else ----
+# ---- other processes: forked from one that has imported the engine and nothing else ----
 
 SCRIPT = """
 import os, time
 from pathlib import Path
 import numpy as np, torch
 from gollum.errors import ModelError
-from gollum.language.store import FileStates
+from gollum.language.engine.store import FileStates
 
 def open_file(lengths, width):
     return FileStates(np.array(lengths), width, torch.float32, key=key, folder=Path(folder))
@@ -738,7 +738,7 @@ def text(i, length, width):
 def start():
     """Start a script in a process of its own, with some of its variables given."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["gollum.language.store"])
+    context.set_forkserver_preload(["gollum.language.engine.store"])
     started = []
 
     def run(script, folder, **variables):

@@ -26,9 +26,9 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from gollum.errors import MissingExtraError, ModelError, nearest
-from gollum.language import attention
 from gollum.language.backbone import Backbone
 from gollum.language.catalog import CATALOG
+from gollum.language.engine import ATTENTION
 from gollum.language.pooling import POOLINGS
 from gollum.language.sources import find_model, find_prefix
 from gollum.runtime import Runtime
@@ -148,7 +148,7 @@ def _read(
     frozen.config.use_cache = False  # nobody reads the keys and values that decoders would keep
     if runtime.device.type == "cpu" and runtime.dtype == torch.bfloat16:
         # A model that is not written for other attention than its own keeps that.
-        frozen.set_attn_implementation(attention.NAME)
+        frozen.set_attn_implementation(ATTENTION)
     _refuse_precision(name, frozen, runtime)
     return frozen
 

@@ -16,9 +16,9 @@ from gollum.features.base import FixedFeatures, Projection
 from gollum.features.columns import beside
 from gollum.features.fixed import fixed_features
 from gollum.features.reactions import written_with
-from gollum.language.adapted import AdaptedText
 from gollum.language.backbone import Backbone
 from gollum.language.embed import Progress, Tokens, embed, random_vectors, tokenize
+from gollum.language.engine import AdaptedText
 from gollum.language.loading import load_backbone
 from gollum.language.remote import Endpoint, Store, embed_remote
 from gollum.language.vectors import are_kept, kept_vectors

@@ -11,9 +11,9 @@ import torch
 from gollum.cachefile import amount
 from gollum.data.pool import Pool
 from gollum.errors import DataError, ModelError
-from gollum.language.adapters import top_layers, transformer_layers
 from gollum.language.backbone import Backbone
 from gollum.language.embed import Tokens
+from gollum.language.engine import top_layers, transformer_layers
 from gollum.language.loading import weights_size
 from gollum.runtime import Runtime
 from gollum.surrogates.presets import Settings, Variant

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gollum.language.adapters import transformer_layers
 from gollum.language.backbone import Backbone
+from gollum.language.engine.adapters import transformer_layers
 
 # Largest difference to the full pass, relative to the largest activation, that is rounding.
 ROUNDING = {torch.float64: 1e-10, torch.float32: 1e-4, torch.bfloat16: 5e-2}

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gollum.cachefile import cache_folder
-from gollum.language.adapters import (
+from gollum.language import embed
+from gollum.language.backbone import Backbone
+from gollum.language.engine.adapters import (
     checkpoint_layers,
     inject_lora,
     lora_parameters,
@@ -21,10 +23,8 @@ from gollum.language.adapters import (
     transformer_layers,
     without_updates,
 )
-from gollum.language.backbone import Backbone
-from gollum.language.embed import Progress, Tokens, batches
-from gollum.language.prefix import FrozenPrefix
-from gollum.language.store import States, open_states, states_key
+from gollum.language.engine.prefix import FrozenPrefix
+from gollum.language.engine.store import States, open_states, states_key
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ class AdaptedText(nn.Module):
     def __init__(
         self,
         backbone: Backbone,
-        tokens: Tokens,
+        tokens: embed.Tokens,
         *,
         rank: int,
         alpha: float,
@@ -63,7 +63,7 @@ class AdaptedText(nn.Module):
         shared_masks: bool = False,
         checkpointing: bool = False,
         notes: tuple[str, ...] = (),
-        progress: Progress | None = None,
+        progress: embed.Progress | None = None,
         states_budget: int = 2**62,
     ) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ class AdaptedText(nn.Module):
 
     def _vectors(self, rows: NDArray[np.int64]) -> Tensor:
         distinct, back = np.unique(self.tokens.index[rows], return_inverse=True)
-        order = list(batches(self.tokens.lengths[distinct]))
+        order = list(embed.batches(self.tokens.lengths[distinct]))
         if self.training and torch.is_grad_enabled():
             # The rows of a fit come again at every evaluation.
             if self._rows is None or not np.array_equal(rows, self._rows):
@@ -186,7 +186,9 @@ class AdaptedText(nn.Module):
             )
         return exact
 
-    def _recorded(self, prefix: FrozenPrefix, budget: int, progress: Progress | None) -> States:
+    def _recorded(
+        self, prefix: FrozenPrefix, budget: int, progress: embed.Progress | None
+    ) -> States:
         """What enters the first adapted layer, for every distinct text."""
         backbone = self.backbone
         sample = prefix.record(*self._padded(np.argsort(self.tokens.lengths)[:1]))
@@ -204,7 +206,7 @@ class AdaptedText(nn.Module):
             return states
         done = 0
         try:
-            for batch in batches(self.tokens.lengths):
+            for batch in embed.batches(self.tokens.lengths):
                 states.put(batch, prefix.record(*self._padded(batch)))
                 done += len(batch)
                 if progress:

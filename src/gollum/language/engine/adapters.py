@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers.pytorch_utils import Conv1D
 
 from gollum.errors import ModelError
-from gollum.language.fused import ADAPTER, FastDropout, Fused, Masks
+from gollum.language.engine.fused import ADAPTER, FastDropout, Fused, Masks
 
 
 def transformer_layers(model: nn.Module) -> nn.ModuleList:

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,9 +20,7 @@ from torch import Tensor
 
 from gollum.cachefile import KEY, CacheFile, amount, free
 from gollum.errors import ModelError
-
-if TYPE_CHECKING:  # it brings all of transformers
-    from gollum.language.embed import Tokens
+from gollum.language.embed import Tokens
 
 FORMAT = "gollum states 1"
 DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float64: "F64"}
