@@ -22,6 +22,7 @@ from gollum.campaign.store import Moved, Store
 from gollum.data.readers import read_frame, read_table
 from gollum.errors import BusyError, DataError, UserError, nearest
 from gollum.files import sha256_of
+from gollum.notes import Note
 from gollum.text.template import Template
 
 if TYPE_CHECKING:
@@ -128,8 +129,8 @@ class Campaign:
         """Everything that is known now."""
         return self._store.state()
 
-    def lint(self) -> list[str]:
-        """What a user should know about the texts, one sentence each."""
+    def lint(self) -> list[Note]:
+        """What a user should know about the texts."""
         state = self.state()
         name, structures = state.created.name, state.created.structures
         texts = state.words().render_pool(state.pool)

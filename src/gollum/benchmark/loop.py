@@ -23,6 +23,7 @@ from gollum.benchmark.record import RunFolder
 from gollum.benchmark.spec import RunConfig
 from gollum.benchmark.strategies import Strategy, unmeasured
 from gollum.errors import FitError
+from gollum.notes import Note
 from gollum.runtime import Runtime, commit
 from gollum.surrogates.build import Problem
 
@@ -84,7 +85,7 @@ class Loop:
         """
         iteration = self.iterations_done + 1
         choice = self._ask(self.strategy().choose, iteration)
-        notes = tuple(f"iteration {iteration}: {note}" for note in choice.notes)
+        notes = tuple(Note.of(n).within(f"iteration {iteration}") for n in choice.notes)
         return self._measure(iteration, choice.ids, choice.details), notes
 
     def finish(self) -> tuple[str, ...]:
@@ -108,7 +109,7 @@ class Loop:
         if surrogate is None or len(rest) == 0:
             return dict.fromkeys(QUALITY), ()
         fitted = self._ask(surrogate.fit, self.iterations_done + 1)
-        notes = tuple(f"last fit: {note}" for note in fitted.report.notes)
+        notes = tuple(Note.of(n).within("last fit") for n in fitted.report.notes)
         return quality(fitted, rest, self.pool.utility[rest]), notes
 
     def _ask(self, answer: Callable[..., Answer], iteration: int) -> Answer:

@@ -22,6 +22,7 @@ from gollum.data.pool import Pool
 from gollum.errors import DataError, FitError, MissingExtraError
 from gollum.features.columns import numbers, one_hot, partition, texts
 from gollum.features.molecules import canonical
+from gollum.notes import Note
 from gollum.surrogates.build import Problem
 
 
@@ -113,7 +114,7 @@ def baybe(problem: Problem, batch_size: int, chemical: bool) -> BayBE:
     except ModuleNotFoundError:
         raise MissingExtraError("BayBE", "peers") from None
 
-    pool, notes = problem.pool, list[str]()
+    pool, notes = problem.pool, list[Note]()
     columns, parameters = dict[str, Any](), list[Any]()
     with _quiet():
         for column, parameter in _parameters(pool, problem.structures if chemical else (), notes):
@@ -135,7 +136,7 @@ STRATEGIES: dict[str, Callable[[Problem, int], Strategy]] = {
 
 
 def _parameters(
-    pool: Pool, structures: Sequence[str], notes: list[str]
+    pool: Pool, structures: Sequence[str], notes: list[Note]
 ) -> Iterator[tuple[Any, Any]]:
     """Values and parameter of each column that says something new; structures come first."""
     numeric, seen = set(pool.numeric_columns()), set[bytes]()
@@ -156,7 +157,7 @@ def _numerical(pool: Pool, column: str) -> Iterator[tuple[Any, Any]]:
 
 
 def _labelled(
-    pool: Pool, column: str, is_structure: bool, notes: list[str]
+    pool: Pool, column: str, is_structure: bool, notes: list[Note]
 ) -> tuple[list[str], Any]:
     from baybe.parameters import CategoricalParameter, SubstanceParameter
 
@@ -166,10 +167,11 @@ def _labelled(
         data = dict(zip(labels, molecules, strict=True))
         if all(molecules) and len(set(molecules)) == len(data):
             return labels, SubstanceParameter(column, data)
-        notes.append(
-            f"{pool.name}: column '{column}' has blank cells, or one molecule written in two ways; "
-            "BayBE gets it one-hot encoded."
+        told = (
+            f"column '{column}' has blank cells, or one molecule written in two ways; BayBE gets "
+            "it one-hot encoded."
         )
+        notes.append(Note("no-structures", pool.name, told))
     return labels, CategoricalParameter(column, sorted(set(labels)))
 
 

@@ -23,6 +23,7 @@ from gollum.data.pool import Pool
 from gollum.data.readers import read_frame
 from gollum.errors import ConfigError, DataError, TemplateError, nearest
 from gollum.language.catalog import CATALOG
+from gollum.notes import Note
 from gollum.surrogates.presets import PRESETS, variant
 from gollum.text.template import Template
 
@@ -48,14 +49,14 @@ class Start:
         candidates: N x k inputs, no two rows alike, and the cost column if there is one; the index
             'id' holds the ids.
         recorded: results that the table held already.
-        notes: what was understood in a special way, one sentence each.
+        notes: what was understood in a special way.
         template: how experiments are put into words.
     """
 
     created: Created
     candidates: pd.DataFrame
     recorded: Recorded | None
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     template: Template
 
 
@@ -109,13 +110,13 @@ def begin(
     """
     _check_settings(goal, failed_as, surrogate or DEFAULT_SURROGATE, preset, model, seed)
     where = name if source is None else source.name
-    table, notes = read_frame(frame, where), list[str]()
+    table, notes = read_frame(frame, where), list[Note]()
     if len(table) == 0:
         raise DataError(f"{where}: the table has no rows; add possible experiments.")
     found = [c for c in ID_COLUMNS if c in table and c not in (objective, *also, *(inputs or ()))]
     if id_column is None and found:
         id_column = found[0]
-        notes.append(f"{where}: column '{id_column}' names the rows.")
+        notes.append(Note("id-column", where, f"column '{id_column}' names the rows."))
     meanings = _meanings(table, where, objective, also, id_column, cost, inputs)
     columns = _inputs(table, where, meanings, notes) if inputs is None else list(inputs)
     rows = Rows(where, table, columns)
@@ -126,13 +127,15 @@ def begin(
         surrogate = DEFAULT_SURROGATE
         if all(pd.api.types.is_numeric_dtype(candidates[c]) for c in columns):
             surrogate = FOR_NUMBERS
-            notes.append(
-                f"{where}: all inputs are numbers, with which a language model finds less, so the "
-                f"surrogate is '{FOR_NUMBERS}'; --surrogate names another."
+            what = (
+                "all inputs are numbers, with which a language model finds less, so the surrogate "
+                f"is '{FOR_NUMBERS}'; --surrogate names another."
             )
+            notes.append(Note("only-numbers", where, what))
     if structures is None:
         structures = [c for c in columns if "smiles" in c.casefold()]
-        notes += [f"{where}: taken for SMILES: {_listed(structures)}."] if structures else []
+        if structures:
+            notes.append(_about("smiles", where, "taken for SMILES", structures))
     elif unknown := [c for c in structures if c not in columns]:
         close = nearest(unknown[0], columns)
         raise DataError(f"{where}: there is no input '{unknown[0]}' to hold SMILES.{close}")
@@ -143,7 +146,8 @@ def begin(
     spoken = _spoken(candidates[columns], structures)
     if template is None and len(spoken) < len(columns):
         silent = [c for c in columns if c not in spoken]
-        notes.append(f"{where}: left out of the text, as a name says the same: {_listed(silent)}.")
+        what = "left out of the text, as a name says the same"
+        notes.append(_about("unmentioned-columns", where, what, silent))
     shown = candidates[columns if template is not None else spoken]
     words = _template(template, shown, where, rows.units, meanings)
     created = Created(
@@ -199,7 +203,7 @@ def _meanings(
         for column in named:
             if column in meanings:
                 raise DataError(f"{where}: '{column}' is {meanings[column]}; name it only once.")
-            if column not in table.columns and "result" not in what and column != objective:
+            if column not in table.columns and column not in (objective, *also):
                 close = nearest(column, table.columns)
                 raise DataError(
                     f"{where}: there is no column '{column}'.{close} The columns are "
@@ -240,14 +244,14 @@ def _reserved(where: str, column: str) -> DataError:
 
 
 def _inputs(
-    table: pd.DataFrame, where: str, meanings: Collection[str], notes: list[str]
+    table: pd.DataFrame, where: str, meanings: Collection[str], notes: list[Note]
 ) -> list[str]:
     """All columns that nothing else is known of; what is left out is noted."""
     left = [str(c) for c in table.columns if c not in meanings]
     outcomes = [c for c in left if c.casefold() in OUTCOME_COLUMNS]
     remarks = [c for c in left if c.casefold() in REMARKS]
     if remarks:
-        notes.append(f"{where}: taken for remarks and left out: {_listed(remarks)}.")
+        notes.append(_about("remarks", where, "taken for remarks and left out", remarks))
         left = [c for c in left if c not in remarks]
     others = [c for c in left if c.casefold() in RESERVED and c not in outcomes]
     predicted = [c for c in left if c.casefold().startswith("predicted ")]
@@ -260,17 +264,23 @@ def _inputs(
         )
     if others:
         others += [*predicted, *(c for c in left if c in EXPORTED)]
-        notes.append(f"{where}: left out, as of an earlier campaign: {_listed(others)}.")
+        what = "left out, as of an earlier campaign"
+        notes.append(_about("earlier-campaign", where, what, others))
     if outcomes:
-        notes.append(f"{where}: what came of experiments and is no input: {_listed(outcomes)}.")
+        what = "what came of experiments and is no input"
+        notes.append(_about("outcomes", where, what, outcomes))
     left = [c for c in left if c not in others and c not in outcomes]
     blank = [c for c in left if blank_rows(table[[c]]).all()]
     if blank:
-        notes.append(f"{where}: left out, as all cells are blank: {_listed(blank)}.")
+        notes.append(_about("blank-columns", where, "left out, as all cells are blank", blank))
     columns = [c for c in left if c not in blank]
     notes += [
-        f"{where}: '{column}' counts the rows and is taken for an input; if it names them, begin "
-        "again with --id-column."
+        Note(
+            "counted-rows",
+            where,
+            f"'{column}' counts the rows and is taken for an input; if it names them, begin again "
+            "with --id-column.",
+        )
         for column in columns
         if len(table) > 2 and list(map(cell_text, table[column])) == _counted(len(table))
     ]
@@ -320,15 +330,16 @@ def _template(
 
 def _results(
     created: Created, candidates: pd.DataFrame, rows: Rows, ids: NDArray[np.object_]
-) -> tuple[Recorded | None, list[str]]:
+) -> tuple[Recorded | None, list[Note]]:
     """The results that the table holds, read as a first sheet of results, and notes on them."""
-    table, objective = rows.table, created.objective
+    table, where, objective = rows.table, rows.where, created.objective
     told = [c for c in table.columns if c in created.also or c.casefold() in OUTCOME_COLUMNS]
     told = [c for c in told if c not in rows.inputs and not blank_rows(table[[c]]).all()]
     if objective not in table.columns:
-        notes = [f"{rows.where}: there is no column '{objective}' yet, so there are no results."]
+        what = f"there is no column '{objective}' yet, so there are no results."
+        notes = [Note("no-results", where, what)]
         if told:
-            notes.append(f"{rows.where}: not read without '{objective}': {_listed(told)}.")
+            notes.append(_about("outcomes", where, f"not read without '{objective}'", told))
         return None, notes
     state = State.of([Logged(1, "", "", created)], lambda _: candidates)
     names = sheet_names(state)
@@ -340,19 +351,27 @@ def _results(
         ours = {"status": names.status, "note": names.note}
         sheet[column if column in created.also else ours[column.casefold()]] = table[column]
     sheet.attrs = {"first_row": table.attrs["first_row"], "notes": ()}
-    intake = read_results(state, sheet, source=created.source, name=rows.where)
-    told = [f"{rows.where}: {note}" for note in intake.notes]
+    intake = read_results(state, sheet, source=created.source, name=where)
+    notes = [note.within(where) for note in intake.notes]
     if intake.event is None:
-        return None, [*told, f"{rows.where}: '{objective}' is blank in every row so far."]
+        what = f"'{objective}' is blank in every row so far."
+        return None, [*notes, Note("no-results", where, what)]
     done = {r.id for r in intake.event.results if r.status != "not run"}
-    notes = [f"{rows.where}: it holds results of {len(done)} of {len(candidates)} experiments."]
+    what = f"it holds results of {len(done)} of {len(candidates)} experiments."
+    notes.append(Note("results", where, what))
     if len(done) == len(candidates):
-        notes.append(f"{rows.where}: nothing is left to suggest; add rows without a result.")
-    return intake.event, [*told, *notes]
+        what = "nothing is left to suggest; add rows without a result."
+        notes.append(Note("nothing-left", where, what))
+    return intake.event, notes
 
 
 def _counted(rows: int) -> list[str]:
     return [str(number) for number in range(1, rows + 1)]
+
+
+def _about(code: str, where: str, what: str, columns: Iterable[str]) -> Note:
+    """A note that lists columns."""
+    return Note(code, where, f"{what}: {_listed(columns)}.")
 
 
 def _listed(names: Iterable[str]) -> str:

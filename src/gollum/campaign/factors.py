@@ -87,7 +87,7 @@ def read_factors(path: Path) -> pd.DataFrame:
         hit = _hit(file, node, factors, codes)
         if not (hit & ~out).any():
             rest = " that the lines above it leave" if hit.any() else ""
-            file.note(f"line {file.line(node)} excludes nothing{rest}")
+            file.note("excludes-nothing", f"line {file.line(node)} excludes nothing{rest}")
         out |= hit
     if out.all():
         raise ConfigError(f"{path}: every combination is excluded; take a line of 'exclude' away.")
@@ -95,7 +95,7 @@ def read_factors(path: Path) -> pd.DataFrame:
         {factor.name: factor.column(codes[factor.name][~out]) for factor in factors}
     )
     stay = f", {out.sum()} of them are excluded and {len(table)} stay" if out.any() else ""
-    file.note(f"{product} make {total} combinations{stay}")
+    file.note("combinations", f"{product} make {total} combinations{stay}")
     names = tuple(factor.name for factor in factors)
     table.attrs = {"notes": tuple(file.notes), "first_row": 2, "factors": names}
     return table
@@ -132,7 +132,8 @@ def _factor(file: YamlFile, name: str, node: Node) -> _Factor:
         seen.add(cell_text(option))
     if numbers and not factor.is_numeric:
         word = next(w for w, n in zip(words, nodes, strict=True) if file.number(n) is None)
-        file.note(f"'{word}' among the numbers of '{name}' makes all of its options names")
+        what = f"'{word}' among the numbers of '{name}' makes all of its options names"
+        file.note("word-among-numbers", what)
     return factor
 
 

@@ -17,6 +17,7 @@ from gollum.data.readers import read_frame
 from gollum.data.spreadsheets.columns import Column, choose_marks
 from gollum.data.spreadsheets.numbers import SPACES, is_plain, plain, unit_of
 from gollum.errors import DataError, nearest
+from gollum.notes import Note
 
 Texts = NDArray[np.object_]
 Numbers = NDArray[np.float64]
@@ -33,6 +34,8 @@ _INSTEAD = "write a number, 'failed' (it ran, no product) or 'not run', or leave
 _UNIT_OF_NAME = re.compile(r"[(\[]([^()\[\]]+)[)\]]")  # Temperature (°C)
 _PERCENT = re.compile(r"yield|percent|pct|%", re.IGNORECASE)
 _NOTES = 10  # of one kind that are told one by one
+# That words such as 'failed', or units, made a column one of text says nothing new here.
+_USUAL = ("all-dates", "one-unit", "several-units", "stored-as-text", "word-among-numbers")
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +114,7 @@ class Sheet:
 
     def numbers(
         self, column: str, wanted: Mask, units: Collection[str] = (), instead: str = ""
-    ) -> tuple[Numbers, list[str]]:
+    ) -> tuple[Numbers, list[Note]]:
         """N numbers, NaN where blank or not wanted, and a note if some are written otherwise.
 
         Args:
@@ -141,27 +144,30 @@ class Sheet:
         numbers = np.array([float(plain(b, mark)) if b else np.nan for b in bare], dtype=np.float64)
         odd = [i for i, text in enumerate(texts) if text and not is_plain(text)][:1]
         return numbers, [
-            f"{self.at(i, column)}: '{texts[i]}' is read as {cell_text(numbers[i])}, and so are "
-            "others like it"
+            Note(
+                "spelt-numbers",
+                self.at(i, column),
+                f"'{texts[i]}' is read as {cell_text(numbers[i])}, and so are others like it",
+            )
             for i in odd
         ]
 
-    def notes(self) -> list[str]:
+    def notes(self) -> list[Note]:
         """What the reader said, and which columns mean nothing here."""
         theirs = users_columns(self.state)
         known = {name.casefold() for name in vars(self.names).values()} | {"id"}
         extra = [c for c in self.frame.columns if c not in theirs and c.casefold() not in known]
-        told = [n for n in self.frame.attrs["notes"] if not self._is_moot(n)]
+        ours = (*theirs, self.names.id)
+        told: list[Note] = [
+            note
+            for note in self.frame.attrs["notes"]
+            if not (note.code in _USUAL and note.column in ours)
+        ]
         if extra:
             listed = ", ".join(f"'{column}'" for column in extra)
-            told.append(f"columns that the campaign does not have were left out: {listed}")
+            what = f"columns that the campaign does not have were left out: {listed}"
+            told.append(Note("other-columns", "", what))
         return told
-
-    def _is_moot(self, note: str) -> bool:
-        """Whether a note says that words such as 'failed', or units, made a column one of text."""
-        theirs = [*users_columns(self.state), self.names.id]
-        usual = "read as text" in note or "stored as text" in note
-        return usual and any(f"column '{c}': " in note for c in theirs)
 
     def blank(self) -> Mask:
         """N flags: the row holds nothing."""
@@ -179,13 +185,13 @@ class Outcomes(NamedTuple):
         status: N texts; '' or 'pending' without a result.
         values: N objective values and further results, by column; NaN where there is none.
         notes: N texts of the user's.
-        told: what was understood in a special way, one sentence each.
+        told: what was understood in a special way.
     """
 
     status: Texts
     values: dict[str, Numbers]
     notes: Texts
-    told: tuple[str, ...]
+    told: tuple[Note, ...]
 
 
 def read_outcomes(sheet: Sheet) -> Outcomes:
@@ -212,19 +218,23 @@ def read_outcomes(sheet: Sheet) -> Outcomes:
         values[column] = np.where(extra, np.nan, values[column])
     missing = np.flatnonzero((status == "measured") & np.isnan(values[objective]))
     idle = np.flatnonzero(np.isin(status, ["", "pending"]) & (notes != ""))
+    kept = f"kept, though '{objective}' is still missing"
+    left = "the note waits for a result and was left out"
     told = (
         *(note for _, more in read.values() for note in more),
-        *folded([f"{sheet.at(i)}: kept, though '{objective}' is still missing" for i in missing]),
-        *folded([f"{sheet.at(i)}: the note waits for a result and was left out" for i in idle]),
+        *folded([Note("missing-objective", sheet.at(i), kept) for i in missing]),
+        *folded([Note("early-remark", sheet.at(i), left) for i in idle]),
         *(note for column in values for note in _out_of_range(sheet, column, values[column])),
     )
     return Outcomes(status, values, notes, told)
 
 
-def folded(notes: Sequence[str]) -> tuple[str, ...]:
+def folded(notes: Sequence[Note]) -> tuple[Note, ...]:
     """The first notes of one kind, and how many more there are."""
     more = len(notes) - _NOTES
-    return (*notes[:_NOTES], *([f"… and {more} more rows like these"] if more > 0 else []))
+    if more <= 0:
+        return tuple(notes)
+    return *notes[:_NOTES], Note(notes[0].code, "", f"… and {more} more rows like these")
 
 
 def mapped(texts: Texts, function: Callable[[str], Any]) -> Texts:
@@ -275,24 +285,25 @@ def _meaning(text: str, *, instead: bool = False) -> str | None:
     return None if instead and meaning == "measured" else meaning
 
 
-def _out_of_range(sheet: Sheet, column: str, numbers: Numbers) -> tuple[str, ...]:
+def _out_of_range(sheet: Sheet, column: str, numbers: Numbers) -> tuple[Note, ...]:
     """Notes on percentages that may be typing errors or fractions."""
     given = numbers[~np.isnan(numbers)]
     if not _PERCENT.search(column) or not len(given):
         return ()
     outside = np.flatnonzero((numbers < 0) | (numbers > 100))
-    told = folded(
-        [f"{sheet.at(i, column)}: {cell_text(numbers[i])} is not within 0 to 100" for i in outside]
-    )
+    texts = {i: f"{cell_text(numbers[i])} is not within 0 to 100" for i in outside}
+    told = folded([Note("out-of-range", sheet.at(i, column), text) for i, text in texts.items()])
     before = [m.result.values.get(column, 0.0) for m in sheet.state.measurements.values()]
     if 0 < given.max() <= 1 < max(before, default=0.0):
-        if any(f"column '{column}': percentages" in n for n in sheet.frame.attrs["notes"]):
+        read = [n.column for n in sheet.frame.attrs["notes"] if n.code == "percentages"]
+        if column in read:
             raise DataError(
                 f"{sheet.name}: column '{column}': the cells have the format %, so that 45 % would "
                 "count as 0.45, unlike earlier results; write plain numbers, such as 45."
             )
-        told += (
-            f"column '{column}': no value is above 1, unlike earlier ones; if these are fractions, "
-            "as cells with the format % are, write them as before",
+        text = (
+            "no value is above 1, unlike earlier ones; if these are fractions, as cells with the "
+            "format % are, write them as before"
         )
+        told += (Note("fractions", "", text, column),)
     return told

@@ -23,6 +23,7 @@ from gollum.campaign.filled import Mask, Sheet, Texts, folded, mapped
 from gollum.campaign.state import cell_text
 from gollum.data.spreadsheets.numbers import SPACES, is_plain
 from gollum.errors import DataError, nearest
+from gollum.notes import Note
 
 Rows = NDArray[np.int64]
 
@@ -43,13 +44,13 @@ class Identity(NamedTuple):
         runs: N texts; '' where the row names no run.
         ids: N texts; '' where not asked for.
         joined: experiments that are no candidates yet.
-        told: what was understood in a special way, one sentence each.
+        told: what was understood in a special way.
     """
 
     runs: Texts
     ids: Texts
     joined: Cells | None
-    told: tuple[str, ...]
+    told: tuple[Note, ...]
 
 
 class _Input(NamedTuple):
@@ -131,9 +132,9 @@ def _unknown_run(run: str, known: Iterable[str]) -> str:
     return f"there is no run '{run}'.{meant}"
 
 
-def _inputs(sheet: Sheet, wanted: Mask) -> tuple[list[_Input], list[str]]:
+def _inputs(sheet: Sheet, wanted: Mask) -> tuple[list[_Input], list[Note]]:
     """The inputs that the sheet has, and notes on numbers."""
-    inputs, told = list[_Input](), list[str]()
+    inputs, told = list[_Input](), list[Note]()
     units = sheet.state.created.units
     for column, cells in sheet.state.table.items():
         name = str(column)
@@ -190,19 +191,20 @@ def _unknown_id(name: str, lacking: str, known: Iterable[str]) -> str:
 
 def _by_inputs(
     sheet: Sheet, inputs: Sequence[_Input], rows: Rows, given: Texts
-) -> tuple[list[str], dict[str, int], list[str]]:
+) -> tuple[list[str], dict[str, int], list[Note]]:
     """The id of each row, the row of each id that is new, and notes."""
     groups, candidates = _grouped(inputs, rows)
     known = sheet.state.table.index.tolist()
     ids = {g: str(known[at]) for g, at in candidates.items()}
     taken = {*known, *given}
     fresh = (name for k in count(1) if (name := f"n{k}") not in taken)
-    new, elsewhere = dict[str, int](), list[str]()
+    new, elsewhere = dict[str, int](), list[Note]()
     for i, g in zip(rows.tolist(), groups, strict=True):
         name = given[i]
         if g in ids:
             if name not in ("", ids[g]):
-                elsewhere.append(f"{sheet.at(i)}: '{name}' has the inputs of {ids[g]} and is that")
+                what = f"'{name}' has the inputs of {ids[g]} and is that"
+                elsewhere.append(Note("other-id", sheet.at(i), what))
             continue
         if NO_ID.fullmatch(name):
             raise DataError(
@@ -258,9 +260,9 @@ def _cells(sheet: Sheet, inputs: Sequence[_Input], new: dict[str, int]) -> Cells
     return Cells(ids=tuple(new), columns=columns)
 
 
-def _welcome(sheet: Sheet, inputs: Sequence[_Input], new: dict[str, int]) -> tuple[str, ...]:
+def _welcome(sheet: Sheet, inputs: Sequence[_Input], new: dict[str, int]) -> tuple[Note, ...]:
     """Notes on new experiments, those with a likely slip first."""
-    remarks = {i: list[str]() for i in new.values()}
+    remarks, slips = {i: list[str]() for i in new.values()}, set[int]()
     for column, table, cells in (c for c in inputs if c.is_text):
         levels = set(table)
         strange = {i: cells[i] for i in remarks if cells[i] not in levels}
@@ -268,16 +270,22 @@ def _welcome(sheet: Sheet, inputs: Sequence[_Input], new: dict[str, int]) -> tup
         near = {} if structures else _near(dict.fromkeys(strange.values()), levels)
         for i, text in strange.items():
             hint = f" (did you mean '{near[text]}'?)" if text in near else ""
+            if text in near:
+                slips.add(i)
             remarks[i].append(
                 (f"{column} '{text}' is new" if text else f"{column} is blank") + hint
             )
     told = [
-        f"{sheet.at(i)} joins the candidates as {name}: "
-        + (", ".join(remarks[i]) or "a new combination")
+        Note(
+            "likely-slip" if i in slips else "new-experiment",
+            "",
+            f"{sheet.at(i)} joins the candidates as {name}: "
+            + (", ".join(remarks[i]) or "a new combination"),
+        )
         for name, i in new.items()
     ]
-    slips = [note for note in told if "(did you mean" in note]
-    return (*folded(slips), *folded([note for note in told if note not in set(slips)]))
+    first = [note for note in told if note.code == "likely-slip"]
+    return (*folded(first), *folded([note for note in told if note.code == "new-experiment"]))
 
 
 def _refuse_slips(sheet: Sheet, inputs: Sequence[_Input], rows: list[int], new: bool) -> None:

@@ -14,6 +14,7 @@ from gollum.campaign.requests import Hooks
 from gollum.campaign.state import State
 from gollum.campaign.trust import Trust, trust
 from gollum.errors import UserError
+from gollum.notes import Note
 
 RIVALS = ("one_hot", "morgan")  # what a language model has to beat
 
@@ -48,14 +49,14 @@ def insights(state: State, hooks: Hooks | None = None) -> Insights | None:
     hooks = hooks or Hooks()
     hooks.stage("Reading the experiments")
     own = prepare(state, hooks=hooks)
-    surrogates, notes = {state.created.surrogate: own}, list[str]()
+    surrogates, notes = {state.created.surrogate: own}, list[Note]()
     for rival in RIVALS:
         if rival in surrogates or (rival == "morgan" and not state.created.structures):
             continue
         try:
             surrogates[rival] = prepare(state, rival)
         except UserError as error:
-            notes.append(f"No comparison with {rival}: {error}")
+            notes.append(Note("no-comparison", "", f"No comparison with {rival}: {error}"))
     hooks.stage("Fitting the model")
     fitted = learn(own, state)
     mean, _ = fitted.marginals(np.arange(len(fitted.pool)))
@@ -65,10 +66,11 @@ def insights(state: State, hooks: Hooks | None = None) -> Insights | None:
     hooks.stage("Checking the intervals")
     wider = interval_factor(state, own, hooks)
     if wider > 1:
-        notes.append(
+        what = (
             f"Intervals of suggestions, and of what is left to gain, are {wider:.2g} times as wide "
             "as the model's own, which are too narrow for results that it has not seen."
         )
+        notes.append(Note("wider-intervals", "", what))
     return Insights(
         trust=judged,
         advice=advice(state, fitted, wider),

@@ -21,6 +21,7 @@ from gollum.campaign.events import STATUSES, Recorded, Result, Source, Status
 from gollum.campaign.filled import Outcomes, Sheet, folded, read_outcomes
 from gollum.campaign.identity import Identity, identify
 from gollum.campaign.state import Measurement, State, cell_text
+from gollum.notes import Note
 
 _EQUAL = 1e-9  # relative difference of values that are the same; workbooks drop the last digits
 
@@ -31,7 +32,7 @@ class Intake:
 
     Attributes:
         event: the news; None if there is none.
-        notes: what was understood in a special way, by the reader too, one sentence each.
+        notes: what was understood in a special way, by the reader too.
         measured: new or changed results with this status.
         failed: likewise.
         not_run: likewise.
@@ -43,7 +44,7 @@ class Intake:
     """
 
     event: Recorded | None
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     measured: int
     failed: int
     not_run: int
@@ -89,10 +90,10 @@ def read_results(
     kinds = Counter(r.kind for r in readings)
     new = Counter(r.row.status for r in readings if r.kind != "known")
     event = Recorded(source=source, results=results, joined=identity.joined) if results else None
-    told = defaultdict[str, list[str]](list)
-    for reading in readings:
-        if reading.note:
-            told[reading.kind].append(f"row {reading.row.row}: {reading.note}")
+    told = defaultdict[str, list[Note]](list)
+    for r in readings:
+        if r.note:
+            told[r.kind].append(Note(f"{r.kind}-result", f"row {r.row.row}", r.note))
     return Intake(
         event,
         (*sheet.notes(), *outcomes.told, *identity.told, *chain(*map(folded, told.values()))),

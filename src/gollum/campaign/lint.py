@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 from gollum.data.pool import Pool
 from gollum.data.spreadsheets.numbers import unit_of
 from gollum.language.catalog import CATALOG, Package, installed_folder, kept_folder
+from gollum.notes import Note
 from gollum.text import template as words
 from gollum.text.template import Template, Text
 
@@ -34,8 +35,8 @@ def lint(
     *,
     name: str,
     structures: Collection[str] = (),
-) -> list[str]:
-    """Notes on the texts and on the spelling of the cells, one sentence each.
+) -> list[Note]:
+    """Notes on the texts and on the spelling of the cells.
 
     Args:
         template: how experiments are put into words.
@@ -48,26 +49,29 @@ def lint(
     notes = words.lint(template, pool, texts)
     for column in table.columns:
         if column not in structures and not pd.api.types.is_numeric_dtype(table[column]):
-            notes += [f"{name}: column '{column}': {note}." for note in _spelling(table[column])]
+            told = _spelling(table[column])
+            notes += [Note(code, name, f"{what}.", str(column)) for code, what in told]
     return notes
 
 
-def _spelling(cells: pd.Series) -> Iterable[str]:
+def _spelling(cells: pd.Series) -> Iterable[tuple[str, str]]:
     """Names that differ by their letters' case only, and words among numbers with units."""
     first = cells[cells != ""].drop_duplicates()
     folded = first.str.split().str.join(" ").str.casefold()
     for later in folded.index[folded.duplicated()][:1]:
         one = first[folded == folded[later]]
         yield (
+            "like-names",
             f"'{one.iloc[0]}' ({one.index[0]}) and '{one.iloc[1]}' ({one.index[1]}) count as two "
-            "options; spell them alike if they are one"
+            "options; spell them alike if they are one",
         )
     units = first.map(unit_of)
     odd = first[units.isna()]
     if units.map(bool, na_action="ignore").eq(True).any() and 0 < 2 * len(odd) <= len(first):
         yield (
+            "word-among-numbers",
             f"'{odd.iloc[0]}' ({odd.index[0]}) among quantities such as "
-            f"'{first[units.notna()].iloc[0]}' makes them all names; give a number there"
+            f"'{first[units.notna()].iloc[0]}' makes them all names; give a number there",
         )
 
 
@@ -99,8 +103,8 @@ def lint_tokens(
     *,
     name: str,
     structures: Collection[str] = (),
-) -> list[str]:
-    """Notes on what a model can't read of the texts, one sentence each.
+) -> list[Note]:
+    """Notes on what a model can't read of the texts.
 
     Texts beyond its limit are cut, different texts may become the same tokens, and a name may be
     cut into so many pieces that little of its meaning is left.
@@ -127,13 +131,13 @@ def lint_tokens(
         for column, cell in _cells(text)
         if column not in structures and not unit_of(cell) and any(c.isalpha() for c in cell)
     }
-    notes = [
-        *_too_long(tokenizer, rows, max_tokens),
-        *_same(rows, pieces),
-        *_shredded({cell: pieces[cell] for cell in sorted(names)}),
-    ]
+    told = {
+        "long-texts": _too_long(tokenizer, rows, max_tokens),
+        "same-tokens": _same(rows, pieces),
+        "cut-names": _shredded({cell: pieces[cell] for cell in sorted(names)}),
+    }
     sampled = f" (looking at {len(rows)} of {len(texts)} texts)" if len(rows) < len(texts) else ""
-    return [f"{name}: {note}{sampled}." for note in notes]
+    return [Note(code, name, f"{w}{sampled}.") for code, what in told.items() for w in what]
 
 
 def _cells(text: Text) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from gollum.campaign.state import cell_text
 from gollum.data.spreadsheets.numbers import SPACES
 from gollum.data.spreadsheets.values import without_units
 from gollum.errors import DataError
+from gollum.notes import Note
 
 
 class Rows:
@@ -110,17 +111,18 @@ class Rows:
             what = f"the same experiment has another cost in {self.row(self.first[i])}"
             raise self.refusal(self.kept[i], f"{what}; give it one cost", column)
 
-    def notes(self) -> list[str]:
+    def notes(self) -> list[Note]:
         """What became of rows that are blank or repeat others."""
         notes = []
         if blank := len(self.table) - len(self.kept):
-            notes.append(f"{self.where}: {blank} blank rows were passed over.")
+            notes.append(Note("blank-rows", self.where, f"{blank} blank rows were passed over."))
         if len(again := np.flatnonzero(self.kept != self.first)):
             here, there = self.row(self.kept[again[0]]), self.row(self.first[again[0]])
-            notes.append(
-                f"{self.where}: {len(again)} rows have the inputs of an earlier one (such as "
-                f"{here} those of {there}) and are the same candidate."
+            told = (
+                f"{len(again)} rows have the inputs of an earlier one (such as {here} those of "
+                f"{there}) and are the same candidate."
             )
+            notes.append(Note("repeated-rows", self.where, told))
         return notes
 
 

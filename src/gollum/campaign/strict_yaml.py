@@ -13,6 +13,7 @@ from yaml.reader import ReaderError
 from gollum.data.spreadsheets.encodings import check_kind, decode, read_bytes
 from gollum.data.spreadsheets.numbers import is_integer, is_number_like, is_plain
 from gollum.errors import ConfigError, nearest
+from gollum.notes import Note
 
 # In brackets a comma ends an option, also the comma of 1,4-dioxane or N,N-dimethylformamide.
 _LOCANT = r"(?:\d+|[A-Z])'*"
@@ -24,7 +25,7 @@ class YamlFile:
 
     Attributes:
         path: the file.
-        notes: sentences for the user.
+        notes: for the user.
         root: the outermost node.
 
     Raises:
@@ -70,9 +71,9 @@ class YamlFile:
             )
         return ConfigError(f"{self.path}: line {line + 1}: {advice}.")
 
-    def note(self, what: str) -> None:
-        """Add a sentence for the user."""
-        self.notes.append(f"{self.path.name}: {what}.")
+    def note(self, code: str, what: str) -> None:
+        """Add a note for the user."""
+        self.notes.append(Note(code, self.path.name, f"{what}."))
 
     def line(self, node: Node) -> int:
         """Where a node begins, counted from 1."""

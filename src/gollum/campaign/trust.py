@@ -18,6 +18,7 @@ from gollum.analysis.cross_validation import EXACT, PARTS, Errors, Gain, errors,
 from gollum.campaign.calibration import left_out
 from gollum.campaign.state import State
 from gollum.errors import FitError
+from gollum.notes import Note
 
 if TYPE_CHECKING:
     from gollum.surrogates.base import Surrogate
@@ -56,7 +57,7 @@ class Trust:
             objective's unit; empty where nothing could be left out.
         errors: method, then the fields of `Errors`.
         gains: other, then the fields of `Gain` of the language model over that method.
-        notes: what went wrong, and which model is too sure of itself, a sentence each.
+        notes: what went wrong, and which model is too sure of itself.
     """
 
     experiments: int
@@ -67,7 +68,7 @@ class Trust:
     predictions: pd.DataFrame
     errors: pd.DataFrame
     gains: pd.DataFrame
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def trust(
@@ -90,7 +91,7 @@ def trust(
     ids, values = state.observations()
     count = len(set(ids))
     possible = count >= FEWEST_LEFT_OUT and float(np.ptp(values)) > 0
-    predictions, notes = pd.DataFrame(columns=_COLUMNS), list[str]()
+    predictions, notes = pd.DataFrame(columns=_COLUMNS), list[Note]()
     if possible:
         predictions, notes = _left_out(state, surrogates, progress)
     methods = {str(method): rows for method, rows in predictions.groupby("method", sort=False)}
@@ -127,7 +128,7 @@ def named(method: str) -> str:
 
 def _left_out(
     state: State, surrogates: Mapping[str, Surrogate], progress: Progress | None
-) -> tuple[pd.DataFrame, list[str]]:
+) -> tuple[pd.DataFrame, list[Note]]:
     """Predictions of every method, and what went wrong."""
     ids, values = state.observations()
     part = folds(ids, state.created.seed)
@@ -147,7 +148,8 @@ def _left_out(
         try:
             mean, deviation = left_out(surrogate, state, part, tick)
         except FitError as error:
-            notes.append(f"{named(name)} could not be fitted and is left out: {error}")
+            what = f"{named(name)} could not be fitted and is left out: {error}"
+            notes.append(Note("failed-fit", "", what))
             fits = number * parts
         else:
             tables.append(rows.assign(method=name, mean=mean, deviation=deviation))
@@ -176,19 +178,20 @@ def _errors(methods: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["method", *Errors._fields])
 
 
-def _overconfident(judged: pd.DataFrame) -> list[str]:
-    """A sentence for each model whose 95 % intervals hold too few results to be chance."""
+def _overconfident(judged: pd.DataFrame) -> list[Note]:
+    """A note for each model whose 95 % intervals hold too few results to be chance."""
     from scipy.stats import binom
 
     notes = []
     for row in judged[judged["method"] != RANDOM].to_dict("records"):
         count, inside = row["measurements"], row["inside"]
         if binom.cdf(round(inside * count), count, 0.95) < UNLIKELY:
-            notes.append(
+            what = (
                 f"The model {named(row['method'])} is too sure of itself: {100 * inside:.0f} % of "
                 "the left-out results fell inside its 95 % intervals, so its intervals should be "
                 "wider and its chances less extreme."
             )
+            notes.append(Note("too-sure", "", what))
     return notes
 
 

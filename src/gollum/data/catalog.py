@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from gollum.data.pool import Direction, Pool
 from gollum.data.published import LOCAL_DATA, Published, tasks_folder
 from gollum.errors import DataError, nearest
+from gollum.notes import Note
 
 Group = Literal["organic synthesis", "process", "materials and catalysis", "molecules"]
 RANGE_TOLERANCE = 1e-3  # of the range, as the catalogue rounds its ends
@@ -92,9 +93,9 @@ class Task(Published):
             return pool
         groups = table.groupby(list(self.inputs), dropna=False, sort=False)
         means = groups[self.objective].transform("mean")
-        averaged = f"{self.name}: the measurements of rows with equal inputs were averaged."
+        told = "the measurements of rows with equal inputs were averaged."
         pool = self._pool(table.assign(**{self.objective: means}))
-        return replace(pool, notes=(*pool.notes, averaged))
+        return replace(pool, notes=(*pool.notes, Note("averaged", self.name, told)))
 
     def table(self) -> pd.DataFrame:
         """The whole table, a row per measurement.

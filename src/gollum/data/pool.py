@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gollum.data.spreadsheets.numbers import is_number_like
 from gollum.errors import DataError, nearest
+from gollum.notes import Note
 
 Direction = Literal["maximize", "minimize"]
 HEADER_ROWS = 1  # of a table that does not say where its first row was
@@ -37,7 +38,7 @@ class Pool:
     objective: str
     direction: Direction
     values: NDArray[np.float64]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[Note, ...] = field(default=())
 
     def __post_init__(self) -> None:
         if self.direction not in get_args(Direction):
@@ -102,13 +103,14 @@ class Pool:
                 raise DataError(f"{name}: the input '{given}' {what}; leave it out of the inputs.")
         ids = _ids(table, id_column, name, first)
         kept = _first_of_each(table[columns], values)
-        notes: tuple[str, ...] = tuple(table.attrs.get("notes", ()))
+        notes = tuple(map(Note.of, table.attrs.get("notes", ())))
         if not kept.all():
             row = int(np.flatnonzero(~kept)[0]) + first
-            notes += (
-                f"{name}: {int((~kept).sum())} of {len(table)} rows repeat the inputs of "
-                f"another row (the first is row {row}) and were dropped.",
+            told = (
+                f"{int((~kept).sum())} of {len(table)} rows repeat the inputs of another row (the "
+                f"first is row {row}) and were dropped."
             )
+            notes += (Note("repeated-rows", name, told),)
         data = table.loc[kept, columns].copy()
         data.index = pd.Index(ids[kept], name="id")
         return cls(name, data, objective, direction, values[kept], notes)
@@ -166,12 +168,12 @@ class Pool:
             )
         if known.all():
             return self
-        note = f"{self.name}: {int((~known).sum())} rows without '{self.objective}' were dropped."
+        told = f"{int((~known).sum())} rows without '{self.objective}' were dropped."
         return replace(
             self,
             table=self.table.loc[known],
             values=self.values[known],
-            notes=(*self.notes, note),
+            notes=(*self.notes, Note("unmeasured-rows", self.name, told)),
         )
 
     def numeric_columns(self) -> list[str]:

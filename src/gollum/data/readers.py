@@ -22,6 +22,7 @@ from gollum.data.spreadsheets.sheets import Sheet, check_size, refuse_repeats, t
 from gollum.data.spreadsheets.values import typed
 from gollum.data.spreadsheets.workbooks import optional, read_sheet
 from gollum.errors import DataError, nearest
+from gollum.notes import Note
 
 _TEXT = (".csv", ".tsv", ".txt")
 _ENDINGS = (*_TEXT, ".xlsx", ".parquet")
@@ -36,7 +37,7 @@ def read_table(path: str | Path, *, sheet: str | None = None) -> pd.DataFrame:
 
     Returns:
         N x k table: numeric columns as integers or floats (NaN where blank), others as text
-        ('' where blank). `attrs['notes']` holds a sentence for everything that was read in
+        ('' where blank). `attrs['notes']` holds a `Note` on everything that was read in
         another way than it is written, `attrs['first_row']` the spreadsheet row of the first row.
 
     Raises:
@@ -89,8 +90,8 @@ def read_frame(frame: pd.DataFrame, name: str = "table") -> pd.DataFrame:
     rest = [Column(name, name, c, first, _cells(whole[c]), native=True) for c in others]
     series, notes = typed(rest)
     table = whole.assign(**{c.name: one for c, one in zip(rest, series, strict=True)})
-    notes = [*frame.attrs.get("notes", ()), *notes]
-    table.attrs = frame.attrs | {"first_row": first, "notes": tuple(notes)}
+    before = map(Note.of, frame.attrs.get("notes", ()))
+    table.attrs = frame.attrs | {"first_row": first, "notes": (*before, *notes)}
     return table
 
 

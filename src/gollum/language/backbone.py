@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from gollum.language.pooling import POOLINGS
+from gollum.notes import Note
 from gollum.runtime import Runtime
 
 
@@ -38,15 +39,16 @@ class Backbone:
     prefix: str = ""
     reads: str = "text"
 
-    def describe(self) -> str:
-        """One sentence: how texts become vectors, and where."""
+    def describe(self) -> Note:
+        """A note: how texts become vectors, and where."""
         prefix = f"'{self.prefix}' before each text, " if self.prefix else ""
         length = " of length 1" if self.normalize else ""
         precision = str(self.runtime.dtype).removeprefix("torch.")
-        return (
-            f"{self.name}: {prefix}{self.pooling} pooling, {self.hidden_size} features{length}, "
-            f"{precision} on {self.runtime.device}."
+        told = (
+            f"{prefix}{self.pooling} pooling, {self.hidden_size} features{length}, {precision} on "
+            f"{self.runtime.device}."
         )
+        return Note("model", self.name, told)
 
     @property
     def hidden_size(self) -> int:

@@ -19,6 +19,7 @@ import pandas as pd
 
 from gollum.data.pool import Pool
 from gollum.errors import TemplateError, nearest
+from gollum.notes import Note
 
 BLANK = "none"
 _TOKEN = re.compile(
@@ -173,7 +174,7 @@ class Template:
                 yield from part
 
 
-def lint(template: Template, pool: Pool, texts: Sequence[Text]) -> list[str]:
+def lint(template: Template, pool: Pool, texts: Sequence[Text]) -> list[Note]:
     """What a user should know about the texts of a pool, one sentence each."""
     notes = twins(pool, [t.text for t in texts])
     unused = [
@@ -182,11 +183,12 @@ def lint(template: Template, pool: Pool, texts: Sequence[Text]) -> list[str]:
         if c not in template.columns and not _is_redundant(pool.table, str(c), template.columns)
     ]
     if unused:
-        notes.append(f"{pool.name}: the text does not mention {', '.join(map(repr, unused))}.")
+        told = f"the text does not mention {', '.join(map(repr, unused))}."
+        notes.append(Note("unmentioned-columns", pool.name, told))
     return notes
 
 
-def twins(pool: Pool, texts: Sequence[str]) -> list[str]:
+def twins(pool: Pool, texts: Sequence[str]) -> list[Note]:
     """One sentence where candidates share their text, with the first two; otherwise none."""
     sharing = len(texts) - len(set(texts))
     if not sharing:
@@ -195,11 +197,12 @@ def twins(pool: Pool, texts: Sequence[str]) -> list[str]:
     pair = next((rows[t], i) for i, t in enumerate(texts) if rows.setdefault(t, i) != i)
     both = pool.table.iloc[list(pair)]
     columns = [repr(str(c)) for c in both.columns if both[c].nunique(dropna=False) > 1]
-    return [
-        f"{pool.name}: {sharing} candidates share their text with another one; the language model "
-        f"cannot tell them apart, such as {both.index[0]} and {both.index[1]}, which differ in "
+    told = (
+        f"{sharing} candidates share their text with another one; the language model cannot tell "
+        f"them apart, such as {both.index[0]} and {both.index[1]}, which differ in "
         f"{', '.join(columns)}."
-    ]
+    )
+    return [Note("shared-texts", pool.name, told)]
 
 
 def _is_redundant(table: pd.DataFrame, column: str, used: Sequence[str]) -> bool:

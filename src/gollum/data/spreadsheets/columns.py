@@ -22,6 +22,7 @@ from gollum.data.spreadsheets.numbers import (
     plain,
 )
 from gollum.errors import DataError
+from gollum.notes import Note
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,9 @@ class Column:
         """A refusal that names the place."""
         return DataError(f"{self.where}: row {row}, column '{self.name}': {problem}.")
 
-    def note(self, what: str) -> str:
+    def note(self, code: str, what: str) -> Note:
         """A note that names the column."""
-        return f"{self.label}: column '{self.name}': {what}."
+        return Note(code, self.label, f"{what}.", self.name)
 
 
 def check_cells(column: Column) -> None:

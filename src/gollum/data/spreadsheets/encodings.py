@@ -11,6 +11,7 @@ import zlib
 from pathlib import Path
 
 from gollum.errors import DataError
+from gollum.notes import Note
 
 LARGEST = (
     100 * 2**20
@@ -142,7 +143,7 @@ def _kind_of_zip(content: bytes) -> str:
     return "an OpenDocument spreadsheet" if "mimetype" in names else "a zip archive"
 
 
-def decode(file: Path, content: bytes) -> tuple[str, tuple[str, ...]]:
+def decode(file: Path, content: bytes) -> tuple[str, tuple[Note, ...]]:
     """Bytes to text: UTF-8, UTF-16, or Windows-1252 where that is plausible.
 
     Returns:
@@ -175,7 +176,7 @@ def _utf(content: bytes) -> str:
     return "UTF-8"
 
 
-def _western(file: Path, content: bytes, start: int) -> tuple[str, tuple[str, ...]]:
+def _western(file: Path, content: bytes, start: int) -> tuple[str, tuple[Note, ...]]:
     partly = any(c > "\x7f" and c != "\ufffd" for c in content.decode("utf-8", "replace"))
     macintosh = b"\r" in content and b"\n" not in content
     strange = _NOT_WESTERN.search(content)
@@ -190,10 +191,11 @@ def _western(file: Path, content: bytes, start: int) -> tuple[str, tuple[str, ..
         raise _undecodable(file, content, content.index(0), "UTF-8")
     around = re.search(r"[^\s,;|\"]*[^\x00-\x7f][^\s,;|\"]*", text)
     example = around.group()[:30] if around else ""
-    return text, (
-        f"{file.name}: the text is not UTF-8 and was read as Windows-1252, with words such as "
-        f"'{example}'; if they look wrong, save it as 'CSV UTF-8'.",
+    told = (
+        f"the text is not UTF-8 and was read as Windows-1252, with words such as '{example}'; if "
+        "they look wrong, save it as 'CSV UTF-8'."
     )
+    return text, (Note("encoding", file.name, told),)
 
 
 def _undecodable(file: Path, content: bytes, position: int, encoding: str) -> DataError:

@@ -14,6 +14,7 @@ from gollum.data.spreadsheets.columns import Column
 from gollum.data.spreadsheets.numbers import SPACES, Cell, is_number_like
 from gollum.data.spreadsheets.values import typed
 from gollum.errors import DataError
+from gollum.notes import Note
 
 MOST_COLUMNS = 16_384  # as in Excel
 MOST_CELLS = 20_000_000
@@ -37,16 +38,25 @@ class Sheet:
     name: str | None
     columns: Sequence[int]
     rows: Sequence[Sequence[Cell]]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @property
     def where(self) -> str:
         """File and sheet, for messages."""
         return f"{self.file}" if self.name is None else f"{self.file}, sheet '{self.name}'"
 
+    @property
+    def label(self) -> str:
+        """File name and sheet, for notes."""
+        return self.file.name if self.name is None else f"{self.file.name}, sheet '{self.name}'"
+
     def refusal(self, problem: str) -> DataError:
         """A refusal that names the sheet."""
         return DataError(f"{self.where}: {problem}.")
+
+    def note(self, code: str, what: str) -> Note:
+        """A note that names the sheet."""
+        return Note(code, self.label, f"{what}.")
 
 
 def letters(number: int) -> str:
@@ -79,16 +89,15 @@ def to_table(sheet: Sheet) -> pd.DataFrame:
     notes += _check_names(sheet, header + 1, names, kept, titles)
     for i in kept:
         _check_stray(sheet, header + 2, names[i], i, columns[i])
-    label = sheet.file.name if sheet.name is None else f"{sheet.file.name}, sheet '{sheet.name}'"
     native = sheet.name is not None
     made = [
-        Column(sheet.where, label, title, header + 2, columns[i], native)
+        Column(sheet.where, sheet.label, title, header + 2, columns[i], native)
         for title, i in zip(titles, kept, strict=True)
     ]
     _check_second_header(sheet, header + 2, made)
     series, more = typed(made)
     table = pd.DataFrame(dict(zip(titles, series, strict=True)))
-    table.attrs["notes"] = (*sheet.notes, *(f"{label}: {note}." for note in notes), *more)
+    table.attrs["notes"] = (*sheet.notes, *notes, *more)
     table.attrs["first_row"] = header + 2
     return table
 
@@ -141,7 +150,7 @@ def _unescaped(cell: Cell) -> Cell:
     return cell[1:] if isinstance(cell, str) and cell[:1] == "'" and FORMULA.match(cell) else cell
 
 
-def _header(sheet: Sheet) -> tuple[int, list[str]]:
+def _header(sheet: Sheet) -> tuple[int, list[Note]]:
     """Position of the header, and notes on the lines above it.
 
     A line above the header is passed over as a title if it has one cell only, the first, and what
@@ -168,7 +177,8 @@ def _header(sheet: Sheet) -> tuple[int, list[str]]:
             "every column in one row, and delete titles above it"
         )
     titles = [str(row[0]).strip(SPACES) for row in rows[start:i] if not _is_blank(row)]
-    return i, [f"'{title[:60]}' above the header was left out" for title in titles]
+    told = [f"'{title[:60]}' above the header was left out" for title in titles]
+    return i, [sheet.note("title", what) for what in told]
 
 
 def _share_of_numbers(cells: Sequence[Cell]) -> float:
@@ -190,7 +200,7 @@ def _check_row(sheet: Sheet, number: int, row: Sequence[Cell], width: int) -> No
 
 def _check_names(
     sheet: Sheet, row: int, names: Sequence[str], kept: Sequence[int], titles: Sequence[str]
-) -> list[str]:
+) -> list[Note]:
     refuse_repeats(f"{sheet.where}: row {row}", titles)
     nameless = [sheet.columns[i] for i in kept if not names[i]]
     if len(nameless) > 1:
@@ -198,16 +208,18 @@ def _check_names(
             f"row {row}: columns {letters(nameless[0])} and {letters(nameless[1])} have no name; "
             "name every column there, and delete titles above the header"
         )
-    notes = [f"column {letters(n)} has no name and is called 'unnamed {n}'" for n in nameless]
+    notes = [
+        sheet.note("no-name", f"column {letters(n)} has no name and is called 'unnamed {n}'")
+        for n in nameless
+    ]
     numbers = [title for title in titles if is_number_like(title)]
     if numbers and len(numbers) == len(titles):
         raise sheet.refusal(
             f"row {row} holds numbers where the names of the columns should be; add a header"
         )
     if numbers:
-        notes.append(
-            f"row {row} was taken for the header though it holds numbers such as '{numbers[0]}'"
-        )
+        what = f"row {row} was taken for the header though it holds numbers such as '{numbers[0]}'"
+        notes.append(sheet.note("numbers-in-header", what))
     return notes
 
 

@@ -22,11 +22,10 @@ from gollum.data.spreadsheets.numbers import (
     plain,
     unit_of,
 )
+from gollum.notes import Note
 
-_ONE_UNIT = "every cell ends in"
 
-
-def typed(columns: Sequence[Column]) -> tuple[list[pd.Series], list[str]]:
+def typed(columns: Sequence[Column]) -> tuple[list[pd.Series], list[Note]]:
     """Columns of numbers or text, and notes of what was read as something else than it is.
 
     Raises:
@@ -40,7 +39,7 @@ def typed(columns: Sequence[Column]) -> tuple[list[pd.Series], list[str]]:
     return [series for series, _ in read], [note for _, notes in read for note in notes]
 
 
-def _read(column: Column, mark: str | None) -> tuple[pd.Series, list[str]]:
+def _read(column: Column, mark: str | None) -> tuple[pd.Series, list[Note]]:
     if mark is None or not (column.texts or any(not isinstance(c, str) for c in column.cells)):
         return _as_text(column)
     values = [plain(c.strip(SPACES), mark) if isinstance(c, str) else c for c in column.cells]
@@ -51,21 +50,21 @@ def _read(column: Column, mark: str | None) -> tuple[pd.Series, list[str]]:
     return pd.Series([np.nan if v == "" else float(v) for v in values], dtype="float64"), notes
 
 
-def _notes_on_numbers(column: Column, mark: str) -> Iterable[str]:
+def _notes_on_numbers(column: Column, mark: str) -> Iterable[Note]:
     odd = next((t for t in column.texts if not is_plain(t)), None)
     if odd is not None:
-        yield column.note(f"numbers such as '{odd}' were read as {plain(odd, mark)}")
+        what = f"numbers such as '{odd}' were read as {plain(odd, mark)}"
+        yield column.note("spelt-numbers", what)
     elif column.native and column.texts:
         count = sum(isinstance(c, str) and bool(c.strip(SPACES)) for c in column.cells)
         row = next(iter(column.texts.values()))
-        yield column.note(
-            f"{count} numbers that are stored as text (the first in row {row}) were read as numbers"
-        )
+        what = f"{count} numbers that are stored as text (the first in row {row})"
+        yield column.note("stored-as-text", f"{what} were read as numbers")
     if any(isinstance(c, PercentCell) for c in column.cells):
-        yield column.note("percentages were read as fractions, 85 % as 0.85")
+        yield column.note("percentages", "percentages were read as fractions, 85 % as 0.85")
 
 
-def _as_text(column: Column) -> tuple[pd.Series, list[str]]:
+def _as_text(column: Column) -> tuple[pd.Series, list[Note]]:
     notes = list(_notes_on_text(column))
     cells = [
         c if isinstance(c, str) and c.strip(SPACES) else str(c).strip(SPACES) for c in column.cells
@@ -77,19 +76,21 @@ def _as_text(column: Column) -> tuple[pd.Series, list[str]]:
     if exotic or len(set(distinct.values())) < len(distinct):
         spaced = next(c for c, bare in distinct.items() if c != bare)
         row = cells.index(spaced) + column.first
-        notes.append(column.note(f"spaces around cells were dropped, first in row {row}"))
+        what = f"spaces around cells were dropped, first in row {row}"
+        notes.append(column.note("spaces", what))
         cells = [distinct[cell] for cell in cells]
     return pd.Series([str(cell) for cell in cells], dtype="str"), notes
 
 
-def _notes_on_text(column: Column) -> Iterable[str]:
+def _notes_on_text(column: Column) -> Iterable[Note]:
     if not column.texts:
         return
     if all(isinstance(cell, DateCell) for cell in column.cells if cell != ""):
-        yield column.note("dates are read as text; if they were codes such as 1-2, type them again")
+        what = "dates are read as text; if they were codes such as 1-2, type them again"
+        yield column.note("all-dates", what)
         return
     if all(unit_of(text) is not None for text in column.texts):
-        yield column.note(_units(column))
+        yield _units(column)
         return
     numbers = {text for text in column.texts if is_number_like(text)}
     present = [c for c in column.cells if not isinstance(c, str) or c.strip(SPACES)]
@@ -102,32 +103,36 @@ def _notes_on_text(column: Column) -> Iterable[str]:
                 row, f"'{text.splitlines()[0]}' is {kind} among numbers; correct the cell"
             )
         yield column.note(
+            "word-among-numbers",
             f"'{text}' in row {row} is not a number, so the column is read as text; correct it or "
-            "leave it blank"
+            "leave it blank",
         )
         return
     dates = {t: r for t, r in column.texts.items() if is_date(t)}
     if dates and len(dates) < len(column.texts):
         text, row = next(iter(dates.items()))
         yield column.note(
+            "date-among-names",
             f"'{text}' in row {row} looks like a date, which Excel makes of codes such as 1-2 or "
-            "MAR1; check it"
+            "MAR1; check it",
         )
 
 
-def _units(column: Column) -> str:
+def _units(column: Column) -> Note:
     examples: dict[str | None, str] = {}
     for text in column.texts:
         examples.setdefault(unit_of(text), text)
     if len(examples) == 1:
-        return (
-            f"{_ONE_UNIT} '{next(iter(examples))}' and is read as text; for numbers, put "
-            "the unit into the name of the column instead"
+        return column.note(
+            "one-unit",
+            f"every cell ends in '{next(iter(examples))}' and is read as text; for numbers, put "
+            "the unit into the name of the column instead",
         )
     first, second = list(examples.values())[:2]
-    return (
+    return column.note(
+        "several-units",
         f"units differ ('{first}' in row {column.texts[first]}, '{second}' in row "
-        f"{column.texts[second]}), so the column is read as text; use one unit, in its name"
+        f"{column.texts[second]}), so the column is read as text; use one unit, in its name",
     )
 
 
@@ -160,9 +165,9 @@ def without_units(
             found.append(Column(where, where, name, int(table.attrs.get("first_row", 2)), bare))
     series, notes = typed(found)
     made = {c.name: one.set_axis(table.index) for c, one in zip(found, series, strict=True)}
-    outdated = tuple(f"column '{name}': {_ONE_UNIT}" for name in units)
-    kept = (n for n in table.attrs.get("notes", ()) if not any(o in n for o in outdated))
-    told = (column.note(f"its cells are numbers in {units[column.name]}") for column in found)
+    before = map(Note.of, table.attrs.get("notes", ()))
+    kept = (n for n in before if not (n.code == "one-unit" and n.column in units))
+    told = (c.note("unit", f"its cells are numbers in {units[c.name]}") for c in found)
     result = table.assign(**made)
     result.attrs = table.attrs | {"notes": (*kept, *told, *notes)}
     return result, units

@@ -18,6 +18,7 @@ from gollum.data.spreadsheets.encodings import LARGEST, too_large
 from gollum.data.spreadsheets.numbers import SPACES, Cell, DateCell, PercentCell
 from gollum.data.spreadsheets.sheets import Sheet, check_size, letters
 from gollum.errors import DataError, MissingExtraError, nearest
+from gollum.notes import Note
 
 _FORMULA = re.compile(rb"<(?:\w+:)?f[\s/>]")
 
@@ -54,10 +55,8 @@ def read_sheet(file: Path, content: bytes, name: str | None) -> Sheet:
     _check_formulas(where, file, content, sheet)
     hidden = _hidden(sheet, sorted({row for row, _ in cells}), columns)
     if hidden:
-        notes += (
-            f"{file.name}, sheet '{sheet.title}': {hidden} is hidden and was read like the others; "
-            "delete what you want left out.",
-        )
+        told = f"{hidden} is hidden and was read like the others; delete what you want left out."
+        notes += (Note("hidden-cells", f"{file.name}, sheet '{sheet.title}'", told),)
     at = {column: i for i, column in enumerate(columns)}
     grid: list[list[Cell]] = [[""] * len(columns) for _ in range(rows)]
     for (row, column), cell in cells.items():
@@ -92,7 +91,7 @@ def _open(file: Path, content: bytes, **options: bool) -> Any:
         raise _damaged(file) from None
 
 
-def _choose(file: Path, book: Any, name: str | None) -> tuple[Any, tuple[str, ...]]:
+def _choose(file: Path, book: Any, name: str | None) -> tuple[Any, tuple[Note, ...]]:
     sheets = {sheet.title: sheet for sheet in book.worksheets}
     filled = [t for t, sheet in sheets.items() if any(map(_is_filled, sheet._cells.values()))]
     visible = [title for title in filled if sheets[title].sheet_state == "visible"]
@@ -108,13 +107,9 @@ def _choose(file: Path, book: Any, name: str | None) -> tuple[Any, tuple[str, ..
     if not visible:
         hint = f"; choose a hidden one with the key sheet: {_quoted(filled)}" if filled else ""
         raise DataError(f"{file} is empty; it needs a sheet with a header and some rows{hint}.")
-    notes: tuple[str, ...] = ()
-    if len(visible) > 1:
-        notes = (
-            f"{file.name}: sheet '{visible[0]}' was read; choose another with the key sheet: "
-            f"{_quoted(visible[1:])}.",
-        )
-    return sheets[visible[0]], notes
+    read, *others = visible
+    told = f"sheet '{read}' was read; choose another with the key sheet: {_quoted(others)}."
+    return sheets[read], (Note("other-sheets", file.name, told),) if others else ()
 
 
 def _quoted(names: Any) -> str:
