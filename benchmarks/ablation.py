@@ -26,13 +26,14 @@ from plain import provenance, reset_malloc
 
 from gollum.benchmark.problem import load_problem
 from gollum.benchmark.spec import DataConfig
+from gollum.features.representations import Setup
 from gollum.files import write_text
 from gollum.language import embed, loading
 from gollum.language.engine import AdaptedText, Fused, Masks
 from gollum.runtime import Runtime, prepare_process, seeded
-from gollum.surrogates.build import build_surrogate
-from gollum.surrogates.deep_kernel import DeepKernelGP
-from gollum.surrogates.presets import LoraSettings, Settings, variant
+from gollum.settings import LoraSettings, Settings
+from gollum.surrogates.gaussian_process import DeepKernelGP
+from gollum.surrogates.specs import surrogate_factory
 
 
 def padded_to_the_longest(
@@ -118,17 +119,17 @@ class Measured:
         self.problem = load_problem(DataConfig(task="bh-ethyl"))
         self.runtime = Runtime.resolve("cpu", precision)
         settings = Settings(lora=LoraSettings(shared_masks=masks))
-        self.surrogate = build_surrogate(self.problem, variant("pllm_phi"), settings, self.runtime)
+        self.surrogate = surrogate_factory("pllm_phi")(Setup(self.problem, settings, self.runtime))
         self.every = np.arange(len(self.problem.pool))[: options.candidates]
         self.rows = np.random.default_rng(0).permutation(self.every)[: options.rows]
         with seeded(0):
-            self.surrogate.featurizer.reset()
+            self.surrogate.representation.reset()
             self.targets = torch.randn(len(self.rows), dtype=torch.float64)
-        self.model = DeepKernelGP(self.surrogate.featurizer, 1e-4, True, self.runtime.device)
+        self.model = DeepKernelGP(self.surrogate.representation)
 
     def seconds(self, steps: int) -> tuple[float, float]:
         """Of one step (median of several) and of the features of all candidates."""
-        text = self.surrogate.featurizer.inner
+        text = self.surrogate.representation.inner.inner.text
         text._rows = None  # the batches of another padding
         self.model.train()
         times = []

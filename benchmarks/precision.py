@@ -18,13 +18,13 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from gollum.acquisition.criteria import Aim, score
+from gollum.acquisition.scoring import Aim, score
 from gollum.benchmark.config import load_config
 from gollum.benchmark.problem import load_problem
+from gollum.features.representations import Setup
 from gollum.runtime import Runtime, prepare_process
 from gollum.surrogates.base import Fitted
-from gollum.surrogates.build import build_surrogate
-from gollum.surrogates.presets import variant
+from gollum.surrogates.specs import surrogate_factory
 
 PRODUCTS = ("bh-cf3", "bh-methoxy", "bh-ethyl", "bh-2-pyridyl", "bh-3-pyridyl")
 OTHER = 1000  # added to the seed for other weights and masks
@@ -57,7 +57,7 @@ def measure(task: str, preset: str, n: int, seeds: list[int]) -> list[dict[str, 
     fits: dict[tuple[str, int], Fitted] = {}
     for precision in ("float32", "bfloat16"):
         runtime = Runtime.resolve("cpu", precision)
-        surrogate = build_surrogate(problem, variant("pllm_phi"), config, runtime)
+        surrogate = surrogate_factory("pllm_phi")(Setup(problem, config, runtime))
         for seed, rows in zip(seeds, order, strict=True):
             streams = (seed, OTHER + seed) if precision == "float32" else (seed,)
             for stream in streams:

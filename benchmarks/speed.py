@@ -33,11 +33,12 @@ from gollum.benchmark.problem import load_problem
 from gollum.benchmark.run import run
 from gollum.benchmark.spec import RunConfig
 from gollum.errors import DataError
+from gollum.features.representations import Setup
 from gollum.files import write_text
 from gollum.runtime import Runtime, prepare_process
-from gollum.surrogates.base import Surrogate
-from gollum.surrogates.build import build_surrogate
-from gollum.surrogates.presets import PRESETS, OptimizerSettings, variant
+from gollum.settings import PRESETS, OptimizerSettings
+from gollum.surrogates.gaussian_process import GaussianProcess
+from gollum.surrogates.specs import surrogate_factory
 
 RESULTS = Path(__file__).resolve().parent / "results" / "speed.json"
 STEPS = {"minilm": 12, "encoder-base": 4, "t5-base": 4, "tiny": 3}  # evaluations in a fit
@@ -129,15 +130,15 @@ class Benchmark:
                 print(f"{size}, n = {n}, {path}: {shown}", flush=True)
             self.save()
 
-    def engine(self, preset: str, model: str, steps: int) -> Surrogate:
+    def engine(self, preset: str, model: str, steps: int) -> GaussianProcess:
         """The surrogate of a run, except that fits have `steps` evaluations and no warm-up."""
         config = self.config(preset, model)
         optimizer = OptimizerSettings(max_evaluations=steps, rel_tol=-1e300)
         settings = config.model_copy(update={"optimizer": optimizer})
         runtime = Runtime.resolve("cpu", config.model.precision)
-        return build_surrogate(self.problem, variant("pllm_phi"), settings, runtime)
+        return surrogate_factory("pllm_phi")(Setup(self.problem, settings, runtime))
 
-    def time_engine(self, engine: Surrogate, n: int, seed: int) -> dict[str, float]:
+    def time_engine(self, engine: GaussianProcess, n: int, seed: int) -> dict[str, float]:
         """Seconds of a fit, of scoring the pool, and of embedding it alone."""
         ids, utility = [str(i) for i in engine.pool.ids], engine.pool.utility[self.rows[n]]
         measured = [ids[row] for row in self.rows[n]]
@@ -150,10 +151,10 @@ class Benchmark:
         report = fitted.report
         if report.evaluations != engine.settings.optimizer.max_evaluations:
             sys.exit(f"The engine stopped after {report.evaluations} evaluations.")
-        engine.featurizer.train(False)
+        engine.representation.train(False)
         start = time.perf_counter()
         with torch.no_grad():
-            engine.featurizer(np.arange(len(ids)))
+            engine.representation(np.arange(len(ids)))
         embed = time.perf_counter() - start
         return {"fit": report.seconds, "score": whole - report.seconds, "embed": embed}
 

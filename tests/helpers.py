@@ -40,13 +40,18 @@ from transformers.models.auto.modeling_auto import AutoModel
 
 from gollum.data.catalog import Task
 from gollum.data.pool import Pool
+from gollum.features.problem import Problem
+from gollum.features.representations import Setup
 from gollum.language.backbone import Backbone
 from gollum.language.embed import tokenize
 from gollum.language.engine import AdaptedText
 from gollum.language.engine.adapters import reset_lora
 from gollum.language.engine.fused import ADAPTER
 from gollum.language.loading import load_backbone
+from gollum.listener import SILENT, Listener
 from gollum.runtime import Runtime, seeded
+from gollum.settings import Settings
+from gollum.surrogates.specs import surrogate_factory
 
 WIDTH, LAYERS, HEADS, POSITIONS = 32, 4, 2, 64
 SPECIAL = ("<pad>", "<unk>", "<cls>", "<sep>", "<eos>")
@@ -197,6 +202,25 @@ def save_model(
         model.save_pretrained(folder)
     save_tokenizer(folder, family)
     return folder
+
+
+NAMES = (
+    "static", "pllm", "llm_phi", "pllm_phi", "one_hot", "morgan", "fragments", "descriptors",
+    "drfp", "rxnfp",
+)  # fmt: skip
+TRAINED = ("pllm", "llm_phi", "pllm_phi")
+
+
+def build_surrogate(
+    problem: Problem,
+    name: str,
+    settings: Settings,
+    runtime: Runtime,
+    listener: Listener = SILENT,
+    keep: bool = False,
+) -> Any:
+    """The surrogate of that name."""
+    return surrogate_factory(name)(Setup(problem, settings, runtime, listener, keep))
 
 
 def load(

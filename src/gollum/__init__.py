@@ -1,3 +1,39 @@
-"""Bayesian optimization of experiments with a language-model deep kernel."""
+"""Bayesian optimization of experiments with a language-model deep kernel.
+
+What is listed in `__all__` is the public face; everything else may change. Each name is imported
+when it is first used.
+"""
+
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
+
+_PLACES = {
+    "gollum.api": ("Campaign", "run"),
+    "gollum.benchmark.config": ("load_config",),
+    "gollum.listener": ("Listener",),
+    "gollum.features.problem": ("Problem",),
+    "gollum.features.layout": ("Blocks", "Layout", "Slot"),
+    "gollum.features.representations": ("REPRESENTATIONS", "Representation", "Setup"),
+    "gollum.surrogates.kernels": ("KERNELS", "KernelFactory"),
+    "gollum.surrogates.base": ("FitReport", "Fitted", "Standardised", "Surrogate"),
+    "gollum.surrogates.specs": ("SURROGATES", "SurrogateSpec"),
+    "gollum.acquisition.criteria": ("CRITERIA", "Criterion"),
+    "gollum.acquisition.strategy": ("STRATEGIES", "BatchRequest", "Selection", "Strategy"),
+}
+_PLACE_OF = {name: place for place, names in _PLACES.items() for name in names}
+
+__all__ = ["__version__", "errors", *_PLACE_OF]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return import_module("gollum.errors")
+    if name not in _PLACE_OF:
+        raise AttributeError(f"module 'gollum' has no attribute '{name}'")
+    return getattr(import_module(_PLACE_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

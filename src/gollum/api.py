@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pandas as pd
 
+from gollum.acquisition.criteria import CRITERIA
+from gollum.acquisition.policy import Policy
 from gollum.campaign import begin as beginning
-from gollum.campaign.events import Avoided, Goal, Retold, Source
+from gollum.campaign.events import Avoided, Configured, Goal, Retold, Source
 from gollum.campaign.factors import read_factors
 from gollum.campaign.intake import Intake, read_results
 from gollum.campaign.lint import lint, lint_tokens, tokenizer_of
-from gollum.campaign.requests import Hooks, asked_for, check_cells, open_batch
+from gollum.campaign.requests import asked_for, check_cells, open_batch
 from gollum.campaign.sheets import export_frame, export_json, suggestion_sheet
-from gollum.campaign.state import State, cell_text
+from gollum.campaign.state import State
 from gollum.campaign.store import Moved, Store
+from gollum.data.pool import cell_text
 from gollum.data.readers import read_frame, read_table
 from gollum.errors import BusyError, DataError, UserError, nearest
+from gollum.features.representations import REPRESENTATIONS
 from gollum.files import sha256_of
+from gollum.listener import SILENT, Listener
 from gollum.notes import Note
+from gollum.registry import Registry
+from gollum.settings import flatten
+from gollum.surrogates.specs import SURROGATES
 from gollum.text.template import Template
 
 if TYPE_CHECKING:
+    from gollum.benchmark.run import RunResult
+    from gollum.benchmark.spec import RunConfig
     from gollum.campaign.insights import Insights
     from gollum.campaign.replay import Replayed
 
@@ -42,12 +52,15 @@ class Campaign:
 
     Args:
         path: the file, made by `Campaign.create` or `gollum init`.
+        objects: own objects that the file names: 'surrogate', 'acquisition', 'kernel' or
+            'representations', as given to `create`.
 
     Raises:
         UserError: there is no such file, or it is no campaign.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, **objects: Any) -> None:
+        adopted(objects)
         self._store = Store.open(Path(path))
 
     @classmethod
@@ -73,7 +86,8 @@ class Campaign:
             sheet: which sheet of a workbook.
             goal: 'maximize', 'minimize' or 'target'.
             target: value to come close to.
-            options: further keywords of `gollum.campaign.begin.begin`.
+            options: further keywords of `gollum.campaign.begin.begin`; surrogate, acquisition,
+                kernel and representations may be objects, which are recorded by their names.
 
         Returns:
             The campaign, and how it was understood.
@@ -86,6 +100,10 @@ class Campaign:
         file = Path(path).expanduser()
         if file.exists():
             raise DataError(f"{file} exists already; choose another name, or go on with it.")
+        keys = dict(options.pop("keys", {}))
+        keys |= {k: options.pop(k) for k in ("kernel", "representations") if k in options}
+        options |= adopted({k: options[k] for k in ("surrogate", "acquisition") if k in options})
+        options["keys"] = adopted(keys)
         source = None
         if factors is not None:
             frame = read_factors(Path(factors))
@@ -135,7 +153,7 @@ class Campaign:
         name, structures = state.created.name, state.created.structures
         texts = state.words().render_pool(state.pool)
         notes = lint(state.words(), state.table, texts, name=name, structures=structures)
-        tokenizer = tokenizer_of(state.created.model) if state.reads_texts() else None
+        tokenizer = tokenizer_of(state.policy.model.name) if state.reads_texts() else None
         if tokenizer is not None:
             ids = list(state.table.index)
             notes += lint_tokens(texts, ids, *tokenizer, name=name, structures=structures)
@@ -149,7 +167,8 @@ class Campaign:
         at_most: Mapping[str, int] | None = None,
         same: Sequence[str] = (),
         cost_weight: float = 0.0,
-        hooks: Hooks | None = None,
+        policy: Mapping[str, Any] | None = None,
+        listener: Listener = SILENT,
     ) -> pd.DataFrame:
         """The next experiments, ranked, which are pending from now on.
 
@@ -161,7 +180,8 @@ class Campaign:
             at_most: column → how often one value of it may occur.
             same: columns with one value across the batch.
             cost_weight: power of the cost that the expected improvement is divided by.
-            hooks: what to call meanwhile.
+            policy: keys to change before choosing and from then on, as `configure` takes them.
+            listener: told what it is at.
 
         Returns:
             n rows, or as many as there can be, with predictions, reasons and empty columns for the
@@ -173,7 +193,8 @@ class Campaign:
         """
         if not 1 <= n <= MOST:
             raise UserError(f"-n is the number of experiments, from 1 to {MOST}, not {n}.")
-        hooks = hooks or Hooks()
+        if policy:
+            self.configure(policy)
         for _ in range(ATTEMPTS):
             state = self.state()
             request = asked_for(state, at_most or {}, same, cost_weight)
@@ -190,12 +211,12 @@ class Campaign:
             from gollum.campaign.planning import propose
 
             event = propose(
-                state, n, request=request, fresh=fresh, extends=bool(already), hooks=hooks
+                state, n, request=request, fresh=fresh, extends=bool(already), listener=listener
             )
             try:
                 self._store.append(event, expected=state.sequence)
             except Moved:
-                hooks.noted(("Somebody else wrote to the campaign meanwhile; choosing again.",))
+                listener.noted(("Somebody else wrote to the campaign meanwhile; choosing again.",))
                 continue
             state = self.state()
             batch = [plan for plan in state.pending() if plan.batch == event.batch]
@@ -286,6 +307,35 @@ class Campaign:
                 ledger.append(Retold(template=template))
         return new
 
+    def configure(self, keys: Mapping[str, Any]) -> Policy:
+        """Choose experiments in another way from now on; what was suggested stays as it was.
+
+        Args:
+            keys: dotted keys of the policy ('surrogate', 'preset', 'acquisition', 'kernel',
+                'model.name', 'lora.rank' …) and their values; None for what the preset says.
+
+        Returns:
+            The policy.
+
+        Raises:
+            ConfigError: a key or value can't be used; nothing is changed.
+        """
+        with self._store.deciding() as ledger:
+            state = ledger.state
+            values = adopted(keys)
+            wanted = {k: v for k, v in {**state.keys, **values}.items() if v is not None}
+            policy = beginning.check_policy(wanted, state.created.goal)
+            if "structures" in policy.needs and not state.structures:
+                raise UserError(
+                    f"surrogate '{policy.surrogate}' needs columns with SMILES, which this "
+                    "campaign does not have."
+                )
+            given = {key: value for key, value in values.items() if value is not None}
+            changed = dict.fromkeys(values) | policy.typed(given)
+            if {**state.keys, **changed} != state.keys:
+                ledger.append(Configured(keys=changed))
+        return policy
+
     def export(self, what: What = "results") -> pd.DataFrame:
         """A table: 'results', 'suggestions', 'history' or 'candidates'.
 
@@ -300,31 +350,31 @@ class Campaign:
         """The whole campaign, every event included."""
         return export_json(self.state(), self._store.log())
 
-    def replay(self, batch: int | None = None, hooks: Hooks | None = None) -> list[Replayed]:
+    def replay(self, batch: int | None = None, listener: Listener = SILENT) -> list[Replayed]:
         """Compute past suggestions again, each from what was known then.
 
         Args:
             batch: number of one; all by default.
-            hooks: what to call meanwhile.
+            listener: told what it is at.
 
         Raises:
             UserError: there is no such batch.
         """
         from gollum.campaign.replay import replays
 
-        found = replays(self._store.log(), self._store.table, batch, hooks)
+        found = replays(self._store.log(), self._store.table, batch, listener)
         if not found:
             which = "no suggestion" if batch is None else f"no batch {batch}"
             raise UserError(f"{self.path} holds {which} so far; `gollum status` shows what it has.")
         return found
 
-    def insights(self, hooks: Hooks | None = None) -> Insights | None:
+    def insights(self, listener: Listener = SILENT) -> Insights | None:
         """What the model has learned; None before there are enough results."""
         from gollum.campaign.insights import insights
 
-        return insights(self.state(), hooks)
+        return insights(self.state(), listener)
 
-    def report(self, path: str | Path, hooks: Hooks | None = None) -> Path:
+    def report(self, path: str | Path, listener: Listener = SILENT) -> Path:
         """Write what is known as one HTML page.
 
         Raises:
@@ -333,8 +383,60 @@ class Campaign:
         from gollum.report.campaign.page import write_page
 
         file = self.output(path, (".html", ".htm"))
-        write_page(file, self.state(), self._store.log(), self.insights(hooks))
+        write_page(file, self.state(), self._store.log(), self.insights(listener))
         return file
+
+
+def run(
+    config: RunConfig | Mapping[str, Any], *, listener: Listener = SILENT, **objects: Any
+) -> RunResult:
+    """Replay a labelled pool as `gollum run` does, or go on with a run that was interrupted.
+
+    Args:
+        config: from `load_config`, or dotted keys with their values.
+        listener: told what happens.
+        objects: own objects instead of names: 'surrogate', 'acquisition', 'kernel' or
+            'representations'; they are recorded by their names.
+
+    Raises:
+        UserError: configuration, data or model can't be used, or another run has the folder.
+        FitError: a surrogate could not be fitted.
+    """
+    from gollum.benchmark.config import load_config
+    from gollum.benchmark.run import run as replay
+    from gollum.benchmark.spec import RunConfig
+
+    given = config.model_dump(exclude_none=True) if isinstance(config, RunConfig) else config
+    keys = {**dict(flatten(given)), **objects}
+    return replay(load_config(None, adopted(keys).items()), listener)
+
+
+def adopted(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys of a policy with names in place of objects, which are known by them from now on.
+
+    Raises:
+        ConfigError: an object has no name, or that of another one.
+    """
+    registries: dict[str, Callable[[], Registry[Any]]] = {
+        "surrogate": lambda: SURROGATES,
+        "acquisition": lambda: CRITERIA,
+        "representations": lambda: REPRESENTATIONS,
+        "kernel": _kernels,
+    }
+    values = dict(keys)
+    for key in registries.keys() & values.keys():
+        given = values[key]
+        if key == "representations" and isinstance(given, Sequence) and not isinstance(given, str):
+            values[key] = [REPRESENTATIONS.adopt(one) for one in given]
+        elif given is not None and not isinstance(given, str):
+            values[key] = registries[key]().adopt(given)
+    return values
+
+
+def _kernels() -> Registry[Any]:
+    from gollum.surrogates.kernels import KERNELS  # PyTorch: only where needed
+
+    return KERNELS
 
 
 def _goal(kind: str, target: float | None) -> Goal:

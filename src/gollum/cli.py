@@ -162,12 +162,12 @@ def _execute(config: Any, quiet: bool) -> int:
     from gollum.analysis.metrics import random_search
     from gollum.benchmark.loggers import with_logger
     from gollum.benchmark.run import run
-    from gollum.report.console import ConsoleWatcher, print_result
+    from gollum.report.console import ConsoleListener, print_result
     from gollum.report.progress import plot_progress
 
     console = Console(markup=False, emoji=False)  # brackets of a table are just that
-    with ConsoleWatcher(console, quiet) as watcher:
-        result = run(config, with_logger(config, watcher))
+    with ConsoleListener(console, quiet) as listener:
+        result = run(config, with_logger(config, listener))
     pool, n = result.problem.pool, config.n_init
     baseline = random_search(
         pool.utility, result.order[:n], len(result.order) - n, seed=config.seed

@@ -1,4 +1,4 @@
-"""What every family of language models promises, with every variant."""
+"""What every family of language models promises, with every surrogate."""
 
 from dataclasses import replace
 from functools import partial
@@ -11,7 +11,10 @@ from torch.autograd.graph import saved_tensors_hooks
 from transformers.pytorch_utils import Conv1D
 
 from gollum.acquisition.batch import select
-from gollum.acquisition.criteria import Aim
+from gollum.acquisition.scoring import Aim
+from gollum.features.base import Bounded
+from gollum.features.problem import Problem
+from gollum.features.texts import AdaptedTexts
 from gollum.language import embed as embed_module
 from gollum.language.embed import batches, embed, tokenize
 from gollum.language.engine.adapters import (
@@ -27,17 +30,15 @@ from gollum.language.engine.prefix import FrozenPrefix
 from gollum.language.loading import weights_size
 from gollum.language.pooling import POOLINGS
 from gollum.runtime import seeded
-from gollum.surrogates.build import Problem, build_surrogate
-from gollum.surrogates.deep_kernel import DeepKernelGP
-from gollum.surrogates.fit import fit_joint
-from gollum.surrogates.presets import (
-    VARIANTS,
+from gollum.settings import (
     LbfgsSettings,
     ModelSettings,
     OptimizerSettings,
     ProjectionSettings,
     Settings,
 )
+from gollum.surrogates.fit import fit_joint
+from gollum.surrogates.gaussian_process import DeepKernelGP
 from helpers import (
     CONFIGS,
     CPU,
@@ -48,6 +49,7 @@ from helpers import (
     POSITIONS,
     WIDTH,
     adapt,
+    build_surrogate,
     fill,
     full_pass,
     load,
@@ -340,7 +342,7 @@ def test_without_updates_the_model_is_the_pretrained_one(family, backbone, model
 def test_a_joint_fit_changes_only_the_adapters(backbone):
     text = adapt(backbone, TEXTS, trained=False, dropout=0.2)
     before = {n: v.clone() for n, v in backbone.model.state_dict().items()}
-    model = DeepKernelGP(text, 1e-4, True, torch.device("cpu"))
+    model = DeepKernelGP(Bounded(AdaptedTexts(text)))
     targets = torch.linspace(-1, 1, len(TEXTS), dtype=torch.float64)
     with seeded(0):
         fit_joint(model, ROWS, targets, OptimizerSettings(max_evaluations=3))
@@ -426,7 +428,7 @@ def test_checkpointing_keeps_less_and_changes_nothing(family, model_folder, smal
 # --- whole campaigns ------------------------------------------------------------------------------
 
 
-def campaign(folder, variant):
+def campaign(folder, name):
     """Three times fit, score and choose; losses, predictions and choices."""
     pool = make_pool(14)
     settings = Settings(
@@ -436,7 +438,7 @@ def campaign(folder, variant):
         lbfgs=LbfgsSettings(max_iterations=20),
     )
     problem = Problem(pool, tuple(make_texts(len(pool), seed=1)))
-    surrogate = build_surrogate(problem, VARIANTS[variant], settings, CPU)
+    surrogate = build_surrogate(problem, name, settings, CPU)
     rows, story = [0, 4, 9, 13], []
     for iteration in (1, 2, 3):
         stream = (0, iteration)
@@ -448,13 +450,13 @@ def campaign(folder, variant):
     return rows, story
 
 
-@pytest.mark.parametrize("variant", ["static", "pllm", "llm_phi", "pllm_phi"])
-def test_a_campaign_runs_and_repeats(family, model_folder, variant):
-    rows, story = campaign(model_folder(family), variant)
+@pytest.mark.parametrize("name", ["static", "pllm", "llm_phi", "pllm_phi"])
+def test_a_campaign_runs_and_repeats(family, model_folder, name):
+    rows, story = campaign(model_folder(family), name)
     assert len(set(rows)) == 7
     numbers = np.concatenate([np.ravel(part) for part in story if not isinstance(part[0], str)])
     assert np.isfinite(numbers).all()
-    assert campaign(model_folder(family), variant) == (rows, story)
+    assert campaign(model_folder(family), name) == (rows, story)
 
 
 def test_every_family_is_covered():

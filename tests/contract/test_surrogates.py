@@ -10,11 +10,8 @@ import torch
 from gollum.data.pool import Pool
 from gollum.errors import DataError, FitError
 from gollum.features.base import FixedFeatures, Projection
-from gollum.surrogates import base
-from gollum.surrogates.base import Surrogate
-from gollum.surrogates.build import Problem, build_surrogate
-from gollum.surrogates.presets import (
-    VARIANTS,
+from gollum.features.problem import Problem
+from gollum.settings import (
     LbfgsSettings,
     LoraSettings,
     ModelSettings,
@@ -22,7 +19,9 @@ from gollum.surrogates.presets import (
     ProjectionSettings,
     Settings,
 )
-from helpers import CPU, WIDTH, make_pool, make_texts
+from gollum.surrogates import gaussian_process
+from gollum.surrogates.gaussian_process import GaussianProcess
+from helpers import CPU, NAMES, TRAINED, WIDTH, build_surrogate, make_pool, make_texts
 
 N, TRAIN = 18, 8
 SEED = (0, 3)
@@ -36,7 +35,7 @@ def problem_of(pool, texts=None):
     return Problem(pool, tuple(texts), structures=("start", "product"), reactions=tuple(reactions))
 
 
-@pytest.fixture(params=VARIANTS)
+@pytest.fixture(params=NAMES)
 def name(request):
     return request.param
 
@@ -58,7 +57,7 @@ def build(model_folder):
             optimizer=OptimizerSettings(max_evaluations=15),
             lbfgs=LbfgsSettings(prior=prior),
         )
-        return build_surrogate(problem, VARIANTS[name], settings, CPU)
+        return build_surrogate(problem, name, settings, CPU)
 
     @cache
     def shared(name, dropout=0.2, prior="none"):
@@ -113,7 +112,7 @@ def test_posterior_of_every_candidate(surrogate):
 
 def test_the_report_matches_the_variant(surrogate, name):
     report = fit(surrogate).report
-    assert report.strategy == ("joint" if VARIANTS[name].joint else "lbfgs")
+    assert report.strategy == ("joint" if (name in TRAINED) else "lbfgs")
     assert set(report.hyperparameters) == {"lengthscale", "outputscale", "noise", "constant"}
     assert report.hyperparameters["noise"] >= 1e-4
     assert report.seconds > 0
@@ -130,11 +129,11 @@ def test_features_of_the_whole_pool(surrogate, name):
     assert every.dtype == torch.float64
     assert torch.equal(every, fitted.features.double())
     assert torch.equal(fitted.process.features, every[fitted.rows])
-    if not VARIANTS[name].joint:
-        assert fitted.features.data_ptr() == surrogate.featurizer.matrix.data_ptr()
-    if VARIANTS[name].scaling == "bounds":
+    if name not in TRAINED:
+        assert fitted.features.data_ptr() == surrogate.representation.matrix.data_ptr()
+    if name in TRAINED:
         assert fitted.features.abs().max() <= 0.95 + 1e-12
-    if VARIANTS[name].scaling == "pool":
+    if name in ("static",):
         assert fitted.features.mean().item() == pytest.approx(0.0, abs=1e-9)
         assert fitted.features.std().item() == pytest.approx(1.0)
 
@@ -143,8 +142,8 @@ def test_features_of_the_whole_pool(surrogate, name):
 def test_pieces_of_the_pool_make_the_whole(build, name, monkeypatch):
     surrogate = build.shared(name, dropout=0.0)
     whole = fit(surrogate)
-    monkeypatch.setattr(base, "CHUNK", 5)
-    monkeypatch.setattr(base, "SCORED", 4)
+    monkeypatch.setattr(gaussian_process, "CHUNK", 5)
+    monkeypatch.setattr(gaussian_process, "SCORED", 4)
     pieces = fit(surrogate)
     torch.testing.assert_close(pieces.features, whole.features, rtol=1e-4, atol=1e-4)
     for a, b in zip(everything(pieces), everything(whole), strict=True):
@@ -166,11 +165,12 @@ def test_features_that_are_no_numbers_are_refused(name, value):
     """Also of a candidate that nothing was measured of."""
     features = np.random.default_rng(0).normal(size=(N, 4))
     features[N - 1, 2] = value
-    featurizer = FixedFeatures(features)
-    if VARIANTS[name].projection:
-        featurizer = Projection(featurizer, 3, 0.01)
-    surrogate = Surrogate(make_pool(N), featurizer, VARIANTS[name], Settings(), CPU)
-    with pytest.raises(FitError, match="some features are not finite"):
+    representation = FixedFeatures(features)
+    found = f"candidate 'c{N - 1}'.*'features' is not finite"
+    if name == "pllm":
+        representation, found = Projection(representation, 3, 0.01), "features are not finite"
+    surrogate = GaussianProcess(make_pool(N), representation, Settings(), CPU)
+    with pytest.raises(FitError, match=found):
         fit(surrogate)
 
 
@@ -189,8 +189,8 @@ def test_the_same_seed_gives_the_same_posterior(surrogate, build, name):
 
 
 def test_only_what_is_drawn_depends_on_the_seed(surrogate, name):
-    assert same(fit(surrogate), fit(surrogate, seed=(1, 3))) == (not VARIANTS[name].joint)
-    assert same(fit(surrogate), fit(surrogate, seed=(0, 4))) == (not VARIANTS[name].joint)
+    assert same(fit(surrogate), fit(surrogate, seed=(1, 3))) == (name not in TRAINED)
+    assert same(fit(surrogate), fit(surrogate, seed=(0, 4))) == (name not in TRAINED)
 
 
 def test_fitting_leaves_the_global_stream_alone(surrogate):

@@ -14,14 +14,14 @@ from scipy.stats import spearmanr
 from transformers import AutoModel
 
 from gollum.data.pool import Pool
-from gollum.features.base import Projection
+from gollum.features.base import Bounded, Projection
+from gollum.features.texts import AdaptedTexts
 from gollum.language.backbone import Backbone
 from gollum.language.embed import Tokens
 from gollum.language.engine import AdaptedText
 from gollum.runtime import Runtime
-from gollum.surrogates.base import Surrogate
-from gollum.surrogates.deep_kernel import DeepKernelGP
-from gollum.surrogates.presets import VARIANTS, LoraSettings, ProjectionSettings, Settings
+from gollum.settings import LoraSettings, ProjectionSettings, Settings
+from gollum.surrogates.gaussian_process import DeepKernelGP, GaussianProcess
 
 DATA = os.environ.get("GOLLUM_DATA")
 GOLDEN = Path(DATA).parent / "golden" if DATA else None
@@ -52,7 +52,9 @@ def build(variant, values):
     tokens = Tokens(ids[real].astype(np.int32), mask.sum(1), np.arange(len(ids)), ids.shape[1])
     settings = Settings(lora=LoraSettings(dropout=0.0), projection=ProjectionSettings(size=8))
     text = AdaptedText(backbone, tokens, rank=4, alpha=16.0, dropout=0.0, fraction=0.25)
-    featurizer = Projection(text, 8, 0.01) if PROJECTED[variant] else text
+    inner = AdaptedTexts(text)
+    if PROJECTED[variant]:
+        inner = Projection(inner, 8, 0.01)
 
     def start():
         names = dict(backbone.model.named_parameters())
@@ -63,10 +65,10 @@ def build(variant, values):
                     names[own].copy_(torch.as_tensor(values[key]))
             if PROJECTED[variant]:
                 prefix = "finetuning_model.projector.fc1"
-                featurizer.linear.weight.copy_(reference_start(values, f"{prefix}.weight"))
-                featurizer.linear.bias.copy_(reference_start(values, f"{prefix}.bias"))
+                inner.linear.weight.copy_(reference_start(values, f"{prefix}.weight"))
+                inner.linear.bias.copy_(reference_start(values, f"{prefix}.bias"))
 
-    featurizer.reset = start
+    inner.reset = start
     pool = Pool(
         "golden",
         pd.DataFrame({"row": range(len(ids))}, index=[f"r{i}" for i in range(len(ids))]),
@@ -74,7 +76,7 @@ def build(variant, values):
         "maximize",
         values["y"].copy(),
     )
-    return Surrogate(pool, featurizer, VARIANTS[variant], settings, runtime)
+    return GaussianProcess(pool, Bounded(inner), settings, runtime)
 
 
 @pytest.fixture
@@ -96,7 +98,7 @@ def test_losses_and_stopping(fitted):
 def test_hyperparameters_start_where_the_reference_really_starts(golden):
     variant, values = golden
     surrogate = build(variant, values)
-    model = DeepKernelGP(surrogate.featurizer, 1e-4, True, torch.device("cpu"))
+    model = DeepKernelGP(surrogate.representation)
     names = ("lengthscale", "outputscale", "noise", "constant")
     start = [model.gp.hyperparameters()[name] for name in names]
     np.testing.assert_allclose(start, values["hyperparameters"][0], rtol=1e-9)

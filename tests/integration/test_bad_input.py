@@ -279,7 +279,7 @@ def test_a_task_that_is_not_here(refused, tmp_path, monkeypatch):
     ("words", "named"),
     [
         (["--surrogate", "onehot"], ["'onehot'", "Did you mean 'one_hot'?"]),
-        (["--acquisition", "logei"], ["'acquisition'", "'logei'", "'log_ei'"]),
+        (["--acquisition", "logei"], ["acquisition 'logei'", "Did you mean 'log_ei'?"]),
         (["--initial", "randon"], ["'randon'", "Did you mean 'random'?"]),
         (["--preset", "papr"], ["'papr'", "Did you mean 'paper'?"]),
         (["--n_iter", "5"], ["'n_iter'", "Did you mean 'n_iters'?"]),

@@ -21,9 +21,7 @@ from gollum.benchmark.spec import DataConfig
 from gollum.cli import main
 from gollum.language.catalog import CATALOG
 from gollum.runtime import Runtime
-from gollum.surrogates.build import build_surrogate
-from gollum.surrogates.presets import variant
-from helpers import WIDTH
+from helpers import WIDTH, build_surrogate
 
 
 class Silent:
@@ -144,7 +142,7 @@ def test_rxnfp_is_static_on_reactions_with_numbers_beside(rxnfp, own):
     assert config.model.name == "rxnfp"
     problem = load_problem(config.data)
     built, static = (
-        build_surrogate(problem, variant(s), config, Runtime.resolve("cpu")).featurizer.matrix
+        build_surrogate(problem, s, config, Runtime.resolve("cpu")).representation.matrix
         for s in ("rxnfp", "static")
     )
     assert torch.equal(built, static)
@@ -219,7 +217,7 @@ def test_controls_of_the_text_change_choices_and_no_measurement(tmp_path, contro
 def test_quality_is_that_of_one_more_fit_on_what_is_left(tmp_path):
     result = go(tmp_path / "r", quality=True, n_iters=5)
     config, pool = result.config, result.problem.pool
-    surrogate = build_surrogate(result.problem, variant("one_hot"), config, Runtime.resolve("cpu"))
+    surrogate = build_surrogate(result.problem, "one_hot", config, Runtime.resolve("cpu"))
     rest = np.setdiff1d(np.arange(len(pool)), result.order)
     fitted = surrogate.fit(list(result.trace["id"]), pool.utility[result.order], (0, 6))
     assert result.summary["quality"] == quality(fitted, rest, pool.utility[rest])

@@ -23,7 +23,6 @@ from gollum.benchmark.sweeps.engines import Event, on_processes
 from gollum.benchmark.sweeps.records import collect, read_records
 from gollum.benchmark.sweeps.spec import SweepSpec, expand
 from gollum.cli import main
-from gollum.surrogates.build import build_surrogate
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 120  # seconds that a process may take on a busy machine
@@ -77,18 +76,23 @@ def assert_nothing_passing(folder):
     assert list(Path(folder).rglob(".*")) == []
 
 
+def build(factory, setup):
+    """A new surrogate for every cell."""
+    return factory(setup)
+
+
 def alone(file, output):
     """The cells one after the other in this process, none of them broken."""
     for cell in cells_of(file, output):
         single = replace(cell, config=cell.config.model_copy(update={"threads": 1}))
-        assert execute(single, build_surrogate).kind == "finished"
+        assert execute(single, build).kind == "finished"
 
 
 def in_this_process(cells, jobs=1, threads=None):
     """An engine that starts no process, for what does not depend on that."""
     for cell in cells:
         yield Event(cell)
-        yield Event(cell, execute(cell, build_surrogate))
+        yield Event(cell, execute(cell, build))
 
 
 @pytest.fixture

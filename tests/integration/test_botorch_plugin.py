@@ -14,15 +14,8 @@ from botorch.sampling import SobolQMCNormalSampler
 from gollum.benchmark.problem import load_problem
 from gollum.benchmark.spec import DataConfig
 from gollum.runtime import seeded
-from gollum.surrogates.build import build_surrogate
-from gollum.surrogates.presets import (
-    VARIANTS,
-    ModelSettings,
-    OptimizerSettings,
-    ProjectionSettings,
-    Settings,
-)
-from helpers import CPU, make_texts
+from gollum.settings import ModelSettings, OptimizerSettings, ProjectionSettings, Settings
+from helpers import CPU, build_surrogate, make_texts
 
 TRAIN = 15
 
@@ -37,7 +30,7 @@ def fitted(request, model_folder):
         projection=ProjectionSettings(size=8),
         optimizer=OptimizerSettings(max_evaluations=40),
     )
-    surrogate = build_surrogate(problem, VARIANTS[request.param], settings, CPU)
+    surrogate = build_surrogate(problem, request.param, settings, CPU)
     pool = problem.pool
     rows = np.random.default_rng(0).permutation(len(pool))[:TRAIN]
     return surrogate.fit(pool.ids[rows], pool.utility[rows], (0, 0))

@@ -16,7 +16,7 @@ from rich.console import Console
 from gollum.cli import main
 from gollum.language import catalog
 from gollum.language.embed import tokenize
-from gollum.report.console import ConsoleWatcher
+from gollum.report.console import ConsoleListener
 
 ROWS = 14
 KEY = "secret-0123456789"
@@ -83,7 +83,7 @@ def test_checkpointing_changes_no_choice(table, model_folder, capsys, surrogate)
 def test_a_model_that_can_not_fit_is_refused_before_it_is_read(
     table, model_folder, capsys, monkeypatch
 ):
-    monkeypatch.setattr("gollum.surrogates.build.load_backbone", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("gollum.features.texts.load_backbone", lambda *_, **__: 1 / 0)
     said = refusal(capsys, table, model_folder("bert"), memory_gb="0.00001")
     assert re.search(r"its weights take .* in \w+, but .* are allowed by --memory_gb", said)
 
@@ -137,7 +137,7 @@ def test_a_model_of_reactions_reads_reactions(table, model_folder, capsys, monke
         read.append(texts)
         return tokenize(backbone, texts, limit)
 
-    monkeypatch.setattr("gollum.surrogates.build.tokenize", noting)
+    monkeypatch.setattr("gollum.features.texts.tokenize", noting)
     assert run(table, model_folder("bert"), **{"data.reaction": "reaction"}) == 0
     assert read == [tuple(pd.read_csv(table).reaction)]
 
@@ -224,6 +224,6 @@ def test_who_sits_at_a_terminal_is_asked(monkeypatch, answer, terminal, agreed):
 
     monkeypatch.setattr("sys.stdin", Keyboard(answer + "\n"))
     screen = io.StringIO()
-    with ConsoleWatcher(Console(file=screen, force_terminal=True)) as watcher:
+    with ConsoleListener(Console(file=screen, force_terminal=True)) as watcher:
         assert watcher.consents("3 texts go to example.com.") is agreed
     assert ("3 texts go to example.com." in screen.getvalue()) == terminal

@@ -67,25 +67,6 @@ def own(file, output, **keys):
     return words(output, **{"surrogate": "one_hot", "n_init": 5, **data, **keys})
 
 
-class Silent:
-    """Watches a run and says nothing."""
-
-    def prepared(self, config, problem, done):
-        pass
-
-    def embedding(self, done, total):
-        pass
-
-    def noted(self, notes):
-        pass
-
-    def consents(self, sentence):
-        return False
-
-    def measured(self, rows):
-        pass
-
-
 # --- the record of a run -------------------------------------------------------------------------
 
 
@@ -296,7 +277,7 @@ def test_a_finished_run_is_not_computed_again(tmp_path, capsys, monkeypatch):
     command = own(own_table(tmp_path), output, n_iters=4)
     assert main(command) == 0
     kept = {name: (output / name).stat().st_mtime_ns for name in ("trace.csv", "summary.json")}
-    monkeypatch.setattr("gollum.benchmark.run.build_surrogate", None)  # a call would fail
+    monkeypatch.setattr("gollum.benchmark.run.make_strategy", None)  # a call would fail
     assert main(command) == 0
     assert kept == {name: (output / name).stat().st_mtime_ns for name in kept}
     assert "4/4" in capsys.readouterr().out
@@ -423,7 +404,7 @@ def found_with(data, output):
             "output": str(output / f"seed{seed}"),
             **data,
         }
-        result = run(load_config(None, keys.items()), Silent())
+        result = run(load_config(None, keys.items()))
         total += result.summary["top5_found"]
         values = result.problem.pool.utility
         top, left = int((values >= np.quantile(values, 0.95)).sum()), len(values) - 10

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from gollum.features.problem import Problem
 from gollum.runtime import seeded
-from gollum.surrogates.build import Problem, build_surrogate
-from gollum.surrogates.deep_kernel import DeepKernelGP
+from gollum.settings import LoraSettings, ModelSettings, Settings
 from gollum.surrogates.fit import fit_joint
-from gollum.surrogates.presets import VARIANTS, LoraSettings, ModelSettings, Settings
-from helpers import CPU, make_pool, make_texts
+from gollum.surrogates.gaussian_process import DeepKernelGP
+from helpers import CPU, build_surrogate, make_pool, make_texts
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 STEPS, COUNT, MEASURED = 8, 30, 9
@@ -36,12 +36,12 @@ def test_the_plain_path_is_the_engine_written_plainly(family, benchmark_module, 
         optimizer={"max_evaluations": STEPS},
     )
     problem = Problem(make_pool(COUNT), tuple(texts))
-    engine = build_surrogate(problem, VARIANTS["pllm_phi"], settings, CPU).featurizer
-    model = DeepKernelGP(engine, settings.noise_floor, True, CPU.device)
+    engine = build_surrogate(problem, "pllm_phi", settings, CPU).representation
+    model = DeepKernelGP(engine, settings.noise_floor, CPU.device)
     plain = benchmark_module("plain").PlainPath(folder, texts, dropout=0.0)
     with seeded(0):
         engine.reset()
-    copy_weights(engine, plain)
+    copy_weights(engine.inner, plain)
     rows = np.random.default_rng(0).permutation(COUNT)[:MEASURED]
     targets = torch.as_tensor(problem.pool.values[rows])
     targets = (targets - targets.mean()) / targets.std()
@@ -62,16 +62,16 @@ def test_the_plain_path_is_the_engine_written_plainly(family, benchmark_module, 
     torch.testing.assert_close(improvement, closed_form, atol=1e-6, rtol=1e-3)
 
 
-def copy_weights(engine, plain):
+def copy_weights(projection, plain):
     """LoRA and projection of the engine into the plain path."""
-    source = dict(engine.inner.backbone.model.named_parameters())
+    source = dict(projection.inner.text.backbone.model.named_parameters())
     copied = 0
     with torch.no_grad():
         for name, parameter in plain.model.named_parameters():
             if parameter.requires_grad:
                 parameter.copy_(source[name])
                 copied += 1
-        plain.linear.load_state_dict(engine.linear.state_dict())
+        plain.linear.load_state_dict(projection.linear.state_dict())
     assert copied == 2 * len(plain.lora)
 
 

@@ -21,15 +21,18 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from gollum.acquisition import batch as building
-from gollum.acquisition import criteria
 from gollum.acquisition.batch import RESCORED, ROUNDING, SAMPLES, select
-from gollum.acquisition.criteria import CRITERIA, UCB_BETA, Aim, MarginalModel, score
+from gollum.acquisition.criteria import CRITERIA, UCB_BETA
+from gollum.acquisition.scoring import Aim, score
 from gollum.errors import ConfigError, DataError
 from gollum.features.base import FixedFeatures
-from gollum.surrogates.base import Fitted, Surrogate, break_ties, standard_deviation
-from gollum.surrogates.fit import FitReport
+from gollum.features.layout import Layout, Slot
+from gollum.settings import Settings
+from gollum.surrogates.base import FitReport, break_ties, standard_deviation
+from gollum.surrogates.gaussian_process import FittedProcess, GaussianProcess
 from gollum.surrogates.gp import ExactGP
-from gollum.surrogates.presets import VARIANTS, Settings
+from gollum.surrogates.kernels import isotropic
+from gollum.surrogates.positions import MarginalModel
 from helpers import CPU, make_pool
 
 N, TRAIN = 40, 12
@@ -46,7 +49,7 @@ def fit(features=None, values=None, order=None, seed=0):
     if order is not None:
         pool = type(pool)(pool.name, pool.table.iloc[order], "y", "maximize", pool.values[order])
         features = features[order]
-    surrogate = Surrogate(pool, FixedFeatures(features), VARIANTS["one_hot"], Settings(), CPU)
+    surrogate = GaussianProcess(pool, FixedFeatures(features), Settings(), CPU)
     return surrogate.fit(measured, pool.utility[pool.positions(measured)], (0,))
 
 
@@ -145,7 +148,7 @@ def test_ei_is_chosen_without_a_warning(fitted):
 
 
 def marginal_model(fitted):
-    return MarginalModel(*fitted.standardised_marginals(np.arange(N)))
+    return MarginalModel(*fitted.standardised(np.arange(N)))
 
 
 def test_marginal_model_has_the_shapes_of_a_botorch_model(fitted):
@@ -158,7 +161,7 @@ def test_marginal_model_has_the_shapes_of_a_botorch_model(fitted):
 def test_marginal_model_gives_the_points_that_were_asked_for(fitted):
     points = torch.tensor([7, 0, 39, 7])
     posterior = marginal_model(fitted).posterior(points.double().view(-1, 1, 1))
-    mean, variance = fitted.standardised_marginals(points.numpy())
+    mean, variance = fitted.standardised(points.numpy())
     torch.testing.assert_close(posterior.mean[:, 0, 0], mean)
     torch.testing.assert_close(posterior.variance[:, 0, 0], variance)
 
@@ -364,7 +367,7 @@ def test_candidates_are_left_as_given(fitted, criterion):
 
 def test_scores_that_are_no_numbers_count_as_the_worst(fitted, monkeypatch):
     values = torch.tensor([torch.nan, 2.0, -torch.inf, 1.0])
-    monkeypatch.setitem(criteria.CRITERIA, "odd", lambda *_: lambda _: values)
+    monkeypatch.setitem(CRITERIA._known, "odd", lambda *_: lambda _: values)
     assert choose(fitted, rest(fitted)[:4], criterion="odd").ids == (rest(fitted)[1],)
     assert score(fitted, rows_of(fitted)[:4], Aim("odd")).tolist() == [
         -torch.inf,
@@ -386,15 +389,17 @@ def test_no_candidates_is_refused(fitted):
 
 def given(features, values, measured, *, lengthscale=1.0, noise=1e-3):
     """A process with these numbers, without a fit."""
-    gp = ExactGP(1e-4)
-    for name, value in (("lengthscale", lengthscale), ("outputscale", 1.0), ("noise", noise)):
-        getattr(gp, f"raw_{name}").data.fill_(math.log(math.expm1(value)))
+    gp = ExactGP(isotropic(Layout((Slot("features", (), 2),))))
+    raw = dict(gp.named_parameters())
+    raw["kernel.base_kernel.raw_lengthscale"].data.fill_(math.log(math.expm1(lengthscale)))
+    raw["kernel.raw_outputscale"].data.fill_(math.log(math.expm1(1.0)))
+    raw["likelihood.noise_covar.raw_noise"].data.fill_(math.log(math.expm1(noise)))
     features, utility = torch.as_tensor(features), torch.as_tensor(values[measured])
     location, scale = utility.mean(), standard_deviation(utility)
     process = gp.condition(features[measured], (utility - location) / scale)
     report = FitReport("lbfgs", (0.0,), 0.0, gp.hyperparameters(), 0.0)
     pool = make_pool(len(values), values=values)
-    return Fitted(pool, features, process, measured, utility, location, scale, report)
+    return FittedProcess(pool, measured, utility, location, scale, report, features, process)
 
 
 LARGE, BATCH = 400, 40
@@ -440,7 +445,7 @@ def underflowing(model, best_f):
 @pytest.mark.parametrize("kind", ["different", "ties", "hopeless"])
 @pytest.mark.parametrize("criterion", ["ei", "log_ei", "ucb", "underflowing"])
 def test_a_batch_equals_scoring_every_candidate_at_every_step(criterion, kind, step, monkeypatch):
-    monkeypatch.setitem(criteria.CRITERIA, "underflowing", underflowing)
+    monkeypatch.setitem(CRITERIA._known, "underflowing", underflowing)
     monkeypatch.setattr(building, "RESCORED", step)
     seed = (step, 5)
     fitted = large(kind, step)

@@ -12,10 +12,12 @@ from transformers import PreTrainedConfig
 from transformers.pytorch_utils import Conv1D
 
 from gollum.errors import FitError, ModelError
-from gollum.features.base import FixedFeatures, Projection
+from gollum.features.base import Bounded, FixedFeatures, Projection
+from gollum.features.texts import AdaptedTexts
 from gollum.language import embed as embed_module
 from gollum.language.embed import embed, tokenize
-from gollum.language.engine import AdaptedText, adapters
+from gollum.language.engine import adapters
+from gollum.language.engine.adapted import AdaptedText
 from gollum.language.engine.adapters import (
     checkpoint_layers,
     inject_lora,
@@ -31,10 +33,10 @@ from gollum.language.engine.adapters import (
 from gollum.language.engine.fused import ADAPTER, FastDropout, Fused, Masks
 from gollum.language.loading import load_backbone
 from gollum.runtime import Runtime, seeded
+from gollum.settings import OptimizerSettings
 from gollum.surrogates import fit as fit_module
-from gollum.surrogates.deep_kernel import DeepKernelGP
 from gollum.surrogates.fit import fit_joint
-from gollum.surrogates.presets import OptimizerSettings
+from gollum.surrogates.gaussian_process import DeepKernelGP
 from helpers import LAYERS, fill, load, make_texts, padded
 
 RANK, ALPHA = 4, 16.0
@@ -725,9 +727,9 @@ def test_every_batch_of_every_pass_drops_its_own_elements(model_folder, monkeypa
 def test_adapters_do_not_change_before_the_fine_tuning(model_folder, monkeypatch):
     text, pretrained = adapted_text(model_folder, "bert")
     with seeded(0):
-        featurizer = Projection(text, 6, 0.01)
+        featurizer = Projection(AdaptedTexts(text), 6, 0.01)
         featurizer.reset()
-        model = DeepKernelGP(featurizer, 1e-4, True, torch.device("cpu"))
+        model = DeepKernelGP(Bounded(featurizer))
     targets = torch.linspace(-1, 1, 9, dtype=torch.float64)
     adapters, others, seen = list(text.parameters()), list(featurizer.linear.parameters()), []
     descend = fit_module._descend
@@ -757,7 +759,7 @@ def test_adapters_do_not_change_before_the_fine_tuning(model_folder, monkeypatch
         text.reset()  # what is drawn before
         nn.init.xavier_uniform_(fixed.linear.weight)
         nn.init.constant_(fixed.linear.bias, 0.01)
-        other = DeepKernelGP(fixed, 1e-4, True, torch.device("cpu"))
+        other = DeepKernelGP(Bounded(fixed))
     expected = fit_joint(other, np.arange(9), targets, OptimizerSettings(max_evaluations=6))
     np.testing.assert_allclose(report.losses[:6], expected.losses, rtol=1e-5)
 
@@ -770,7 +772,7 @@ def test_without_fine_tuning_the_losses_are_those_of_one_plain_loop(model_folder
         text, _ = adapted_text(model_folder, "bert")
         with seeded(0):
             text.reset()
-        return text, DeepKernelGP(text, 1e-4, True, torch.device("cpu"))
+        return text, DeepKernelGP(Bounded(AdaptedTexts(text)))
 
     text, model = fresh()
     groups = [
@@ -795,7 +797,7 @@ def test_without_fine_tuning_the_losses_are_those_of_one_plain_loop(model_folder
 
 def test_a_failed_first_part_leaves_nothing_frozen(model_folder):
     text, _ = adapted_text(model_folder, "bert")
-    model = DeepKernelGP(text, 1e-4, True, torch.device("cpu"))
+    model = DeepKernelGP(Bounded(AdaptedTexts(text)))
     targets = torch.full((9,), torch.nan, dtype=torch.float64)
     with pytest.raises(FitError, match="loss became nan"):
         fit_joint(model, np.arange(9), targets, OptimizerSettings(fine_tuning=4))

@@ -9,13 +9,13 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from gollum.acquisition.batch import batch_improvement, select
-from gollum.acquisition.criteria import Aim, score
 from gollum.acquisition.design import representative
 from gollum.acquisition.limits import Limits
+from gollum.acquisition.scoring import Aim, score
 from gollum.errors import ConfigError, DataError
 from gollum.features.base import FixedFeatures
-from gollum.surrogates.base import Surrogate
-from gollum.surrogates.presets import VARIANTS, Settings
+from gollum.settings import Settings
+from gollum.surrogates.gaussian_process import GaussianProcess
 from helpers import CPU, make_pool
 
 N, TRAIN = 60, 12
@@ -27,7 +27,7 @@ def fitted():
     features = rng.normal(size=(N, 3))
     values = features[:, 0] + np.sin(2 * features[:, 1]) + 0.3 * rng.normal(size=N)
     pool = make_pool(N, values=5.0 + 3.0 * values)
-    surrogate = Surrogate(pool, FixedFeatures(features), VARIANTS["one_hot"], Settings(), CPU)
+    surrogate = GaussianProcess(pool, FixedFeatures(features), Settings(), CPU)
     return surrogate.fit(pool.ids[:TRAIN], pool.utility[:TRAIN], (0,))
 
 

@@ -13,10 +13,10 @@ from gollum.campaign.events import Goal
 from gollum.campaign.trust import trust
 from gollum.errors import FitError
 from gollum.features.base import FixedFeatures
-from gollum.surrogates.base import Surrogate
-from gollum.surrogates.build import Problem, build_surrogate
-from gollum.surrogates.presets import LbfgsSettings, Settings, variant
-from helpers import CPU
+from gollum.features.problem import Problem
+from gollum.settings import LbfgsSettings, Settings
+from gollum.surrogates.gaussian_process import GaussianProcess
+from helpers import CPU, build_surrogate
 
 SETTINGS = Settings(lbfgs=LbfgsSettings(prior="dimension_scaled"))
 SIZE = 40
@@ -27,13 +27,13 @@ IDS = [f"r{i + 1}" for i in range(SIZE)]
 
 def one_hot(state):
     problem = Problem(state.pool, tuple(state.table["ligand"]))
-    return build_surrogate(problem, variant("one_hot"), SETTINGS, CPU)
+    return build_surrogate(problem, "one_hot", SETTINGS, CPU)
 
 
 def language(state, features=X):
     """A surrogate that passes for a language model, on given features."""
     matrix = np.asarray(features, dtype=np.float64).reshape(len(state.table), -1)
-    return Surrogate(state.pool, FixedFeatures(matrix), variant("static"), SETTINGS, CPU)
+    return GaussianProcess(state.pool, FixedFeatures(matrix), SETTINGS, CPU)
 
 
 def fit(state):
@@ -163,16 +163,11 @@ def test_a_model_that_is_too_sure_of_itself_is_named():
     class Sure:
         """Knows the mean to a hundredth."""
 
-        variant = variant("static")
-
         def fit(self, ids, utility, seed):
             def posterior(asked):
                 return torch.full((len(asked),), utility.mean()), torch.full((len(asked),), 1e-4)
 
-            gp = SimpleNamespace(noise=torch.tensor(0.0))
-            return SimpleNamespace(
-                posterior=posterior, process=SimpleNamespace(gp=gp), scale=torch.tensor(1.0)
-            )
+            return SimpleNamespace(posterior=posterior, noise=0.0, scale=torch.tensor(1.0))
 
     state, _ = campaign(shuffled(), measured(some(15)))
     assert trust(state, {"pllm": language(state)}).notes == ()

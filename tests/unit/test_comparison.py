@@ -5,13 +5,14 @@ import pandas as pd
 import pytest
 from scipy.stats import rankdata, wilcoxon
 
+from gollum.acquisition.strategy import STRATEGIES
 from gollum.analysis.bootstrap import mean_interval
 from gollum.analysis.comparison import LADDER, compare, over_tasks, paired
 from gollum.analysis.ranking import rank_methods
 from gollum.analysis.runs import PROTOCOL, baselines, directions, labelled
 from gollum.analysis.savings import curves, iterations_saved, tasks_of_all
 from gollum.errors import ConfigError, DataError
-from gollum.surrogates.presets import PEERS, VARIANTS
+from helpers import NAMES
 from synthetic import METHODS, sweep
 
 NO_TRACES = pd.DataFrame()
@@ -325,7 +326,7 @@ def test_the_reference_is_the_best_baseline(made_up):
 
 
 def test_baselines_train_nothing_but_the_gaussian_process():
-    names = [*VARIANTS, *PEERS]
+    names = [*NAMES, *STRATEGIES]
     runs = records({("t", name, 0): 0.5 for name in names}, method=names)
     honest = baselines(runs)
     assert set(names) - set(honest) == {"pllm", "llm_phi", "pllm_phi"}

@@ -8,10 +8,10 @@ from gollum.benchmark.controls import CONTROLS, controlled
 from gollum.benchmark.problem import load_problem
 from gollum.benchmark.spec import DataConfig
 from gollum.errors import ConfigError
+from gollum.features.base import OnTop
 from gollum.language.embed import random_vectors, tokenize
-from gollum.surrogates.build import build_surrogate
-from gollum.surrogates.presets import VARIANTS, ModelSettings, Settings
-from helpers import CPU, WIDTH, load
+from gollum.settings import ModelSettings, Settings
+from helpers import CPU, WIDTH, build_surrogate, load
 
 TEMPLATE = "{n:.1f} h with {ligand}[ and {additive}]"
 
@@ -126,9 +126,15 @@ def test_a_text_column_is_shuffled_as_a_whole(tmp_path, problem):
     assert changed.texts != plain.texts
 
 
-def static(problem, folder, variant="static"):
+def represented(problem, folder, name):
     settings = Settings(model=ModelSettings(name=str(folder), pooling="mean"))
-    return build_surrogate(problem, VARIANTS[variant], settings, CPU).featurizer
+    return build_surrogate(problem, name, settings, CPU).representation
+
+
+def embeddings(representation):
+    while isinstance(representation, OnTop):
+        representation = representation.inner
+    return representation.matrix
 
 
 def test_random_vectors_are_standard_normal_and_equal_for_equal_texts(model_folder):
@@ -147,15 +153,15 @@ def test_random_vectors_are_standard_normal_and_equal_for_equal_texts(model_fold
     assert (random_vectors(backbone, tokens, 1) != vectors).any()
 
 
-@pytest.mark.parametrize("variant", ["static", "pllm"])
-def test_random_embeddings_take_the_place_of_real_ones(problem, model_folder, variant):
+@pytest.mark.parametrize("name", ["static", "pllm"])
+def test_random_embeddings_take_the_place_of_real_ones(problem, model_folder, name):
     folder = model_folder("bert")
     texts = (*problem.texts[:22], problem.texts[0], problem.texts[1])
     problem = replace(problem, texts=texts)
-    real = static(problem, folder, variant)
-    drawn = static(controlled(problem, "random_embeddings", 0), folder, variant)
-    again = static(controlled(problem, "random_embeddings", 0), folder, variant)
-    source, other, same = (getattr(f, "inner", f).matrix for f in (real, drawn, again))
+    real = represented(problem, folder, name)
+    drawn = represented(controlled(problem, "random_embeddings", 0), folder, name)
+    again = represented(controlled(problem, "random_embeddings", 0), folder, name)
+    source, other, same = map(embeddings, (real, drawn, again))
     assert source.shape == other.shape == (24, WIDTH)
     assert (other == same).all()
     assert not (other == source).any()

@@ -11,13 +11,13 @@ from gpytorch.likelihoods import GaussianLikelihood
 from gpytorch.mlls import ExactMarginalLogLikelihood
 
 from gollum.errors import FitError
-from gollum.features.base import FixedFeatures, Projection
+from gollum.features.base import Bounded, FixedFeatures, Projection
 from gollum.runtime import seeded
+from gollum.settings import LbfgsSettings, OptimizerSettings
 from gollum.surrogates import fit as fit_module
-from gollum.surrogates.deep_kernel import DeepKernelGP
 from gollum.surrogates.fit import RESTARTS, FitReport, fit_joint, fit_lbfgs
-from gollum.surrogates.gp import log_prior
-from gollum.surrogates.presets import LbfgsSettings, OptimizerSettings
+from gollum.surrogates.gaussian_process import DeepKernelGP
+from gollum.surrogates.kernels import dimension_scaled
 
 N, D, SIZE = 16, 6, 5
 ROWS = np.arange(N)
@@ -37,12 +37,12 @@ def projected(seed=0):
     with seeded(seed):
         featurizer = Projection(FixedFeatures(features), SIZE, 0.01)
         featurizer.reset()
-    return DeepKernelGP(featurizer, 1e-4, True, CPU), targets
+    return DeepKernelGP(Bounded(featurizer)), targets
 
 
-def plain(seed=0, n=N):
+def plain(seed=0, n=N, prior="none"):
     features, targets = data(seed, n)
-    return DeepKernelGP(FixedFeatures(features), 1e-4, False, CPU), features, targets
+    return DeepKernelGP(FixedFeatures(features), prior=prior), features, targets
 
 
 class ReferenceDeepKernel(gpytorch.models.ExactGP):
@@ -64,8 +64,9 @@ class ReferenceDeepKernel(gpytorch.models.ExactGP):
 
 
 def reference_losses(model, targets, evaluations, lr_model, lr_gp, decay, weight_decay):
-    features = model.featurizer.inner.matrix
-    theirs = ReferenceDeepKernel(features, targets, model.featurizer.linear).train()
+    projection = model.representation.inner
+    features = projection.inner.matrix
+    theirs = ReferenceDeepKernel(features, targets, projection.linear).train()
     likelihood = ExactMarginalLogLikelihood(theirs.likelihood, theirs)
     projection = list(theirs.projection.parameters())
     inside = {id(p) for p in projection}
@@ -123,7 +124,7 @@ def test_two_groups_with_their_rates_and_decay(monkeypatch):
     fit_joint(model, ROWS, targets, OptimizerSettings(max_evaluations=6))
     (optimizer,) = made
     features, process = optimizer.param_groups
-    assert [id(p) for p in features["params"]] == [id(p) for p in model.featurizer.parameters()]
+    assert [id(p) for p in features["params"]] == [id(p) for p in model.representation.parameters()]
     assert [id(p) for p in process["params"]] == [id(p) for p in model.gp.parameters()]
     assert features["weight_decay"] == process["weight_decay"] == 1e-3
     steps = 0.95 ** np.arange(5)
@@ -186,7 +187,7 @@ def test_a_joint_fit_that_fails_begins_anew_with_smaller_steps(monkeypatch, fail
     original, calls = model.loss, []
 
     def loss(rows, y):
-        calls.append(model.gp.raw_noise.item())
+        calls.append(model.gp.likelihood.noise_covar.raw_noise.item())
         value = original(rows, y)
         # The third evaluation of the first descents is no number.
         return value * torch.nan if len(calls) in [3 * (k + 1) for k in range(fails)] else value
@@ -251,9 +252,16 @@ def test_lbfgs_ends_at_a_stationary_point():
 
 
 def test_lbfgs_with_priors_maximizes_the_posterior_density():
-    model, features, targets = plain(2)
-    report = fit_lbfgs(model, ROWS, targets, LbfgsSettings(prior="dimension_scaled"))
-    density = model.gp.log_marginal_likelihood(features, targets) + log_prior(model.gp, D)
+    model, features, targets = plain(2, prior="dimension_scaled")
+    report = fit_lbfgs(model, ROWS, targets, LbfgsSettings())
+    other, _, _ = plain(2)
+    other.gp.load_state_dict(model.gp.state_dict(), strict=False)
+    dimension_scaled(other.gp, other.representation.layout)
+    likelihood = model.gp.log_marginal_likelihood(features, targets)
+    density = likelihood + model.gp.log_prior()
+    assert report.loss == pytest.approx(-(likelihood + other.gp.log_prior()).item() / N)
+    assert model.loss(ROWS, targets).item() == pytest.approx(report.loss)
+    assert other.gp.log_prior().item() != 0
     (-density / N).backward()
     assert max(abs(p.grad.item()) for p in model.gp.parameters()) < 1e-3
     free, _, _ = plain(2)

@@ -6,15 +6,59 @@ import pytest
 
 from gollum.data.pool import Pool
 from gollum.errors import DataError, MissingExtraError
-from gollum.features.columns import beside, one_hot
-from gollum.features.fixed import FIXED, fixed_features
-from gollum.features.molecules import canonical, descriptors, fragments, morgan
-from gollum.features.reactions import drfp, written_with
+from gollum.features.fixed import columns, molecules
+from gollum.features.fixed.molecules import canonical
+from gollum.features.fixed.reactions import drfp, written_with
+from gollum.features.layout import Blocks, Layout, Slot
+from gollum.features.problem import Problem
+from gollum.features.representations import REPRESENTATIONS, Setup
+from gollum.settings import Settings
+from helpers import CPU
+
+FIXED = ("one_hot", "morgan", "fragments", "descriptors", "drfp")
 
 
 def pool_of(**columns):
     table = pd.DataFrame(columns)
     return Pool.from_table(table.assign(y=np.arange(len(table)) / 10), "y", name="demo")
+
+
+def matrix_of(blocks, table):
+    """Features of a pool, which its own rows have as well, in an order of their own."""
+    rows = np.arange(len(table))[::-1]
+    assert np.array_equal(blocks.encode(table.iloc[rows]), blocks.matrix[rows])
+    assert blocks.layout.size == blocks.matrix.shape[1]
+    return blocks.matrix
+
+
+def one_hot(pool):
+    return matrix_of(columns.one_hot(pool), pool.table)
+
+
+def morgan(pool, *arguments, **options):
+    return matrix_of(molecules.morgan(pool, *arguments, **options), pool.table)
+
+
+def fragments(pool, *arguments):
+    return matrix_of(molecules.fragments(pool, *arguments), pool.table)
+
+
+def descriptors(pool, *arguments):
+    return matrix_of(molecules.descriptors(pool, *arguments), pool.table)
+
+
+def fingerprint(bits):
+    layout = Layout((Slot("fingerprint", (), bits.shape[1], "bits"),))
+    return Blocks(bits, layout, lambda table: bits[:: 1 if table.index[0] == "r1" else -1])
+
+
+def beside(pool, bits, covered):
+    return matrix_of(columns.beside(pool, fingerprint(bits), covered), pool.table)
+
+
+def fixed_features(name, pool, structures, reactions):
+    problem = Problem(pool, (), structures=tuple(structures), reactions=reactions)
+    return REPRESENTATIONS[name](Setup(problem, Settings(), CPU)).matrix
 
 
 def test_one_hot_of_categories_numbers_and_blanks():
@@ -247,7 +291,8 @@ def test_nothing_is_added_where_structures_say_everything():
     bits = np.eye(4, dtype=np.uint8)
     names = {"ligand": ["x", "y", "x", "z"], "solvent": ["water"] * 4, "label": list("pqrs")}
     pool = pool_of(smiles=["C", "N", "C", "O"], **names)
-    assert beside(pool, bits, ["smiles"]) is bits
+    blocks = fingerprint(bits)
+    assert columns.beside(pool, blocks, ["smiles"]) is blocks
 
 
 def test_a_name_that_only_some_structures_share_is_kept():

@@ -11,28 +11,35 @@ from gpytorch.likelihoods import GaussianLikelihood
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from gpytorch.priors import LogNormalPrior, NormalPrior
 
-from gollum.acquisition.criteria import Aim
+from gollum.acquisition.scoring import Aim
 from gollum.errors import FitError
-from gollum.surrogates import base
-from gollum.surrogates.base import Fitted
-from gollum.surrogates.fit import FitReport
-from gollum.surrogates.gp import JITTER, ExactGP, distances, log_prior, to_botorch
+from gollum.features.layout import Layout, Slot
+from gollum.surrogates import gaussian_process
+from gollum.surrogates.base import FitReport
+from gollum.surrogates.gaussian_process import FittedProcess
+from gollum.surrogates.gp import JITTER, ExactGP, to_botorch
+from gollum.surrogates.kernels import _distances, dimension_scaled, isotropic
 from helpers import make_pool
 
-NAMES = ("raw_lengthscale", "raw_outputscale", "raw_noise", "constant")
+NAMES = (
+    "kernel.base_kernel.raw_lengthscale",
+    "kernel.raw_outputscale",
+    "likelihood.noise_covar.raw_noise",
+    "mean.raw_constant",
+)
 
 
 class Oracle(gpytorch.models.ExactGP):
     """The same process in GPyTorch, sharing the unconstrained values."""
 
     def __init__(self, features, targets, gp):
-        likelihood = GaussianLikelihood(noise_constraint=GreaterThan(gp.noise_floor))
+        likelihood = GaussianLikelihood(noise_constraint=GreaterThan(floor(gp)))
         super().__init__(features, targets, likelihood)
         self.mean_module = gpytorch.means.ConstantMean()
         self.covar_module = ScaleKernel(MaternKernel(nu=2.5))
         self.double()
         for own, name in zip(NAMES, self.raw(), strict=True):
-            name.data.fill_(getattr(gp, own).item())
+            name.data.fill_(raw(gp, own).item())
 
     def raw(self):
         return (
@@ -46,11 +53,27 @@ class Oracle(gpytorch.models.ExactGP):
         return gpytorch.distributions.MultivariateNormal(self.mean_module(x), self.covar_module(x))
 
 
+def layout(size):
+    return Layout((Slot("features", (), size),))
+
+
+def fresh_gp(noise_floor=1e-4, size=3):
+    return ExactGP(isotropic(layout(size)), noise_floor)
+
+
+def raw(gp, name):
+    return dict(gp.named_parameters())[name]
+
+
+def floor(gp):
+    return gp.likelihood.noise_covar.raw_noise_constraint.lower_bound.item()
+
+
 def random_gp(seed, noise_floor=1e-4):
     generator = torch.Generator().manual_seed(seed)
-    gp = ExactGP(noise_floor)
+    gp = fresh_gp(noise_floor)
     for name in NAMES:
-        getattr(gp, name).data.copy_(1.5 * torch.randn((), generator=generator))
+        raw(gp, name).data.fill_(1.5 * torch.randn((), generator=generator))
     return gp
 
 
@@ -83,7 +106,7 @@ def test_marginal_likelihood_and_its_gradients_equal_gpytorch(seed, repeats):
 
     assert ours.item() == pytest.approx(theirs.item(), rel=1e-8, abs=1e-8)
     for own, other in zip(NAMES, oracle.raw(), strict=True):
-        assert getattr(gp, own).grad.item() == pytest.approx(
+        assert raw(gp, own).grad.item() == pytest.approx(
             other.grad.sum().item(), rel=1e-8, abs=1e-8
         )
     torch.testing.assert_close(features.grad, theirs_features.grad, rtol=1e-8, atol=1e-8)
@@ -91,7 +114,7 @@ def test_marginal_likelihood_and_its_gradients_equal_gpytorch(seed, repeats):
 
 def test_marginal_likelihood_of_one_point_is_a_normal_density():
     gp = random_gp(0)
-    variance = (gp.outputscale + gp.noise).item()
+    variance = (gp.kernel.outputscale + gp.noise).item()
     expected = -0.5 * (0.7 - gp.constant.item()) ** 2 / variance
     expected -= 0.5 * math.log(2 * math.pi * variance)
     value = gp.log_marginal_likelihood(
@@ -143,7 +166,7 @@ def test_posterior_covariance_equals_gpytorch(seed):
 
 def test_marginals_interpolate_and_return_to_the_prior():
     gp = random_gp(1, noise_floor=1e-6)
-    gp.raw_noise.data.fill_(-30.0)
+    raw(gp, NAMES[2]).data.fill_(-30.0)
     features, targets = data(1)
     conditioned = gp.condition(features, targets)
     mean, variance = conditioned.marginals(torch.cat([features, features[:1] + 1e6]))
@@ -151,7 +174,7 @@ def test_marginals_interpolate_and_return_to_the_prior():
     assert (variance[:-1] < 1e-4).all()
     assert (variance > 0).all()
     assert mean[-1].item() == pytest.approx(gp.constant.item())
-    assert variance[-1].item() == pytest.approx(gp.outputscale.item())
+    assert variance[-1].item() == pytest.approx(gp.kernel.outputscale.item())
 
 
 def fitted_to(gp, features, pool, utility, location, scale):
@@ -160,7 +183,7 @@ def fitted_to(gp, features, pool, utility, location, scale):
     process = gp.condition(measured, (utility - location) / scale)
     report = FitReport("lbfgs", (0.0,), 0.0, {}, 0.0)
     rows = np.arange(len(utility))
-    return Fitted(pool, features, process, rows, utility, location, scale, report)
+    return FittedProcess(pool, rows, utility, location, scale, report, features, process)
 
 
 @pytest.mark.parametrize("n", [1, 2, 14])
@@ -232,11 +255,11 @@ def test_features_of_consecutive_rows_are_not_copied():
 @pytest.mark.parametrize("piece", [1, 7, 40, 4096])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.uint8])
 def test_marginals_in_pieces_are_those_of_all_at_once(piece, dtype, monkeypatch):
-    monkeypatch.setattr(base, "SCORED", piece)
+    monkeypatch.setattr(gaussian_process, "SCORED", piece)
     fitted = of_40(dtype)
     mean, variance = fitted.process.marginals(fitted.features.double())
     for rows in (np.arange(40), np.array([5, 39, 2, 5, 17, 18, 0, 11])):
-        found = fitted.standardised_marginals(rows)
+        found = fitted.standardised(rows)
         torch.testing.assert_close(found, (mean[rows], variance[rows]), rtol=1e-12, atol=1e-12)
         scaled = fitted.marginals(rows)
         torch.testing.assert_close(scaled[0], fitted.location + fitted.scale * mean[rows])
@@ -263,13 +286,15 @@ def test_the_best_is_the_largest_standardised_utility():
 
 def test_botorch_model_keeps_hyperparameters_at_the_noise_floor():
     gp = random_gp(4)
-    gp.raw_noise.data.fill_(-60.0)
+    raw(gp, NAMES[2]).data.fill_(-60.0)
     features, targets = data(4)
     model = to_botorch(gp, features, targets, torch.tensor(0.0), torch.tensor(1.0))
     kernel = model.covar_module
     assert model.likelihood.noise.item() == pytest.approx(1e-4, rel=1e-6)
-    assert kernel.outputscale.item() == pytest.approx(gp.outputscale.item(), rel=1e-9)
-    assert kernel.base_kernel.lengthscale.item() == pytest.approx(gp.lengthscale.item(), rel=1e-9)
+    assert kernel.outputscale.item() == pytest.approx(gp.kernel.outputscale.item(), rel=1e-9)
+    assert kernel.base_kernel.lengthscale.item() == pytest.approx(
+        gp.kernel.base_kernel.lengthscale.item(), rel=1e-9
+    )
     assert model.mean_module.constant.item() == pytest.approx(gp.constant.item(), rel=1e-9)
 
 
@@ -291,26 +316,28 @@ def test_priors_equal_gpytorchs(dimension):
     gp = random_gp(7)
     lengthscale = LogNormalPrior(2**0.5 + 0.5 * math.log(dimension), 3**0.5)
     expected = (
-        lengthscale.log_prob(gp.lengthscale)
+        lengthscale.log_prob(gp.kernel.base_kernel.lengthscale)
         + LogNormalPrior(-4.0, 1.0).log_prob(gp.noise)
-        + LogNormalPrior(0.0, 1.0).log_prob(gp.outputscale)
+        + LogNormalPrior(0.0, 1.0).log_prob(gp.kernel.outputscale)
         + NormalPrior(0.0, 1.0).log_prob(gp.constant)
     )
-    assert log_prior(gp, dimension).item() == pytest.approx(expected.item(), rel=1e-6)
+    assert gp.log_prior() == 0
+    dimension_scaled(gp, layout(dimension))
+    assert gp.log_prior().item() == pytest.approx(expected.item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("offset", [0.0, 100.0])
 def test_distances_equal_cdist(offset):
     a, b = data(0, n=9, d=5)[0] + offset, data(1, n=4, d=5)[0] + offset
     expected = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
-    torch.testing.assert_close(distances(a, b), expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(_distances(a, b, False), expected, rtol=1e-9, atol=1e-9)
 
 
 def test_distance_zero_has_a_finite_gradient():
     a = data(0, n=4)[0]
     a[3] = a[0]
     a.requires_grad_()
-    found = distances(a, a)
+    found = _distances(a, a, False)
     assert found.diagonal().abs().max() < 1e-7
     assert found[0, 3] < 1e-7
     found.sum().backward()
@@ -349,11 +376,11 @@ def test_unusable_features_are_refused_and_hyperparameters_named():
 
 def test_hyperparameters_start_at_raw_zero():
     half = math.log(2.0)
-    assert ExactGP(1e-4).hyperparameters() == pytest.approx(
+    assert fresh_gp().hyperparameters() == pytest.approx(
         {"lengthscale": half, "outputscale": half, "noise": half + 1e-4, "constant": 0.0}
     )
-    assert [p.dtype for p in ExactGP().parameters()] == [torch.float64] * 4
-    assert {name for name, _ in ExactGP().named_parameters()} == set(NAMES)
+    assert [p.dtype for p in fresh_gp().parameters()] == [torch.float64] * 4
+    assert {name for name, _ in fresh_gp().named_parameters()} == set(NAMES)
 
 
 def test_hyperparameters_start_where_gpytorchs_modules_do():
@@ -365,7 +392,7 @@ def test_hyperparameters_start_where_gpytorchs_modules_do():
         covar_module=ScaleKernel(MaternKernel(nu=2.5)),
         outcome_transform=None,
     )
-    ours = ExactGP(1e-4).hyperparameters()
+    ours = fresh_gp().hyperparameters()
     assert fresh.covar_module.outputscale.item() == pytest.approx(ours["outputscale"], rel=1e-6)
     assert fresh.likelihood.noise.item() == pytest.approx(ours["noise"], rel=1e-6)
     assert fresh.covar_module.base_kernel.lengthscale.item() == pytest.approx(

@@ -7,11 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gollum.benchmark.peers import baybe
+from gollum.acquisition.baselines import baybe, baybe_chem
+from gollum.acquisition.strategy import BatchRequest, unmeasured
+from gollum.benchmark.loop import _details
 from gollum.data.pool import Pool
 from gollum.errors import DataError, FitError, MissingExtraError
-from gollum.surrogates.build import Problem
-from helpers import make_pool
+from gollum.features.problem import Problem
+from gollum.features.representations import Setup
+from gollum.settings import Settings
+from helpers import CPU, make_pool
 
 needs_baybe = pytest.mark.skipif(
     find_spec("baybe") is None,
@@ -38,9 +42,19 @@ def start(problem):
     return [str(i) for i in problem.pool.ids[:START]]
 
 
-def ask(strategy, ids, stream=(0, 1)):
+def plain(problem):
+    return baybe(Setup(problem, Settings(), CPU))
+
+
+def chemical(problem):
+    return baybe_chem(Setup(problem, Settings(), CPU))
+
+
+def ask(strategy, ids, stream=(0, 1), count=1):
     pool = strategy.pool
-    return strategy.choose(ids, pool.utility[pool.positions(ids)], stream)
+    done = pool.positions(ids)
+    request = BatchRequest(count, unmeasured(len(pool), done), done=done)
+    return strategy.choose(ids, pool.utility[done], request, stream)
 
 
 def kinds(strategy):
@@ -52,23 +66,23 @@ def test_without_the_package_the_extra_is_named(problem, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "baybe", None)
     with pytest.raises(MissingExtraError, match=r"BayBE needs .*pip install 'baybe\[chem\]'"):
-        baybe(problem, 1, chemical=False)
+        plain(problem)
 
 
 @needs_baybe
 def test_columns_become_parameters_of_their_kind(problem):
-    plain = baybe(problem, 1, chemical=False)
-    assert kinds(plain) == {
+    one_hot = plain(problem)
+    assert kinds(one_hot) == {
         "ligand": "CategoricalParameter",
         "hours": "NumericalDiscreteParameter",
         "start": "CategoricalParameter",  # of which `product` is a renaming
     }
-    assert len(plain.space.discrete.exp_rep) == N
-    assert plain.space.discrete.comp_rep.shape[1] == 3 + 1 + problem.pool.table["start"].nunique()
-    chemical = baybe(problem, 1, chemical=True)
-    assert kinds(chemical)["start"] == "SubstanceParameter"
-    assert chemical.notes == plain.notes == ()
-    assert chemical.revision.startswith("baybe 0.")
+    assert len(one_hot.space.discrete.exp_rep) == N
+    assert one_hot.space.discrete.comp_rep.shape[1] == 3 + 1 + problem.pool.table["start"].nunique()
+    molecules = chemical(problem)
+    assert kinds(molecules)["start"] == "SubstanceParameter"
+    assert molecules.notes == one_hot.notes == ()
+    assert molecules.revision.startswith("baybe 0.")
 
 
 @needs_baybe
@@ -78,7 +92,7 @@ def test_what_has_no_chemical_encoding_stays_one_hot_and_says_so():
         "b": ["C", "", "CC", "C"],
         "c": ["N", "O", "O", "CO"],
     }
-    strategy = baybe(problem_of(table, structures=tuple(table)), 1, chemical=True)
+    strategy = chemical(problem_of(table, structures=tuple(table)))
     expected = {"a": "CategoricalParameter", "b": "CategoricalParameter", "c": "SubstanceParameter"}
     assert kinds(strategy) == expected
     assert len(strategy.notes) == 2
@@ -87,7 +101,7 @@ def test_what_has_no_chemical_encoding_stays_one_hot_and_says_so():
 @needs_baybe
 def test_missing_numbers_get_the_median_and_a_mark():
     table = {"t": [20.0, None, 40.0, 60.0], "same": [1.0, 1.0, 1.0, 1.0]}
-    strategy = baybe(problem_of(table), 1, chemical=False)
+    strategy = plain(problem_of(table))
     assert strategy.table["t"].tolist() == [0.0, 0.5, 0.5, 1.0]
     assert strategy.table["t is missing"].tolist() == [0.0, 1.0, 0.0, 0.0]
 
@@ -95,20 +109,21 @@ def test_missing_numbers_get_the_median_and_a_mark():
 @needs_baybe
 def test_a_pool_of_equal_rows_is_refused():
     with pytest.raises(DataError, match="no input column differs"):
-        baybe(problem_of({"a": ["x", "x"]}), 1, chemical=False)
+        plain(problem_of({"a": ["x", "x"]}))
 
 
 @needs_baybe
-@pytest.mark.parametrize("chemical", [False, True])
-def test_choices_are_new_and_repeat(problem, start, chemical):
-    strategy = baybe(problem, 2, chemical)
-    first = ask(strategy, start)
+@pytest.mark.parametrize("make", [plain, chemical])
+def test_choices_are_new_and_repeat(problem, start, make):
+    strategy = make(problem)
+    first = ask(strategy, start, count=2)
     assert len(set(first.ids)) == 2
     assert not set(first.ids) & set(start)
-    assert [set(d) for d in first.details] == [{"fit_seconds", "acquire_seconds"}] * 2
+    details = _details(problem.pool, first)
+    assert [set(d) for d in details] == [{"fit_seconds", "acquire_seconds"}] * 2
     np.random.seed(5)
-    assert ask(baybe(problem, 2, chemical), start).ids == first.ids
-    assert ask(strategy, [*start, *first.ids]).ids != first.ids
+    assert ask(make(problem), start, count=2).ids == first.ids
+    assert ask(strategy, [*start, *first.ids], count=2).ids != first.ids
 
 
 @needs_baybe
@@ -117,7 +132,7 @@ def test_the_global_random_state_is_left_alone(problem, start):
 
     torch.manual_seed(3)
     before = torch.get_rng_state(), np.random.get_state()[1].copy()
-    ask(baybe(problem, 1, chemical=False), start)
+    ask(plain(problem), start)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert (np.random.get_state()[1] == before[1]).all()
 
@@ -129,7 +144,7 @@ def test_it_learns_which_way_is_up():
     table = {"n": (i // 10).astype(float), "m": (i % 10).astype(float)}
     values = -((i // 10 - 7.0) ** 2) - (i % 10 - 2.0) ** 2
     problem = problem_of(table, values)
-    strategy, ids = baybe(problem, 1, chemical=False), ["c0", "c9", "c90", "c99", "c44"]
+    strategy, ids = plain(problem), ["c0", "c9", "c90", "c99", "c44"]
     for iteration in range(1, 11):
         ids += ask(strategy, ids, (0, iteration)).ids
     assert "c72" in ids
@@ -138,7 +153,7 @@ def test_it_learns_which_way_is_up():
 @needs_baybe
 def test_the_last_batch_takes_what_is_left(problem):
     ids = [str(i) for i in problem.pool.ids[:-2]]
-    choice = ask(baybe(problem, 4, chemical=False), ids)
+    choice = ask(plain(problem), ids, count=4)
     assert set(choice.ids) == set(problem.pool.ids[-2:])
 
 
@@ -151,4 +166,4 @@ def test_what_the_package_raises_becomes_a_sentence(problem, start, monkeypatch)
 
     monkeypatch.setattr(package.Campaign, "recommend", fails)
     with pytest.raises(FitError, match="BayBE gave no recommendation: something inside"):
-        ask(baybe(problem, 1, chemical=False), start)
+        ask(plain(problem), start)

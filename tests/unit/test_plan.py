@@ -6,15 +6,16 @@ import pytest
 import torch
 
 from gollum.errors import DataError, ModelError
+from gollum.features import plan as plan_module
+from gollum.features.plan import PROCESS, plan
+from gollum.features.problem import Problem
 from gollum.language.embed import tokenize
-from gollum.language.engine import AdaptedText
+from gollum.language.engine.adapted import AdaptedText
 from gollum.language.engine.prefix import FrozenPrefix
 from gollum.language.engine.store import FileStates, MemoryStates
-from gollum.surrogates import plan as plan_module
-from gollum.surrogates.build import Problem, build_surrogate
-from gollum.surrogates.plan import PROCESS, plan
-from gollum.surrogates.presets import VARIANTS, ModelSettings, Settings
-from helpers import CPU, WIDTH, load, make_pool, make_texts
+from gollum.listener import SILENT, Listener
+from gollum.settings import ModelSettings, Settings
+from helpers import CPU, WIDTH, build_surrogate, load, make_pool, make_texts
 
 N = 24
 TEXTS = make_texts(N, seed=3)
@@ -41,17 +42,24 @@ def adapt(backbone, budget=0, **options):
     ).eval()
 
 
-def needs(backbone, variant, **settings):
-    return plan(
-        make_pool(N), backbone, tokenize(backbone, TEXTS), VARIANTS[variant], Settings(**settings)
-    )
+PARTS = {
+    "static": {},
+    "pllm": {"projected": True},
+    "llm_phi": {"adapted": True},
+    "pllm_phi": {"adapted": True, "projected": True},
+}
+
+
+def needs(backbone, name, **settings):
+    tokens = tokenize(backbone, TEXTS)
+    return plan(make_pool(N), backbone, tokens, Settings(**settings), **PARTS[name])
 
 
 # ---- what is counted ----
 
 
 @pytest.mark.parametrize(
-    ("variant", "expected"),
+    ("name", "expected"),
     [
         ("static", {"embeddings": N * WIDTH * 8}),
         ("pllm", {"embeddings": N * WIDTH * 8, "projected features": N * 64 * 8}),
@@ -59,8 +67,8 @@ def needs(backbone, variant, **settings):
         ("pllm_phi", {"projected features": N * 64 * 8}),
     ],
 )
-def test_each_variant_counts_the_arrays_it_keeps(bert, variant, expected):
-    memory = needs(bert, variant).memory
+def test_each_surrogate_counts_the_arrays_it_keeps(bert, name, expected):
+    memory = needs(bert, name).memory
     kinds = {"embeddings", "projected features", "features"}
     assert {what: size for what, size in memory.items() if what in kinds} == expected
     assert memory["the model"] == 4 * sum(p.numel() for p in bert.model.parameters())
@@ -86,18 +94,23 @@ def problem():
     return Problem(make_pool(N), tuple(TEXTS))
 
 
-def build(folder, variant="pllm_phi", said=None, **settings):
+class Notes(Listener):
+    def __init__(self):
+        self.said = []
+
+    def noted(self, notes):
+        self.said.extend(notes)
+
+
+def build(folder, name="pllm_phi", listener=SILENT, **settings):
     model = ModelSettings(name=str(folder))
-    announce = None if said is None else said.extend
-    return build_surrogate(
-        problem(), VARIANTS[variant], Settings(model=model, **settings), CPU, announce=announce
-    )
+    return build_surrogate(problem(), name, Settings(model=model, **settings), CPU, listener)
 
 
-@pytest.mark.parametrize("variant", ["static", "pllm", "llm_phi", "pllm_phi"])
-def test_a_pool_that_does_not_fit_is_refused_with_the_ways_out(model_folder, cache, variant):
+@pytest.mark.parametrize("name", PARTS)
+def test_a_pool_that_does_not_fit_is_refused_with_the_ways_out(model_folder, cache, name):
     with pytest.raises(DataError) as refused:
-        build(model_folder("bert"), variant, memory_gb=0.5)
+        build(model_folder("bert"), name, memory_gb=0.5)
     message = str(refused.value)
     assert f"{N} candidates need about 1.0 GiB of memory (the process 1.0 GiB" in message
     assert "476.8 MiB are allowed" in message
@@ -106,30 +119,30 @@ def test_a_pool_that_does_not_fit_is_refused_with_the_ways_out(model_folder, cac
 
 
 def test_small_pools_are_not_announced(model_folder):
-    said = []
-    build(model_folder("bert"), said=said)
-    assert said == []
+    notes = Notes()
+    build(model_folder("bert"), listener=notes)
+    assert notes.said == []
 
 
 @pytest.mark.parametrize(
-    ("variant", "parts"),
+    ("name", "parts"),
     [("pllm", ["once, "]), ("pllm_phi", ["once and ", "in every iteration, "])],
 )
-def test_large_pools_are_announced_with_time_and_memory(model_folder, monkeypatch, variant, parts):
+def test_large_pools_are_announced_with_time_and_memory(model_folder, monkeypatch, name, parts):
     monkeypatch.setattr(plan_module, "WORTH_TELLING", 1)
-    said = []
-    build(model_folder("bert"), variant, said)
-    assert len(said) == 1
-    assert said[0].startswith(f"{N} different texts, ")
-    assert all(part in said[0] for part in parts)
-    assert said[0].endswith("GiB of memory.")
+    notes = Notes()
+    build(model_folder("bert"), name, notes)
+    (said,) = notes.said
+    assert said.startswith(f"{N} different texts, ")
+    assert all(part in said for part in parts)
+    assert said.endswith("GiB of memory.")
 
 
 def test_disk_is_announced_where_activations_go_to_a_file(bert, monkeypatch):
     monkeypatch.setattr(plan_module, "WORTH_TELLING", 1)
-    tokens, variant = tokenize(bert, TEXTS), VARIANTS["pllm_phi"]
+    tokens = tokenize(bert, TEXTS)
     small = plan_module.Plan({"the process": PROCESS}, 3 * 2**20, PROCESS + 2**20)
-    assert small.note(bert, tokens, variant, 0.25).endswith("and 3.0 MiB of disk.")
+    assert small.note(bert, tokens, True, 0.25).endswith("and 3.0 MiB of disk.")
 
 
 @pytest.mark.parametrize(

@@ -5,17 +5,16 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from scipy.stats import norm
 
 from campaigns import campaign, measured, recorded
 from gollum.acquisition.batch import batch_improvement, select
-from gollum.acquisition.criteria import Aim
+from gollum.acquisition.scoring import Aim
 from gollum.analysis.cross_validation import folds
-from gollum.campaign.calibration import left_out, widening
+from gollum.campaign.calibration import left_out, variance_inflation
 from gollum.campaign.events import Avoided, Goal, Request, Suggested
 from gollum.campaign.explain import intent, main_effects, neighbours
-from gollum.campaign.planning import is_ready, learn, prepare, propose
+from gollum.campaign.planning import has_enough, learn, propose, surrogate_of
 from gollum.campaign.requests import asked_for, open_batch
 from gollum.campaign.state import Logged, State
 from gollum.errors import DataError, UserError
@@ -59,7 +58,7 @@ def ids(event: Suggested):
 
 def test_without_results_the_first_design_tries_every_option():
     state, _ = begun()
-    assert not is_ready(state)
+    assert not has_enough(state)
     event = propose(state, 6)
     chosen = TABLE.loc[ids(event)]
     assert event.surrogate is None
@@ -97,10 +96,10 @@ def test_with_results_the_best_conditions_are_found():
 def test_predictions_are_those_of_the_fitted_process():
     state, _ = begun(measured(some()))
     event = propose(state, 3)
-    fitted = learn(prepare(state), state)
+    fitted = learn(surrogate_of(state), state)
     mean, variance = fitted.posterior(ids(event))
     wider = event.fit["widening"] ** 2
-    noisy = wider * (variance + fitted.process.gp.noise * fitted.scale.square())
+    noisy = wider * (variance + fitted.noise * fitted.scale.square())
     for i, s in enumerate(event.suggestions):
         np.testing.assert_allclose(s.mean, mean[i].item())
         np.testing.assert_allclose(s.high - s.low, 2 * 1.959964 * noisy[i].item() ** 0.5, rtol=1e-6)
@@ -111,22 +110,20 @@ def test_predictions_are_those_of_the_fitted_process():
 
 def test_intervals_are_widened_until_they_hold_what_was_left_out():
     state, _ = begun(measured(some(20)))
-    surrogate = prepare(state)
+    surrogate = surrogate_of(state)
 
     class Overconfident:
         """The same predictions with deviations a tenth as large."""
 
         def fit(self, *arguments):
             fitted = surrogate.fit(*arguments)
-            gp = fitted.process.gp
-            noise = gp.noise.item() / 100
-            smaller = SimpleNamespace(gp=SimpleNamespace(noise=torch.tensor(noise)))
+            noise = fitted.noise / 100
 
             def posterior(ids):
                 mean, variance = fitted.posterior(ids)
                 return mean, variance / 100
 
-            return SimpleNamespace(posterior=posterior, process=smaller, scale=fitted.scale)
+            return SimpleNamespace(posterior=posterior, noise=noise, scale=fitted.scale)
 
     ticks = []
     part = folds(state.observations()[0], 0, exact=10, parts=10)
@@ -134,11 +131,13 @@ def test_intervals_are_widened_until_they_hold_what_was_left_out():
     mean, deviation = left_out(surrogate, state, part, lambda: None, spread=spread)
     z = (state.observations()[1] - mean) / deviation
     own = float(np.sqrt(np.mean(z**2)))
-    assert widening(surrogate, state, lambda *n: ticks.append(n)) == pytest.approx(max(1, own))
-    assert widening(Overconfident(), state, lambda *_: None) == pytest.approx(10 * own, rel=1e-6)
+    found = variance_inflation(surrogate, state, lambda *n: ticks.append(n))
+    assert found == pytest.approx(max(1, own))
+    found = variance_inflation(Overconfident(), state, lambda *_: None)
+    assert found == pytest.approx(10 * own, rel=1e-6)
     assert ticks == [(i, 10) for i in range(1, 11)]
     few, _ = begun(measured(some(3)))
-    assert widening(surrogate, few, lambda *_: None) == 1.0
+    assert variance_inflation(surrogate, few, lambda *_: None) == 1.0
 
 
 def test_a_lone_hit_does_not_blow_the_intervals_up():
@@ -146,22 +145,22 @@ def test_a_lone_hit_does_not_blow_the_intervals_up():
     hit = next(iter(results))
     for value in (80.0, 0.8):
         state, _ = begun(measured(results | {hit: value}))
-        assert widening(prepare(state), state, lambda *_: None) < 3
+        assert variance_inflation(surrogate_of(state), state, lambda *_: None) < 3
 
 
 def test_of_repeats_the_mean_has_to_be_beaten():
     runs = [("a", "r1", 95.0), ("b", "r1", 55.0), ("c", "r2", 80.0), ("d", "r2", 80.0)]
     state, _ = begun(recorded(*runs))
-    fitted = learn(prepare(state), state)
+    fitted = learn(surrogate_of(state), state)
     best = Aim("log_ei").best(fitted) * fitted.scale + fitted.location
     assert best.item() == pytest.approx(80.0)
 
 
 def test_avoiding_does_not_change_what_was_learned():
     state, log = begun(measured(some()))
-    before = learn(prepare(state), state)
+    before = learn(surrogate_of(state), state)
     state, _ = after(log, Avoided(column="ligand", values=("dppf",)))
-    again = learn(prepare(state), state)
+    again = learn(surrogate_of(state), state)
     assert before.report.hyperparameters == again.report.hyperparameters
 
 
@@ -255,7 +254,7 @@ def test_the_shared_value_is_the_one_with_the_better_batch():
     event = propose(state, 4, request=Request(same=("temperature_C",)))
     chosen = TABLE.loc[ids(event), "temperature_C"]
     assert chosen.nunique() == 1
-    aim, fitted = Aim("q_log_ei"), learn(prepare(state), state)
+    aim, fitted = Aim("q_log_ei"), learn(surrogate_of(state), state)
     stream = (0, state.learned, state.sequence)
     gains = {}
     for value, rows in TABLE.groupby("temperature_C").groups.items():
@@ -325,7 +324,7 @@ def test_columns_that_differ_in_most_rows_have_no_effects():
 
 def test_neighbours_are_measured_and_sorted():
     state, _ = begun(measured(some()))
-    fitted = learn(prepare(state), state)
+    fitted = learn(surrogate_of(state), state)
     found = neighbours(state, fitted, 0)
     assert 1 <= len(found) <= 3
     assert all(n.id in some() and n.value == pytest.approx(some()[n.id]) for n in found)

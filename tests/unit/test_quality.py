@@ -1,5 +1,5 @@
 import math
-from types import SimpleNamespace
+from dataclasses import replace
 
 import gpytorch
 import numpy as np
@@ -10,12 +10,12 @@ from scipy.stats import norm
 from sklearn.metrics import r2_score
 
 from gollum.analysis.metrics import QUALITY
-from gollum.benchmark import quality as module
-from gollum.benchmark.quality import latent_distance_ratio, quality
+from gollum.benchmark.quality import quality
 from gollum.features.base import FixedFeatures
-from gollum.features.columns import one_hot
-from gollum.surrogates.base import Surrogate
-from gollum.surrogates.presets import VARIANTS, Settings
+from gollum.features.fixed.columns import one_hot
+from gollum.settings import Settings
+from gollum.surrogates import gaussian_process as module
+from gollum.surrogates.gaussian_process import GaussianProcess
 from helpers import CPU, make_pool
 
 N, TRAIN = 50, 20
@@ -30,7 +30,7 @@ def pool():
 
 @pytest.fixture(scope="module")
 def fitted(pool):
-    surrogate = Surrogate(pool, FixedFeatures(one_hot(pool)), VARIANTS["one_hot"], Settings(), CPU)
+    surrogate = GaussianProcess(pool, FixedFeatures(one_hot(pool)), Settings(), CPU)
     return surrogate.fit(pool.ids[:TRAIN], pool.utility[:TRAIN], (0, 1))
 
 
@@ -62,23 +62,35 @@ def test_the_figures_are_those_of_other_libraries(fitted, pool):
 def test_the_ratio_of_lengthscale_and_distance(fitted, monkeypatch):
     lengthscale = fitted.report.hyperparameters["lengthscale"]
     expected = lengthscale / pdist(fitted.features.numpy()).mean()
-    assert latent_distance_ratio(fitted) == pytest.approx(expected)
-    monkeypatch.setattr(module, "SAMPLE", 40)
-    assert latent_distance_ratio(fitted) == pytest.approx(expected, rel=0.1)
-    assert latent_distance_ratio(fitted) != pytest.approx(expected, rel=1e-9)
-
-
-def test_the_ratio_averages_several_lengthscales():
-    lengthscales = torch.tensor([[1.0, 2.0, 6.0]])
-    features = torch.tensor([[0.0], [1.0], [2.0]], dtype=torch.float64)
-    fitted = SimpleNamespace(
-        pool=range(3),
-        process=SimpleNamespace(gp=SimpleNamespace(lengthscale=lengthscales)),
-        features_at=lambda rows: features[rows],
+    assert quality(fitted, np.array([30]), np.array([1.0]))["latent_distance_ratio"] == (
+        fitted.latent_distance_ratio()
     )
-    assert latent_distance_ratio(fitted) == pytest.approx(3.0 / (4.0 / 3.0))
-    fitted.features_at = lambda rows: torch.zeros(3, 1)
-    assert math.isnan(latent_distance_ratio(fitted))
+    assert fitted.latent_distance_ratio() == pytest.approx(expected)
+    monkeypatch.setattr(module, "SAMPLE", 40)
+    assert fitted.latent_distance_ratio() == pytest.approx(expected, rel=0.1)
+    assert fitted.latent_distance_ratio() != pytest.approx(expected, rel=1e-9)
+
+
+def test_the_ratio_is_that_of_one_lengthscale_and_of_features_that_differ(fitted):
+    report = replace(fitted.report, hyperparameters={"lengthscale": 3.0})
+    three = replace(fitted, pool=make_pool(3), report=report)
+    apart = torch.tensor([[0.0], [1.0], [2.0]], dtype=torch.float64)
+    ratio = replace(three, features=apart).latent_distance_ratio()
+    assert ratio == pytest.approx(3.0 / (4.0 / 3.0))
+    assert math.isnan(replace(three, features=torch.zeros(3, 1)).latent_distance_ratio())
+    alone = replace(three, pool=make_pool(1), features=apart[:1])
+    assert math.isnan(alone.latent_distance_ratio())
+
+
+@pytest.mark.parametrize("kernel", ["ard", "slot_ard", "additive", "product"])
+def test_the_ratio_of_several_lengthscales_is_not_defined(pool, kernel):
+    features = FixedFeatures(one_hot(pool))
+    surrogate = GaussianProcess(pool, features, Settings(), CPU, kernel)
+    several = surrogate.fit(pool.ids[:TRAIN], pool.utility[:TRAIN], (0, 1))
+    assert math.isnan(several.latent_distance_ratio())
+    figures = quality(several, np.arange(TRAIN, N), pool.utility[TRAIN:])
+    assert figures.pop("latent_distance_ratio") is None
+    assert all(isinstance(value, float) for value in figures.values())
 
 
 def test_what_is_not_defined_is_none(fitted, pool):
@@ -89,7 +101,7 @@ def test_what_is_not_defined_is_none(fitted, pool):
 
 def test_figures_do_not_depend_on_the_unit(pool, fitted):
     rest = np.arange(TRAIN, N)
-    surrogate = Surrogate(pool, FixedFeatures(one_hot(pool)), VARIANTS["one_hot"], Settings(), CPU)
+    surrogate = GaussianProcess(pool, FixedFeatures(one_hot(pool)), Settings(), CPU)
     moved = surrogate.fit(pool.ids[:TRAIN], 7 * pool.utility[:TRAIN] - 3, (0, 1))
     plain = quality(fitted, rest, pool.utility[rest])
     assert quality(moved, rest, 7 * pool.utility[rest] - 3) == pytest.approx(plain, abs=1e-4)

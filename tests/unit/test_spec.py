@@ -47,6 +47,9 @@ PAPER = {
     "surrogate": "pllm_phi",
     "preset": "paper",
     "acquisition": "ei",
+    "protocol": "replay",
+    "campaign.failed": 0.1,
+    "campaign.late": 0.25,
     "initial": "below_median",
     "n_init": 10,
     "n_iters": 50,
@@ -89,7 +92,7 @@ PAPER = {
 }
 FAST = {
     "preset": "fast",
-    "acquisition": "log_ei",
+    "acquisition": "q_log_ei",
     "lora.shared_masks": True,
     "optimizer.max_evaluations": 90,
     "optimizer.fine_tuning": 8,
@@ -130,7 +133,7 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_the_preset(writte
     assert config.seed == 9
     assert config.optimizer.window == 7
     assert config.optimizer.max_evaluations == 33
-    assert config.acquisition == "log_ei"
+    assert config.acquisition == "q_log_ei"
     assert config.lora.rank == 4
 
 
@@ -442,7 +445,8 @@ def test_a_key_like_no_other_points_to_the_list():
 )
 def test_wrong_values_are_refused_with_key_and_value(key, value):
     message = refusal(None, [TASK, (key, value)])
-    assert f"'{key}'" in message
+    names = {"acquisition": "acquisition 'eii'", "lbfgs.prior": "prior 'gamma'"}
+    assert names.get(key, f"'{key}'") in message
     assert repr(value) in message
 
 
@@ -507,7 +511,12 @@ OTHER = {
     "data.texts": "ours",
     "surrogate": "static",
     "preset": "fast",
+    "representations": ["text", "one_hot"],
+    "kernel": "slot_ard(text, one_hot:no)",
     "acquisition": "ucb",
+    "protocol": "campaign",
+    "campaign.failed": 0.0,
+    "campaign.late": 1.0,
     "initial": "farthest_point",
     "n_init": 3,
     "n_iters": 0,

@@ -3,15 +3,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from gollum.acquisition.baselines import Random
 from gollum.acquisition.batch import select
-from gollum.acquisition.criteria import Aim
-from gollum.benchmark.peers import STRATEGIES
-from gollum.benchmark.strategies import GaussianProcess, Random, unmeasured
+from gollum.acquisition.model_based import ModelBased
+from gollum.acquisition.scoring import Aim
+from gollum.acquisition.strategy import STRATEGIES, BatchRequest, unmeasured
+from gollum.benchmark.loop import _details
 from gollum.features.base import FixedFeatures
-from gollum.features.columns import one_hot
-from gollum.surrogates.base import Surrogate
-from gollum.surrogates.presets import PEERS, VARIANTS, Settings
-from helpers import CPU, make_pool
+from gollum.features.fixed.columns import one_hot
+from gollum.settings import Settings
+from gollum.surrogates.gaussian_process import GaussianProcess
+from gollum.surrogates.specs import surrogate_names
+from helpers import CPU, NAMES, make_pool
 
 N, START = 60, 10
 
@@ -28,31 +31,34 @@ def start(pool):
 
 @pytest.fixture(scope="module")
 def process(pool):
-    surrogate = Surrogate(pool, FixedFeatures(one_hot(pool)), VARIANTS["one_hot"], Settings(), CPU)
-    return GaussianProcess(surrogate, "ei", 3)
+    surrogate = GaussianProcess(pool, FixedFeatures(one_hot(pool)), Settings(), CPU)
+    return ModelBased(pool, lambda: surrogate, "ei")
 
 
-def ask(strategy, pool, ids, stream=(0, 1)):
-    return strategy.choose(ids, pool.utility[pool.positions(ids)], stream)
+def ask(strategy, pool, ids, stream=(0, 1), count=3):
+    done = pool.positions(ids)
+    request = BatchRequest(count, unmeasured(N, done), done=done)
+    return strategy.choose(ids, pool.utility[done], request, stream)
 
 
-def test_every_peer_has_a_strategy_and_none_the_name_of_a_variant():
-    assert set(STRATEGIES) == set(PEERS)
-    assert not set(PEERS) & set(VARIANTS)
+def test_no_strategy_has_the_name_of_a_surrogate():
+    assert {"random", "baybe", "baybe_chem"} <= set(STRATEGIES)
+    assert set(NAMES) <= set(surrogate_names())
+    assert not set(STRATEGIES) & set(surrogate_names())
 
 
-def test_unmeasured_candidates_in_pool_order(pool):
-    assert unmeasured(pool, ["c3", "c1"]).tolist() == [0, 2, *range(4, N)]
-    assert unmeasured(pool, list(pool.ids)).tolist() == []
+def test_unmeasured_candidates_in_pool_order():
+    assert unmeasured(N, np.array([3, 1])).tolist() == [0, 2, *range(4, N)]
+    assert unmeasured(N, np.arange(N)).tolist() == []
 
 
 # --- chance --------------------------------------------------------------------------------------
 
 
 def run_blindly(pool, seed, iterations, batch_size=1):
-    strategy, ids = Random(pool, batch_size), [str(i) for i in pool.ids[:START]]
+    strategy, ids = Random(pool), [str(i) for i in pool.ids[:START]]
     for iteration in range(1, iterations + 1):
-        ids += ask(strategy, pool, ids, (seed, iteration)).ids
+        ids += ask(strategy, pool, ids, (seed, iteration), batch_size).ids
     return ids
 
 
@@ -69,7 +75,7 @@ def test_chance_finds_what_drawing_without_replacement_finds(pool):
 
 def test_every_candidate_that_is_left_is_equally_likely(pool, start):
     runs = 5000
-    picks = [ask(Random(pool, 1), pool, start, (seed, 3)).ids[0] for seed in range(runs)]
+    picks = [ask(Random(pool), pool, start, (seed, 3), 1).ids[0] for seed in range(runs)]
     counts = np.array([picks.count(str(i)) for i in pool.ids])
     assert not counts[:START].any()
     expected = runs / (N - START)
@@ -78,12 +84,14 @@ def test_every_candidate_that_is_left_is_equally_likely(pool, start):
 
 
 def test_chance_depends_on_seed_and_iteration_and_not_on_what_was_measured(pool, start):
-    first = ask(Random(pool, 2), pool, start)
-    assert first == replace(ask(Random(pool, 2), pool, start), details=first.details)
-    other = Random(pool, 2).choose(start, np.arange(START, dtype=float), (0, 1))
+    first = ask(Random(pool), pool, start)
+    again = ask(Random(pool), pool, start)
+    assert first == replace(again, acquire_seconds=first.acquire_seconds)
+    request = BatchRequest(3, np.arange(START, N), done=np.arange(START))
+    other = Random(pool).choose(start, np.arange(START, dtype=float), request, (0, 1))
     assert other.ids == first.ids
-    assert ask(Random(pool, 2), pool, start, (0, 2)).ids != first.ids
-    assert ask(Random(pool, 2), pool, start, (1, 1)).ids != first.ids
+    assert ask(Random(pool), pool, start, (0, 2)).ids != first.ids
+    assert ask(Random(pool), pool, start, (1, 1)).ids != first.ids
 
 
 def test_chance_takes_what_is_left(pool):
@@ -93,10 +101,12 @@ def test_chance_takes_what_is_left(pool):
 
 
 def test_chance_predicts_nothing(pool, start):
-    choice = ask(Random(pool, 2), pool, start)
-    assert [set(d) for d in choice.details] == [{"fit_seconds", "acquire_seconds"}] * 2
-    assert (Random(pool, 1).revision, Random(pool, 1).notes) == ("", ())
-    assert Random(pool, 1).surrogate is None
+    choice = ask(Random(pool), pool, start, count=2)
+    assert choice.fitted is None
+    assert choice.scores == choice.means == choice.deviations == ()
+    assert [set(d) for d in _details(pool, choice)] == [{"fit_seconds", "acquire_seconds"}] * 2
+    assert (Random(pool).revision, Random(pool).notes) == ("", ())
+    assert Random(pool).surrogate is None
 
 
 # --- the Gaussian process ------------------------------------------------------------------------
@@ -108,8 +118,10 @@ def test_the_process_chooses_what_fitting_and_selecting_choose(process, pool, st
     expected = select(fitted, rows, aim=Aim("ei"), batch_size=3, seed=(4, 2))
     choice = ask(process, pool, start, (4, 2))
     assert choice.ids == expected.ids
+    assert choice.fit_seconds > 0
+    details = _details(pool, choice)
     for detail, mean, deviation, score in zip(
-        choice.details, expected.means, expected.deviations, expected.scores, strict=True
+        details, expected.means, expected.deviations, expected.scores, strict=True
     ):
         assert detail["predicted_mean"] == mean
         assert detail["predicted_sd"] == deviation
@@ -122,14 +134,14 @@ def test_the_process_chooses_what_fitting_and_selecting_choose(process, pool, st
 def test_predictions_of_a_minimised_objective_have_its_sign(process, pool, start):
     turned = replace(pool, direction="minimize", values=-pool.values)
     surrogate = replace(process.surrogate, pool=turned)
-    choice = ask(replace(process, surrogate=surrogate), turned, start)
+    choice = ask(replace(process, pool=turned, build=lambda: surrogate), turned, start)
     expected = ask(process, pool, start)
     assert choice.ids == expected.ids
-    for a, b in zip(choice.details, expected.details, strict=True):
+    for a, b in zip(_details(turned, choice), _details(pool, expected), strict=True):
         assert a["predicted_mean"] == -b["predicted_mean"]
 
 
 @pytest.mark.parametrize("kind", ["process", "chance"])
 def test_features_for_a_first_design(process, pool, kind):
-    strategy = process if kind == "process" else Random(pool, 1)
-    assert (strategy.features(0) == one_hot(pool)).all()
+    strategy = process if kind == "process" else Random(pool)
+    assert (strategy.features(0) == one_hot(pool).matrix).all()

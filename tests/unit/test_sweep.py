@@ -33,6 +33,7 @@ from gollum.benchmark.sweeps.spec import PAPER19, SweepSpec, expand, load_spec
 from gollum.data.catalog import all_tasks, get_task, task_names
 from gollum.errors import BusyError, ConfigError, DataError, UserError
 from gollum.features.base import FixedFeatures
+from gollum.features.representations import Setup
 from gollum.report.sweep import SweepDisplay, spoken, state_table, time_left
 from gollum.runtime import commit
 
@@ -784,18 +785,17 @@ def test_the_commit_is_that_of_the_checkout_and_blank_elsewhere(tmp_path, monkey
 def test_surrogates_are_kept_for_other_seeds_only_and_within_bounds(monkeypatch):
     built = []
 
-    def build(problem, parts, config, runtime):
-        built.append(config)
-        matrix = np.zeros((10, config.n_init))
-        return SimpleNamespace(featurizer=FixedFeatures(matrix))
+    def build(setup):
+        built.append(setup.settings)
+        matrix = np.zeros((10, setup.settings.n_init))
+        return SimpleNamespace(representation=FixedFeatures(matrix))
 
-    monkeypatch.setattr("gollum.benchmark.sweeps.shelf.build_surrogate", build)
     monkeypatch.setattr("gollum.benchmark.sweeps.shelf.SIZE", 10 * 8 * 5)
     shelf, problem = Shelf(), SimpleNamespace(fingerprint="a")
 
     def get(problem=problem, n_init=2, **keys):
         config = load_config(None, {"data.task": "esol", "n_init": n_init, **keys}.items())
-        return shelf.build(problem, None, config, "cpu")
+        return shelf.build(build, Setup(problem, config, "cpu"))
 
     first = get()
     assert get(seed=1, output="elsewhere") is first

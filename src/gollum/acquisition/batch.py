@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,34 +14,17 @@ from linear_operator.utils.warnings import NumericalWarning
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gollum.acquisition.criteria import Aim, score
 from gollum.acquisition.limits import NO_LIMITS, Limits, Rows
+from gollum.acquisition.scoring import Aim, score
+from gollum.acquisition.strategy import Selection
 from gollum.errors import DataError
-from gollum.surrogates.base import Fitted, break_ties
-from gollum.surrogates.gp import SMALLEST_VARIANCE
+from gollum.surrogates.base import SMALLEST_VARIANCE, Fitted, break_ties
 
 ROUNDING = 1e-9  # relative difference of acquisition values that counts as none
 SAMPLES = 256  # joint posterior samples of q_log_ei
 MANY_SAMPLES = 4096  # where whole batches are compared
 RESCORED = 256  # candidates scored anew at a time while a batch is built
 SHORTLIST = 2048  # of candidates for a batch that comes close to a target without limits
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What to measure next.
-
-    Attributes:
-        ids: chosen candidates, best first.
-        scores: their acquisition values at the moment of choosing, of the standardised utility.
-        means: posterior mean of their utility, before anything of this batch was assumed.
-        deviations: posterior standard deviation of their utility, likewise.
-    """
-
-    ids: tuple[str, ...]
-    scores: tuple[float, ...]
-    means: tuple[float, ...]
-    deviations: tuple[float, ...]
 
 
 def select(
@@ -92,7 +74,7 @@ def select(
     while True:
         if len(before) or chosen:
             assumed = np.concatenate([before, np.array(chosen, dtype=np.int64)])
-            if aim.criterion == "q_log_ei":
+            if aim.joint:
                 rescore = _joint(fitted, assumed, len(before) + wanted, aim, seed)
             else:
                 rescore = _believer(fitted, assumed, aim)
@@ -193,15 +175,14 @@ def _sampled(
         seed: names the draws.
         count: number of samples.
     """
-    process, features = fitted.process, fitted.features_at(points)
     with warnings.catch_warnings():
         # Candidates with equal features need jitter, as a matter of course.
         warnings.simplefilter("ignore", NumericalWarning)
-        root = psd_safe_cholesky(process.posterior_covariance(features, features))
+        root = psd_safe_cholesky(fitted.covariance(points, points))
     normal = draw_sobol_normal_samples(
-        dimensions, count, device=features.device, dtype=features.dtype, seed=_integer(seed)
+        dimensions, count, device=root.device, dtype=root.dtype, seed=_integer(seed)
     )[:, : len(points)]
-    return process.marginals(features)[0] + normal @ root.T, normal, root
+    return fitted.standardised(points)[0] + normal @ root.T, normal, root
 
 
 @torch.no_grad()
@@ -213,7 +194,6 @@ def _joint(
     E(max(f_x, f_P) − best)₊ − E(max f_P − best)₊ = E[EI of x given f_P over max(best, f_P)]:
     sampled in f_P, the values of the assumed ones, and exact in f_x.
     """
-    process, points = fitted.process, fitted.features_at(assumed)
     sampled, normal, root = _sampled(fitted, assumed, dimensions, seed, SAMPLES)
     best_f = torch.maximum(aim.best(fitted), aim.merit(sampled).max(1).values)
 
@@ -223,9 +203,8 @@ def _joint(
 
     @torch.no_grad()
     def gain_of_few(rows: Rows) -> Tensor:
-        candidates = fitted.features_at(rows)
-        mean, variance = process.marginals(candidates)
-        cross = process.posterior_covariance(points, candidates)
+        mean, variance = fitted.standardised(rows)
+        cross = fitted.covariance(assumed, rows)
         explained = torch.linalg.solve_triangular(root, cross, upper=False)
         means = mean + normal @ explained
         rest = (variance - explained.square().sum(0)).clamp_min(SMALLEST_VARIANCE)

@@ -1,224 +1,58 @@
-"""Acquisition criteria: BoTorch's own, on the posterior of a fitted surrogate."""
+"""Acquisition criteria by name, each BoTorch's own.
+
+A criterion is made from a model of one point at a time and the value to improve on. It has to grow
+with the variance at a given mean, and to fall when that value rises, so that a candidate's value
+never rises while a batch is built.
+"""
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from botorch.acquisition import (
-    AcquisitionFunction,
-    ExpectedImprovement,
-    LogExpectedImprovement,
-    UpperConfidenceBound,
-)
-from botorch.acquisition.analytic import AnalyticAcquisitionFunction
-from botorch.exceptions.warnings import NumericsWarning
-from botorch.models.model import Model
-from botorch.posteriors import GPyTorchPosterior
-from gpytorch.distributions import MultivariateNormal
-from linear_operator.operators import DiagLinearOperator
-from numpy.typing import NDArray
-from torch import Tensor
+from gollum.registry import Registry
 
-from gollum.errors import ConfigError, nearest
-from gollum.surrogates.base import Fitted
+if TYPE_CHECKING:
+    from botorch.acquisition import AcquisitionFunction
+    from botorch.models.model import Model
+    from torch import Tensor
 
 UCB_BETA = 4.0  # two posterior standard deviations
-Rows = NDArray[np.int64]
+
+Criterion = Callable[["Model", "Tensor"], "AcquisitionFunction"]
+CRITERIA: Registry[Criterion] = Registry("acquisition", "criteria")
 
 
-class MarginalModel(Model):
-    """Posterior means and variances as a BoTorch model, for criteria of one point at a time.
+@CRITERIA.register("log_ei", towards_target=True)
+def log_ei(model: Model, best_f: Tensor) -> AcquisitionFunction:
+    """Logarithm of the expected improvement (Ament et al. 2023)."""
+    from botorch.acquisition import LogExpectedImprovement
 
-    Its "features" are the numbers of the points. What they are of is the standardised utility,
-    so that no choice depends on the objective's unit. Scoring N candidates so costs one triangular
-    solve, where BoTorch's own model would hold a copy of all training rows for each of them.
-    """
-
-    def __init__(self, mean: Tensor, variance: Tensor) -> None:
-        super().__init__()
-        self.mean, self.variance = mean, variance
-
-    @property
-    def num_outputs(self) -> int:
-        """One objective."""
-        return 1
-
-    @property
-    def batch_shape(self) -> torch.Size:
-        """No batch of models."""
-        return torch.Size()
-
-    def posterior(
-        self,
-        X: Tensor,  # noqa: N803
-        output_indices: list[int] | None = None,
-        observation_noise: bool | Tensor = False,
-        posterior_transform: Callable[..., object] | None = None,
-    ) -> GPyTorchPosterior:
-        """Marginal posterior of the points whose numbers are X, b x 1 x 1."""
-        points = X[..., 0].long()
-        variance = DiagLinearOperator(self.variance[points])
-        return GPyTorchPosterior(MultivariateNormal(self.mean[points], variance))
+    return LogExpectedImprovement(model, best_f)
 
 
-def _ei(model: Model, best_f: Tensor) -> AcquisitionFunction:
+@CRITERIA.register("ei")
+def ei(model: Model, best_f: Tensor) -> AcquisitionFunction:
+    """Expected improvement (Jones et al. 1998)."""
+    from botorch.acquisition import ExpectedImprovement
+    from botorch.exceptions.warnings import NumericsWarning
+
     with warnings.catch_warnings():
         # BoTorch advises log-EI; the paper's protocol is EI, and log_ei is one key away.
         warnings.simplefilter("ignore", NumericsWarning)
         return ExpectedImprovement(model, best_f)
 
 
-# Each grows with the variance at a given mean and falls when best_f rises, so that a candidate's
-# value never rises while a batch is built.
-CRITERIA: dict[str, Callable[[Model, Tensor], AcquisitionFunction]] = {
-    "log_ei": LogExpectedImprovement,
-    "ei": _ei,
-    "ucb": lambda model, best_f: UpperConfidenceBound(model, beta=UCB_BETA),
-    "q_log_ei": LogExpectedImprovement,  # of the first of a batch; see `gollum.acquisition.batch`
-}
+@CRITERIA.register("ucb")
+def ucb(model: Model, best_f: Tensor) -> AcquisitionFunction:
+    """Upper confidence bound."""
+    from botorch.acquisition import UpperConfidenceBound
+
+    return UpperConfidenceBound(model, beta=UCB_BETA)
 
 
-class LogTargetImprovement(AnalyticAcquisitionFunction):
-    """Log of the expected decrease of the distance from a target.
-
-    With d the smallest distance so far and h = d − |f − t|, E[h₊] of a normal f is a combination of
-    three expected improvements, those over t − d, t and t + d: EI(t − d) − 2 EI(t) + EI(t + d).
-    """
-
-    def __init__(self, model: Model, best_f: Tensor, target: float) -> None:
-        """Set up.
-
-        Args:
-            model: posterior of the utility.
-            best_f: minus the smallest distance so far.
-            target: the utility to come close to.
-        """
-        super().__init__(model)
-        self.distance, self.target = -best_f, target
-
-    def forward(self, X: Tensor) -> Tensor:  # noqa: N803
-        """Values at b x 1 x d points; b."""
-        mean, sigma = (moment.squeeze(-1) for moment in self._mean_and_sigma(X))
-        half = self.distance.reshape(-1) / sigma  # of the wanted interval, in deviations
-        z = (mean - self.target).abs() / sigma  # by symmetry, the target lies above
-        value = _hinge(half - z) - 2 * _hinge(-z) + _hinge(-half - z)
-        # Where rounding would decide: the density times the triangle's area, exact to O(half²).
-        narrow = half.square() * _density(z)
-        small = (half < 1e-3) | (value < 1e-12 * narrow)
-        value = torch.where(small, narrow, value)
-        far = -0.5 * (z - half).clamp_min(0).square() - z  # orders what is too far for a float
-        tiny = torch.finfo(value.dtype).tiny
-        logarithm: Tensor = value.clamp_min(tiny).log()
-        shape: Tensor = torch.where(value > tiny, logarithm, math.log(tiny) + far)
-        result: Tensor = shape + sigma.log()
-        return result
-
-
-def _density(z: Tensor) -> Tensor:
-    density: Tensor = torch.exp(-0.5 * z.square()) / math.sqrt(2 * math.pi)
-    return density
-
-
-def _hinge(z: Tensor) -> Tensor:
-    """E[(z + ε)₊] for a standard normal ε, φ(z) + zΦ(z), to full precision in the tail."""
-    below = z.abs()  # Φ(−x) = φ(x) √(π/2) erfcx(x/√2), and E[(z + ε)₊] = z + E[(ε − z)₊]
-    ratio = math.sqrt(math.pi / 2) * torch.special.erfcx(below / math.sqrt(2))
-    value: Tensor = _density(z) * (1 - below * ratio) + z.clamp_min(0)
-    return value
-
-
-@dataclass(frozen=True)
-class Aim:
-    """What candidates are scored for.
-
-    Attributes:
-        criterion: key of `CRITERIA`.
-        target: the standardised utility to come close to; None where larger is better.
-    """
-
-    criterion: str
-    target: float | None = None
-
-    @classmethod
-    def of(cls, fitted: Fitted, criterion: str, target: float | None = None) -> Aim:
-        """An aim in a surrogate's standardised units.
-
-        Args:
-            fitted: the surrogate.
-            criterion: key of `CRITERIA`.
-            target: utility to come close to, if any.
-
-        Raises:
-            ConfigError: the criterion is unknown, or knows no targets.
-        """
-        if criterion not in CRITERIA:
-            raise ConfigError(
-                f"acquisition '{criterion}' is unknown; choose from {', '.join(CRITERIA)}."
-                + nearest(criterion, CRITERIA)
-            )
-        if target is None:
-            return cls(criterion)
-        if criterion not in ("log_ei", "q_log_ei"):
-            raise ConfigError(f"acquisition '{criterion}' has no target; use log_ei or q_log_ei.")
-        return cls(criterion, ((target - fitted.location) / fitted.scale).item())
-
-    def merit(self, utility: Tensor) -> Tensor:
-        """How good standardised utilities are: larger is better."""
-        return utility if self.target is None else -(utility - self.target).abs()
-
-    def best(self, fitted: Fitted) -> Tensor:
-        """Merit of the best measured candidate; of replicates, their mean counts."""
-        rows, place = np.unique(fitted.rows, return_inverse=True)
-        where = torch.as_tensor(place, device=fitted.utility.device)
-        count = torch.bincount(where, minlength=len(rows))
-        means = fitted.utility.new_zeros(len(rows)).index_add(0, where, fitted.utility) / count
-        return self.merit((means - fitted.location) / fitted.scale).max()
-
-    def values(self, mean: Tensor, variance: Tensor, best_f: Tensor) -> Tensor:
-        """Acquisition values of points with these marginals, N of each.
-
-        Args:
-            mean: N posterior means.
-            variance: N posterior variances.
-            best_f: merit to improve on; a number, or N x 1.
-
-        Returns:
-            N; not-a-number counts as the worst.
-        """
-        model = MarginalModel(mean, variance)
-        # A tensor, because BoTorch would round a plain float to float32.
-        acquisition = (
-            CRITERIA[self.criterion](model, best_f)
-            if self.target is None
-            else LogTargetImprovement(model, best_f, self.target)
-        )
-        points = torch.arange(len(mean), dtype=mean.dtype, device=mean.device)
-        values: Tensor = acquisition(points.view(-1, 1, 1))
-        return values.nan_to_num(nan=-torch.inf, neginf=-torch.inf)
-
-    def chance(self, mean: Tensor, variance: Tensor, best_f: Tensor) -> Tensor:
-        """Probability that each of N points is better than `best_f`."""
-        sigma = variance.sqrt()
-        if self.target is None:
-            above: Tensor = torch.special.ndtr((mean - best_f) / sigma)
-            return above
-        low, high = (
-            torch.special.ndtr((self.target + sign * best_f - mean) / sigma) for sign in (1, -1)
-        )
-        between: Tensor = high - low
-        return between
-
-
-@torch.no_grad()
-def score(fitted: Fitted, rows: Rows, aim: Aim) -> Tensor:
-    """Acquisition value of each of N candidates; what they have to beat is the best so far.
-
-    Returns:
-        One value per candidate, of the standardised utility; not-a-number counts as the worst.
-    """
-    return aim.values(*fitted.standardised_marginals(rows), aim.best(fitted))
+@CRITERIA.register("q_log_ei", towards_target=True, joint=True)
+def q_log_ei(model: Model, best_f: Tensor) -> AcquisitionFunction:
+    """As `log_ei` for the first of a batch, which is then chosen for what it brings as a whole."""
+    return log_ei(model, best_f)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from gollum.acquisition.limits import NO_LIMITS, Limits, Rows
+from gollum.data.pool import Pool, cell_text
+from gollum.features.fixed.columns import one_hot
 
+STEPS = 12  # of a number, up to which a first design takes each for an option
+MOST_OPTIONS = 1000  # of all columns, for a one-hot first design
 REFERENCES, CANDIDATES = 2000, 5000  # sizes of the samples that stand for larger pools
 
 
@@ -61,6 +67,38 @@ def representative(
         left[best] = False
         left &= limits.allowed(rows, chosen)
     return chosen
+
+
+def codes_of(pool: Pool, column: str) -> Rows:
+    """Which value of a column each of N candidates has, as numbers from 0 on in their order."""
+    codes, _ = pd.factorize(pool.table[column], sort=True, use_na_sentinel=False)
+    return codes.astype(np.int64)
+
+
+def few_options(pool: Pool) -> list[Rows]:
+    """For each column of few values, which of them each of N candidates has."""
+    return [
+        codes_of(pool, str(column))
+        for column in pool.table
+        if 1 < pool.table[column].nunique() <= STEPS
+    ]
+
+
+def features_of_first_design(pool: Pool) -> NDArray[np.float64] | None:
+    """One-hot features in which numbers of a few steps are options like others; N x d.
+
+    None where a column of text differs in most rows, as in a list of molecules: then only a model
+    of the text knows which experiments are alike.
+    """
+    table = pool.table.copy()
+    for column in table.select_dtypes("number"):
+        if table[column].nunique() <= STEPS:
+            table[column] = [cell_text(cell) for cell in table[column]]
+    options = table.select_dtypes(exclude="number").nunique()
+    if (2 * options > len(table)).any() or options.sum() > MOST_OPTIONS:
+        return None
+    features: NDArray[np.float64] = one_hot(replace(pool, table=table)).matrix
+    return features
 
 
 def _used(options: Sequence[Rows], rows: Rows, held: Sequence[int]) -> Rows:

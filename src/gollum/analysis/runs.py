@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from gollum.errors import ConfigError, DataError, nearest
-from gollum.surrogates.presets import VARIANTS
+from gollum.surrogates.specs import SURROGATES
 
 RUN = ["task", "method", "seed"]
 PROTOCOL = ("n_init", "n_iters", "batch_size")
@@ -143,7 +143,7 @@ def without_direction(directions: Mapping[str, int]) -> tuple[list[str], list[st
 def baselines(runs: pd.DataFrame) -> list[str]:
     """Methods that train nothing but the Gaussian process and are no control; all if none is so."""
     keys = _keys(runs)
-    trained = [name for name, parts in VARIANTS.items() if parts.joint]
+    trained = [name for name, entry in SURROGATES.items() if getattr(entry, "trained", False)]
     honest = ~keys["surrogate"].isin(trained) & (keys["control"] == "")
     chosen = runs["method"][honest] if honest.any() else runs["method"]
     return [str(m) for m in chosen.unique()]

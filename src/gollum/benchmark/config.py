@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
+from gollum import settings
 from gollum.benchmark.spec import RunConfig
 from gollum.errors import ConfigError, nearest
-from gollum.surrogates.presets import PRESETS, Frozen
+from gollum.settings import PRESETS
 
 ALIASES = {"benchmark": "data.task"}
 LISTS = ("data.inputs", "data.structures")
@@ -48,7 +47,8 @@ REFERENCE_KEYS = {
 def keys() -> dict[str, tuple[str, Any]]:
     """Every dotted key of a run with its description and default, in order."""
     paper = dict(flatten(PRESETS["paper"]))
-    return {key: (about, paper.get(key, default)) for key, about, default in _leaves(RunConfig, "")}
+    known = settings.leaves(RunConfig)
+    return {key: (about, paper.get(key, default)) for key, (about, default) in known}
 
 
 def load_config(
@@ -77,18 +77,7 @@ def load_config(
         if not any(_overrides(key, earlier, new) for key, new in typed.items())
     }
     values = {**kept, **typed}
-    _refuse_unknown(values)
-    preset = values.get("preset", RunConfig.model_fields["preset"].default)
-    if not isinstance(preset, str) or preset not in PRESETS:
-        raise ConfigError(
-            f"preset '{preset}' is unknown; choose from {', '.join(PRESETS)}."
-            + nearest(str(preset), PRESETS)
-        )
-    merged = {**dict(flatten(PRESETS[preset])), **values}
-    try:
-        return RunConfig.model_validate(_nest(merged))
-    except ValidationError as error:
-        raise ConfigError(sentence(error)) from None
+    return RunConfig.of({"data.task": None, **values})
 
 
 def _from_text(key: str, value: Any) -> Any:
@@ -166,62 +155,6 @@ def _refuse_reference_style(values: Mapping[str, Any], file: str | Path | None) 
     )
 
 
-def _refuse_unknown(values: Mapping[str, Any]) -> None:
-    known = keys()
-    for key in values:
-        if key not in known:
-            leaf = {k.split(".")[-1]: k for k in known}
-            close = nearest(key, known) or (
-                f" Did you mean '{leaf[key]}'?"
-                if key in leaf
-                else " `gollum run --help` lists all."
-            )
-            raise ConfigError(f"there is no key '{key}'.{close}")
-
-
-def sentence(error: ValidationError) -> str:
-    """The first thing that is wrong, with its key."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "value_error":
-        return message if message.endswith((".", "?")) else f"{message}."
-    shown = first["input"]
-    options = re.findall(r"'([^']+)'", first.get("ctx", {}).get("expected", ""))
-    close = nearest(str(shown), options)
-    return f"key '{key}': {message[0].lower()}{message[1:]}, got {shown!r}.{close}"
-
-
-def _leaves(model: type[Frozen], prefix: str) -> Iterator[tuple[str, str, Any]]:
-    for name, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, Frozen):
-            yield from _leaves(kind, f"{prefix}{name}.")
-        else:
-            options = get_args(kind) if getattr(kind, "__origin__", None) is Literal else ()
-            about = (field.description or "") + (
-                f" One of {', '.join(map(str, options))}." if options else ""
-            )
-            yield f"{prefix}{name}", about, field.get_default()
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Dotted keys and values of nested ones, aliases replaced."""
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from flatten(value, f"{name}.")
-        else:
-            yield ALIASES.get(name, name), value
-
-
-def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
-    for key, value in flat.items():
-        *path, leaf = key.split(".")
-        level = nested
-        for part in path:
-            level = level.setdefault(part, {})
-        level[leaf] = value
-    nested.setdefault("data", {})
-    return nested
+    return ((ALIASES.get(key, key), value) for key, value in settings.flatten(values))

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pandas.api.extensions import ExtensionArray
 
 from gollum.errors import ConfigError
-from gollum.features.columns import partition
-from gollum.surrogates.build import Problem
+from gollum.features.fixed.columns import partition
+from gollum.features.problem import Problem
 
 
 def controlled(problem: Problem, control: str, seed: int) -> Problem:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from gollum.benchmark.run import Watcher
 from gollum.benchmark.spec import RunConfig
 from gollum.errors import MissingExtraError
-from gollum.surrogates.build import Problem
+from gollum.features.problem import Problem
+from gollum.listener import Listener
 
 
-def with_logger(config: RunConfig, watcher: Watcher) -> Watcher:
-    """The watcher itself, or one that also tells the logger of the configuration.
+def with_logger(config: RunConfig, listener: Listener) -> Listener:
+    """The listener itself, or one that also tells the logger of the configuration.
 
     Raises:
         MissingExtraError: the logger's package is not installed.
     """
-    return WandbWatcher(watcher) if config.logger == "wandb" else watcher
+    return WandbListener(listener) if config.logger == "wandb" else listener
 
 
-class WandbWatcher:
+class WandbListener(Listener):
     """Passes everything on, and logs each evaluation to Weights & Biases."""
 
-    def __init__(self, inner: Watcher) -> None:
+    def __init__(self, inner: Listener) -> None:
         try:
             import wandb
         except ImportError:
@@ -40,11 +41,15 @@ class WandbWatcher:
         )
         self._inner.prepared(config, problem, done)
 
-    def embedding(self, done: int, total: int) -> None:
+    def stage(self, words: str) -> None:
         """Pass on."""
-        self._inner.embedding(done, total)
+        self._inner.stage(words)
 
-    def noted(self, notes: tuple[str, ...]) -> None:
+    def advanced(self, done: int, total: int) -> None:
+        """Pass on."""
+        self._inner.advanced(done, total)
+
+    def noted(self, notes: Sequence[str]) -> None:
         """Pass on."""
         self._inner.noted(notes)
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gollum import __version__
+from gollum.acquisition.strategy import BatchRequest, Selection, Strategy, unmeasured
 from gollum.analysis.metrics import (
     QUALITY,
     auc_best_so_far,
@@ -21,11 +22,11 @@ from gollum.analysis.metrics import (
 from gollum.benchmark.quality import quality
 from gollum.benchmark.record import RunFolder
 from gollum.benchmark.spec import RunConfig
-from gollum.benchmark.strategies import Strategy, unmeasured
+from gollum.data.pool import Pool
 from gollum.errors import FitError
+from gollum.features.problem import Problem
 from gollum.notes import Note
 from gollum.runtime import Runtime, commit
-from gollum.surrogates.build import Problem
 
 Answer = TypeVar("Answer")
 
@@ -54,6 +55,7 @@ class Loop:
         self.config, self.problem, self.pool = config, problem, problem.pool
         self.strategy, self.folder, self.runtime = strategy, folder, runtime
         self.rows = rows
+        self._fate = fate(config, len(problem.pool))
 
     @property
     def iterations_done(self) -> int:
@@ -77,6 +79,14 @@ class Loop:
         """Measure the first design."""
         return self._measure(0, ids, ({},) * len(ids))
 
+    def first_design(self) -> list[str]:
+        """What the strategy itself begins with.
+
+        Raises:
+            FitError: it could not choose.
+        """
+        return list(self._choose(0, self.config.n_init).ids)
+
     def iterate(self) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
         """Choose and measure; new rows, and what choosing has to tell.
 
@@ -84,9 +94,21 @@ class Loop:
             FitError: a fit failed; what was measured before is kept.
         """
         iteration = self.iterations_done + 1
-        choice = self._ask(self.strategy().choose, iteration)
-        notes = tuple(Note.of(n).within(f"iteration {iteration}") for n in choice.notes)
-        return self._measure(iteration, choice.ids, choice.details), notes
+        chosen = self._choose(iteration, self.config.batch_size)
+        notes = tuple(Note.of(n).within(f"iteration {iteration}") for n in chosen.notes)
+        return self._measure(iteration, chosen.ids, _details(self.pool, chosen)), notes
+
+    def _choose(self, iteration: int, count: int) -> Selection:
+        """Ask the strategy, which knows the results that have arrived by now."""
+        done = self.pool.positions(row["id"] for row in self.rows)
+        late = [row["id"] for row in self.rows if row.get("arrives", 0) >= iteration]
+        request = BatchRequest(
+            count, unmeasured(len(self.pool), done), self.pool.positions(late), done
+        )
+        return self._ask(
+            lambda ids, utility, stream: self.strategy().choose(ids, utility, request, stream),
+            iteration,
+        )
 
     def finish(self) -> tuple[str, ...]:
         """Save the final figures; what the last fit has to tell, if there is one.
@@ -105,7 +127,8 @@ class Loop:
 
     def _judged(self) -> tuple[dict[str, float | None], tuple[str, ...]]:
         """Figures of a fit to all measurements, on all other candidates; and its notes."""
-        rest, surrogate = unmeasured(self.pool, self._ids), self.strategy().surrogate
+        done = self.pool.positions(row["id"] for row in self.rows)
+        rest, surrogate = unmeasured(len(self.pool), done), self.strategy().surrogate
         if surrogate is None or len(rest) == 0:
             return dict.fromkeys(QUALITY), ()
         fitted = self._ask(surrogate.fit, self.iterations_done + 1)
@@ -118,9 +141,14 @@ class Loop:
         Raises:
             FitError: with the iteration, and what to do.
         """
-        utility = self.pool.utility[self._order()]
+        known = [
+            str(row["id"])
+            for row in self.rows
+            if not row.get("failed") and row.get("arrives", 0) < iteration
+        ]
+        utility = self.pool.utility[self.pool.positions(known)]
         try:
-            return answer(self._ids, utility, (self.config.seed, iteration))
+            return answer(known, utility, (self.config.seed, iteration))
         except FitError as error:
             raise FitError(
                 f"{self.pool.name}, iteration {iteration}: {error} What was measured is kept in "
@@ -131,18 +159,21 @@ class Loop:
         self, iteration: int, ids: Sequence[str], details: Sequence[dict[str, Any]]
     ) -> list[dict[str, Any]]:
         before = len(self.rows)
-        values = self.pool.values[self.pool.positions(ids)].tolist()
-        for candidate, value, detail in zip(ids, values, details, strict=True):
-            self.rows.append(
-                {"iteration": iteration, "id": candidate, "objective": value, **detail}
-            )
+        places = self.pool.positions(ids)
+        for place, candidate, detail in zip(places, ids, details, strict=True):
+            row = {"iteration": iteration, "id": candidate, "objective": self.pool.values[place]}
+            self.rows.append({**row, **detail, **self._fate(int(place), iteration)})
+            if self.rows[-1].get("failed"):
+                self.rows[-1]["objective"] = None
         order = self._order()
         coverage = coverage_trace(self.pool.utility, order)
         best = self.pool.sign() * best_so_far(self.pool.utility[order])
-        for i, row in enumerate(self.rows[before:], start=before):
-            row["best_so_far"] = float(best[i])
-            row["top5_found"] = int(coverage.found[i])
-            row["top5_coverage"] = float(coverage.share[i])
+        measured = np.cumsum([not row.get("failed") for row in self.rows]) - 1
+        for row, i in zip(self.rows[before:], measured[before:].tolist(), strict=True):
+            row["objective"] = None if row["objective"] is None else float(row["objective"])
+            row["best_so_far"] = float(best[i]) if i >= 0 else None
+            row["top5_found"] = int(coverage.found[i]) if i >= 0 else 0
+            row["top5_coverage"] = float(coverage.share[i]) if i >= 0 else 0.0
         self.folder.save(self.rows, self.summary("running"))
         return self.rows[before:]
 
@@ -170,6 +201,7 @@ class Loop:
             "best": last["best_so_far"],
             "best_id": self._best_id(),
             "auc": auc_best_so_far(utility, order),
+            **({} if self.config.protocol == "replay" else {"failed": len(self.rows) - len(order)}),
             "top_found": {str(k): v for k, v in top_k_found(utility, order).items()},
             "quantile_found": {str(q): v for q, v in quantile_counts(utility, order).items()},
             "seconds": round(sum(seconds.values()), 3),
@@ -182,15 +214,59 @@ class Loop:
             },
         }
 
-    @property
-    def _ids(self) -> list[str]:
-        """The measured candidates, in order."""
-        return [str(row["id"]) for row in self.rows]
-
     def _order(self) -> NDArray[np.int64]:
         """Positions of the measured candidates in the pool, in order."""
-        return self.pool.positions(row["id"] for row in self.rows)
+        return self.pool.positions(row["id"] for row in self.rows if not row.get("failed"))
 
-    def _best_id(self) -> str:
+    def _best_id(self) -> str | None:
         best = self.rows[-1]["best_so_far"]
-        return str(next(row["id"] for row in self.rows if row["objective"] == best))
+        found = (str(row["id"]) for row in self.rows if row["objective"] == best)
+        return None if best is None else next(found)
+
+
+def fate(config: RunConfig, size: int) -> Callable[[int, int], dict[str, int]]:
+    """What becomes of experiments: the same for all methods of one seed.
+
+    Args:
+        config: of the run.
+        size: N, the number of candidates.
+
+    Returns:
+        For the position of a candidate and the iteration that chose it: whether it fails, and the
+        iteration after which its result is known. Nothing where all results are there at once.
+    """
+    if config.protocol == "replay":
+        return lambda place, iteration: {}
+    streams = [np.random.SeedSequence(config.seed, spawn_key=(0, k)) for k in (4, 5)]
+    fails, waits = (np.random.default_rng(stream).random(size) for stream in streams)
+
+    def found(place: int, iteration: int) -> dict[str, int]:
+        late = waits[place] < config.campaign.late
+        failed = fails[place] < config.campaign.failed
+        return {"failed": int(failed), "arrives": iteration + int(late)}
+
+    return found
+
+
+def _details(pool: Pool, chosen: Selection) -> list[dict[str, Any]]:
+    """What the trace keeps of each choice besides its result."""
+    seconds = {
+        "fit_seconds": round(chosen.fit_seconds, 4),
+        "acquire_seconds": round(chosen.acquire_seconds, 4),
+    }
+    if chosen.fitted is None:
+        return [seconds] * len(chosen.ids)
+    report = chosen.fitted.report
+    return [
+        {
+            "predicted_mean": pool.sign() * mean,
+            "predicted_sd": deviation,
+            "acquisition": value,
+            "loss": report.loss,
+            "evaluations": report.evaluations,
+            **seconds,
+        }
+        for mean, deviation, value in zip(
+            chosen.means, chosen.deviations, chosen.scores, strict=True
+        )
+    ]

@@ -10,7 +10,7 @@ from gollum.data.catalog import get_task
 from gollum.data.pool import Pool
 from gollum.data.readers import read_table
 from gollum.errors import DataError, nearest
-from gollum.surrogates.build import Problem
+from gollum.features.problem import Problem
 from gollum.text.template import Template, lint, twins
 
 
@@ -90,7 +90,9 @@ def _problem(
     reactions = None
     if reaction is not None:
         reactions = tuple(r.text for r in reaction.render_pool(pool, blank=""))
-    return Problem(pool, texts, template, structures, reactions, title, unit, notes)
+    return Problem(
+        pool, texts, template, structures, reactions, title, unit, notes, reaction=reaction
+    )
 
 
 def _chosen(data: DataConfig, default: Template) -> Template:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from gollum.analysis.metrics import msll, nlpd, quantile_coverage_error, r2
 from gollum.surrogates.base import Fitted
-
-SAMPLE = 2000  # candidates whose pairwise distances are averaged
 
 
 def quality(
@@ -34,27 +31,13 @@ def quality(
     """
     location, scale = fitted.location.item(), fitted.scale.item()
     y = (utility - location) / scale
-    mean, variance = (v.cpu().numpy() for v in fitted.standardised_marginals(rows))
-    noisy = variance + fitted.process.gp.noise.item()  # of a measurement
+    mean, variance = (v.cpu().numpy() for v in fitted.standardised(rows))
+    noisy = variance + fitted.noise  # of a measurement
     figures = {
         "r2": r2(y, mean) if np.ptp(y) > 0 else math.nan,
         "nlpd": nlpd(y, mean, noisy),
         "msll": msll(y, mean, noisy, 0.0, 1.0),
         "calibration_error": quantile_coverage_error(y, mean, noisy),
-        "latent_distance_ratio": latent_distance_ratio(fitted),
+        "latent_distance_ratio": fitted.latent_distance_ratio(),
     }
     return {name: value if math.isfinite(value) else None for name, value in figures.items()}
-
-
-def latent_distance_ratio(fitted: Fitted) -> float:
-    """Lengthscale over mean pairwise distance: ℓ / d̄ of arXiv 2504.06265.
-
-    Distances are those between features of the pool as the kernel sees them, of all candidates or
-    of a fixed sample of `SAMPLE`; not-a-number when they are all 0.
-    """
-    count = len(fitted.pool)
-    rows = np.arange(count)
-    if count > SAMPLE:
-        rows = np.sort(np.random.default_rng(0).choice(count, SAMPLE, replace=False))
-    mean = torch.pdist(fitted.features_at(rows)).mean().item() if count > 1 else 0.0
-    return fitted.process.gp.lengthscale.mean().item() / mean if mean > 0 else math.nan

@@ -14,8 +14,8 @@ import pandas as pd
 import yaml
 from filelock import FileLock, Timeout
 
-from gollum.benchmark.config import flatten
-from gollum.benchmark.spec import RunConfig
+from gollum.benchmark.config import flatten, keys
+from gollum.benchmark.spec import RunConfig, canonical
 from gollum.errors import BusyError, ConfigError, DataError
 from gollum.files import write_text
 
@@ -24,7 +24,8 @@ TRACE_COLUMNS = (
     "predicted_mean", "predicted_sd", "acquisition", "loss", "evaluations",
     "fit_seconds", "acquire_seconds",
 )  # fmt: skip
-INTEGER_COLUMNS = ("iteration", "top5_found")
+CAMPAIGN_COLUMNS = ("failed", "arrives")  # of the protocol 'campaign'
+INTEGER_COLUMNS = ("iteration", "top5_found", *CAMPAIGN_COLUMNS)
 TIMING_COLUMNS = ("fit_seconds", "acquire_seconds")
 # Keys that may differ when a run goes on: none changes what it measures next.
 FREE_KEYS = {
@@ -166,7 +167,8 @@ class RunFolder:
         Raises:
             ConfigError: they can't be written.
         """
-        table = pd.DataFrame(rows, columns=list(TRACE_COLUMNS)).astype({"evaluations": "Int64"})
+        columns = [*TRACE_COLUMNS, *(c for c in CAMPAIGN_COLUMNS if rows and c in rows[0])]
+        table = pd.DataFrame(rows, columns=columns).astype({"evaluations": "Int64"})
         figures = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
         try:
             write_text(self.summary_file, figures)
@@ -234,13 +236,15 @@ class RunFolder:
         )
 
     def _refuse_other(self, config: RunConfig, data_hash: str) -> None:
-        before = self._earlier_config()
-        now = dict(flatten(yaml.safe_load(config.to_yaml())))
+        before = canonical(self._earlier_config())
+        now = canonical(dict(flatten(yaml.safe_load(config.to_yaml()))))
         # A table with a name may have moved: its fingerprint below tells whether it is the same.
         named = "data.name" in before and "data.name" in now
         free = FREE_KEYS | ({"data.path"} if named else set())
+        usual = {key: default for key, (_, default) in keys().items()}  # keys of later versions
         for key in sorted(before.keys() | now.keys()):
-            if key not in free and before.get(key) != now.get(key):
+            was, is_now = (values.get(key, usual.get(key)) for values in (before, now))
+            if key not in free and was != is_now:
                 raise ConfigError(
                     f"folder '{self.path}' holds a run with {key} = {before.get(key)}, not "
                     f"{now.get(key)}; choose another folder with --output."

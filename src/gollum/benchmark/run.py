@@ -5,45 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gollum.acquisition.model_based import make_strategy
+from gollum.acquisition.strategy import Strategy
 from gollum.benchmark.controls import controlled
 from gollum.benchmark.loop import Loop
 from gollum.benchmark.problem import load_problem
 from gollum.benchmark.record import RunFolder
-from gollum.benchmark.spec import RunConfig
-from gollum.benchmark.strategies import GaussianProcess, Strategy
+from gollum.benchmark.spec import REPRESENTATIVE, RunConfig
 from gollum.data.initial import initial_design
 from gollum.data.pool import Pool
+from gollum.features.problem import Problem
+from gollum.features.representations import Setup
+from gollum.listener import SILENT, Listener
 from gollum.runtime import Runtime, prepare_process
-from gollum.surrogates.base import Surrogate
-from gollum.surrogates.build import Problem, build_surrogate
-from gollum.surrogates.presets import PEERS, Variant, variant
+from gollum.surrogates.base import Surrogate, SurrogateFactory
 
-Build = Callable[..., Surrogate]
-
-
-class Watcher(Protocol):
-    """Told what a run does while it does it; every method may do nothing."""
-
-    def prepared(self, config: RunConfig, problem: Problem, done: int) -> None:
-        """The pool is loaded; `done` iterations were found in the folder."""
-
-    def embedding(self, done: int, total: int) -> None:
-        """The language model has read so many of the texts."""
-
-    def noted(self, notes: tuple[str, ...]) -> None:
-        """Something the user should know, one sentence each."""
-
-    def consents(self, sentence: str) -> bool:
-        """Whether the user agrees to what the sentence says."""
-
-    def measured(self, rows: list[dict[str, Any]]) -> None:
-        """New rows of the trace: the starting points, or one iteration."""
+Build = Callable[[SurrogateFactory, Setup], Surrogate]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +53,7 @@ class RunResult:
         return self.problem.pool.positions(self.trace["id"])
 
 
-def run(config: RunConfig, watcher: Watcher, build: Build | None = None) -> RunResult:
+def run(config: RunConfig, listener: Listener = SILENT, build: Build | None = None) -> RunResult:
     """Run an optimization, or go on with one that was interrupted.
 
     Every iteration depends on the seed, its number and what was measured before, and on nothing
@@ -78,70 +61,58 @@ def run(config: RunConfig, watcher: Watcher, build: Build | None = None) -> RunR
 
     Args:
         config: what to run.
-        watcher: told what happens.
-        build: makes the surrogate instead of `build_surrogate`.
+        listener: told what happens.
+        build: makes the surrogate by its factory instead of calling that.
 
     Raises:
         UserError: configuration, data or model can't be used, or another run has the folder.
         FitError: a surrogate could not be fitted.
     """
     with RunFolder(config.folder).locked():
-        return _run(config, watcher, build)
+        return _run(config, listener, build)
 
 
-def _run(config: RunConfig, watcher: Watcher, build: Build | None) -> RunResult:
+def _run(config: RunConfig, listener: Listener, build: Build | None) -> RunResult:
     prepare_process(config.threads)
     problem = controlled(load_problem(config.data), config.control, config.seed)
     folder = RunFolder(config.folder)
     rows = folder.earlier_rows(config, problem.fingerprint)
     runtime = Runtime.resolve(config.device, config.model.precision)
 
+    setup = Setup(problem, config, runtime, listener)
+
     @cache
     def strategy() -> Strategy:
-        told = (watcher.embedding, watcher.noted, watcher.consents)
-        chosen = _strategy(
-            problem,
-            config,
-            lambda parts: (build or build_surrogate)(problem, parts, config, runtime, *told),
-        )
-        watcher.noted(chosen.notes)
-        return chosen
+        starts = config.initial == REPRESENTATIVE
+        made = make_strategy(setup, config, starts=starts, build=build)
+        listener.noted(made.notes)
+        return made
 
     loop = Loop(config, problem, strategy, folder, runtime, rows)
-    start = [] if rows else _starting_points(config, problem.pool, strategy)
-    watcher.prepared(config, problem, loop.iterations_done)
-    watcher.noted(problem.notes)
-    watcher.measured(rows)
+    start = [] if rows else _starting_points(config, problem.pool, loop)
+    listener.prepared(config, problem, loop.iterations_done)
+    listener.noted(problem.notes)
+    listener.measured(rows)
     if not loop.is_complete:
         strategy()  # what can't be made is refused before anything is written
         folder.create(config)
         if start:
-            watcher.measured(loop.measure_start(start))
+            listener.measured(loop.measure_start(start))
         while loop.goes_on:
             new, notes = loop.iterate()
-            watcher.noted(notes)
-            watcher.measured(new)
-        watcher.noted(loop.finish())
+            listener.noted(notes)
+            listener.measured(new)
+        listener.noted(loop.finish())
     return RunResult(config, problem, folder.trace(), folder.summary(), folder)
 
 
-def _strategy(
-    problem: Problem, config: RunConfig, build: Callable[[Variant], Surrogate]
-) -> Strategy:
-    """What chooses, by the name of the surrogate."""
-    if config.surrogate in PEERS:
-        from gollum.benchmark.peers import peer  # needs what others do not
-
-        return peer(problem, config)
-    surrogate = build(variant(config.surrogate))
-    return GaussianProcess(surrogate, config.acquisition, config.batch_size)
-
-
-def _starting_points(config: RunConfig, pool: Pool, strategy: Callable[[], Strategy]) -> list[str]:
+def _starting_points(config: RunConfig, pool: Pool, loop: Loop) -> list[str]:
+    if config.initial == REPRESENTATIVE:
+        return loop.first_design()
     positions = initial_design(
         config.initial,
         utility=pool.utility,
-        features=lambda: strategy().features(config.seed),
+        features=lambda: loop.strategy().features(config.seed),
         n=config.n_init,
         seed=config.seed,
     )

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from pydantic import Field, model_validator
 
+from gollum.acquisition.policy import Policy
 from gollum.data.initial import DESIGNS
 from gollum.data.pool import Direction
 from gollum.errors import nearest
-from gollum.surrogates.presets import PEERS, PRESETS, VARIANTS, Frozen, Settings
+from gollum.settings import PRESETS, Frozen, Settings
 
-SURROGATES = (*VARIANTS, *PEERS)
+REPRESENTATIVE = "representative"  # the first design that a strategy makes itself
+# What a protocol changes from the defaults of the fields.
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    "replay": {},
+    "campaign": {"initial": REPRESENTATIVE, "n_init": 8, "batch_size": 8, "n_iters": 6},
+}
 # Data keys that go with a table of one's own and never with a task.
 OF_TABLES = ("name", "sheet", "objective", "direction", "inputs", "id_column", "structures")
 
@@ -75,18 +82,32 @@ class DataConfig(Frozen):
         return self
 
 
-class RunConfig(Settings):
-    """One optimization run on a labelled pool."""
+class CampaignProtocol(Frozen):
+    """What happens to experiments in the protocol 'campaign'."""
+
+    failed: float = Field(0.1, ge=0, lt=1)
+    """Share of experiments that fail and give no result."""
+    late: float = Field(0.25, ge=0, le=1)
+    """Share of results that arrive only after the next batch is chosen."""
+
+
+class OnData(Settings):
+    """Settings with what they are for; keys keep the order that names of methods had before."""
 
     data: DataConfig
     """Candidates."""
-    surrogate: str = Field("pllm_phi", description=f"Surrogate: {', '.join(SURROGATES)}.")
-    preset: Literal["paper", "fast"] = "paper"
-    """Where the numbers below come from when they are not given."""
-    acquisition: Literal["log_ei", "ei", "ucb", "q_log_ei"] = "ei"
-    """Acquisition function; with q_log_ei a batch is chosen for what it brings as a whole."""
+
+
+class RunConfig(Policy, OnData):
+    """One optimization run on a labelled pool."""
+
+    protocol: Literal["replay", "campaign"] = "replay"
+    """replay gives each result at once; campaign has batches, failed runs and late results."""
+    campaign: CampaignProtocol = CampaignProtocol()
+    """Of the protocol campaign."""
     initial: str = "below_median"
-    """First design: below_median, random, k_medoids or farthest_point."""
+    """First design: below_median, random, k_medoids, farthest_point, or representative, with which
+    a campaign begins."""
     n_init: int = Field(10, ge=1)
     """Number of starting points."""
     n_iters: int = Field(50, ge=0)
@@ -110,38 +131,20 @@ class RunConfig(Settings):
     logger: Literal["none", "wandb"] = "none"
     """Also log to Weights & Biases (an optional extra)."""
 
-    @model_validator(mode="after")
-    def _known_names(self) -> RunConfig:
-        for key, value, options in (
-            ("surrogate", self.surrogate, SURROGATES),
-            ("initial", self.initial, DESIGNS),
-        ):
-            if value not in options:
-                raise ValueError(
-                    f"{key} '{value}' is unknown; choose from {', '.join(options)}."
-                    + nearest(value, options)
-                )
-        return self
-
     @model_validator(mode="before")
     @classmethod
-    def _with_its_model(cls, values: Any) -> Any:
-        """A surrogate that is named after its language model has that one and no other."""
-        parts = VARIANTS.get(values.get("surrogate"))
-        if parts is None or parts.model is None:
-            return values
-        given = dict(values.get("model", {}))
-        if given.setdefault("name", parts.model) != parts.model:
+    def _of_the_protocol(cls, values: Any) -> Any:
+        return {**PROTOCOLS.get(str(values.get("protocol")), {}), **values}
+
+    @model_validator(mode="after")
+    def _known_design(self) -> RunConfig:
+        designs = (*DESIGNS, REPRESENTATIVE)
+        if self.initial not in designs:
             raise ValueError(
-                f"surrogate '{values['surrogate']}' is the language model '{parts.model}'; use "
-                f"--surrogate static for --model.name {given['name']}"
+                f"initial '{self.initial}' is unknown; choose from {', '.join(designs)}."
+                + nearest(self.initial, designs)
             )
-        if dict(values.get("remote", {})).get("url") is not None:
-            raise ValueError(
-                f"surrogate '{values['surrogate']}' is a local model; use --surrogate static for "
-                "--remote.url"
-            )
-        return {**values, "model": given}
+        return self
 
     @model_validator(mode="after")
     def _control_fits(self) -> RunConfig:
@@ -157,25 +160,13 @@ class RunConfig(Settings):
                 f"control '{self.control}' needs texts that a template writes from columns; use it "
                 "without data.texts authors"
             )
-        if self.control == "random_embeddings" and (
-            self.surrogate not in ("static", "pllm") or self.remote.url is not None
-        ):
+        frozen = "texts" in self.needs and not getattr(self.factory, "adapted", False)
+        if self.control == "random_embeddings" and (not frozen or self.remote.url is not None):
             raise ValueError(
                 "control 'random_embeddings' takes the place of a local model's embeddings; use "
                 "it with --surrogate static or pllm, and without --remote.url"
             )
         return self
-
-    @property
-    def reads_texts(self) -> bool:
-        """Whether a language model reads the candidates' texts (and not their reactions)."""
-        parts = VARIANTS.get(self.surrogate)
-        of_reactions = {v.model for v in VARIANTS.values() if v.model is not None}
-        return (
-            parts is not None
-            and parts.features == "language"
-            and (self.remote.url is not None or self.model.name not in of_reactions)
-        )
 
     @property
     def folder(self) -> Path:
@@ -199,3 +190,13 @@ class RunConfig(Settings):
                 values[section] = dict.fromkeys(given) | values[section]
         text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
         return text
+
+
+def canonical(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys of a run, where those that choose the same experiments are the same.
+
+    One experiment after the other, all results at once, the joint log-EI is the plain one.
+    """
+    single = keys.get("batch_size", 1) == 1 and keys.get("protocol", "replay") == "replay"
+    same = single and keys.get("acquisition") == "q_log_ei"
+    return {**keys, **({"acquisition": "log_ei"} if same else {})}

@@ -182,7 +182,7 @@ def advice(state: State, fitted: Fitted, wider: float = 1.0) -> Advice:
     spread = float(np.ptp(means["mean"].to_numpy())) if len(means) else 0.0
     chance = min(1.0, float(candidates["chance"].sum()))
     single = float(candidates["chance"].max()) if len(candidates) else 0.0
-    noise = fitted.process.gp.noise.item()
+    noise = fitted.noise
     decision, reason = decide(
         gain, spread, experiments=len(means), left=len(left), quiet=quiet, noise=noise
     )

@@ -8,23 +8,26 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gollum.acquisition.criteria import CRITERIA
+from gollum.acquisition.policy import Policy
 from gollum.campaign.events import Created, Goal, Recorded, Source
 from gollum.campaign.intake import read_results
 from gollum.campaign.rows import Rows, blank_rows
 from gollum.campaign.sheets import RESERVED, sheet_names
-from gollum.campaign.state import Logged, State, cell_text
+from gollum.campaign.state import Logged, State
 from gollum.campaign.store import table_sha256
-from gollum.data.pool import Pool
+from gollum.data.pool import Pool, cell_text
 from gollum.data.readers import read_frame
 from gollum.errors import ConfigError, DataError, TemplateError, nearest
 from gollum.language.catalog import CATALOG
 from gollum.notes import Note
-from gollum.surrogates.presets import PRESETS, variant
+from gollum.surrogates.specs import surrogate_factory, surrogate_names
 from gollum.text.template import Template
 
 DEFAULT_SURROGATE = "pllm"
@@ -77,6 +80,8 @@ def begin(
     surrogate: str | None = None,
     preset: str = DEFAULT_PRESET,
     model: str = DEFAULT_MODEL,
+    acquisition: str | None = None,
+    keys: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Start:
     """Check a table of possible experiments and make the beginning of a campaign of it.
@@ -97,18 +102,23 @@ def begin(
         inputs: columns that describe an experiment; all that are left by default.
         template: how an experiment is put into words; made from the column names by default.
         failed_as: what a failed experiment counts as; None leaves it out of the model.
-        surrogate: name of the surrogate; by default 'one_hot' where all inputs are numbers, and
-            'pllm' elsewhere.
+        surrogate: name of the surrogate or strategy; by default 'one_hot' where all inputs are
+            numbers, and 'pllm' elsewhere.
         preset: name of the preset.
         model: name of the language model.
+        acquisition: name of the acquisition; what the preset says by default.
+        keys: further keys of the policy, dotted, such as 'kernel' or 'lora.rank'.
         seed: of everything random.
 
     Raises:
-        ConfigError: goal, surrogate, preset or `failed_as` can't be used.
+        ConfigError: goal, a key of the policy or `failed_as` can't be used.
         DataError: the table can't be used; the message names row and column.
         TemplateError: the template can't.
     """
-    _check_settings(goal, failed_as, surrogate or DEFAULT_SURROGATE, preset, model, seed)
+    chosen = {**(keys or {}), "preset": preset, "model.name": model}
+    chosen |= {} if acquisition is None else {"acquisition": acquisition}
+    _check_settings(goal, failed_as, seed)
+    check_policy({**chosen, "surrogate": surrogate or DEFAULT_SURROGATE}, goal)
     where = name if source is None else source.name
     table, notes = read_frame(frame, where), list[Note]()
     if len(table) == 0:
@@ -139,7 +149,8 @@ def begin(
     elif unknown := [c for c in structures if c not in columns]:
         close = nearest(unknown[0], columns)
         raise DataError(f"{where}: there is no input '{unknown[0]}' to hold SMILES.{close}")
-    if variant(surrogate).features in ("morgan", "fragments", "descriptors") and not structures:
+    policy = check_policy({**chosen, "surrogate": surrogate}, goal)
+    if "structures" in policy.needs and not structures:
         raise ConfigError(
             f"surrogate '{surrogate}' needs columns with SMILES; name them with --structures."
         )
@@ -154,32 +165,54 @@ def begin(
         name=name, objective=objective, goal=goal, also=tuple(also), structures=tuple(structures),
         id_column=id_column, cost=cost, units=rows.units, template=words.source,
         surrogate=surrogate, preset=preset, model=model, failed_as=failed_as, seed=seed,
-        source=source, candidates=table_sha256(candidates),
+        source=source, candidates=table_sha256(candidates), acquisition=policy.acquisition,
+        keys=policy.typed(keys or {}),
     )  # fmt: skip
     recorded, told = _results(created, candidates, rows, ids)
     return Start(created, candidates, recorded, (*notes, *told), words)
 
 
-def _check_settings(
-    goal: Goal, failed_as: float | None, surrogate: str, preset: str, model: str, seed: int
-) -> None:
+def check_policy(keys: Mapping[str, Any], goal: Goal) -> Policy:
+    """How experiments are chosen in a campaign, from dotted keys.
+
+    Raises:
+        ConfigError: a key can't be used, or not for this goal.
+    """
+    given = dict(keys)
+    own = getattr(_factory(given.get("surrogate")), "model", None)
+    if own is not None and given.get("model.name") == DEFAULT_MODEL:
+        given.pop("model.name")
+    policy = Policy.of(given)
+    if "reactions" in policy.needs:
+        raise ConfigError(
+            f"surrogate '{policy.surrogate}' needs reaction SMILES, which campaigns do not have "
+            "yet."
+        )
+    model = policy.model.name
+    known = model in CATALOG or "/" in model or Path(model).is_dir()
+    if policy.has_model and policy.remote.url is None and not known:
+        close = nearest(model, CATALOG)
+        raise ConfigError(f"there is no model '{model}'.{close} `gollum models` lists them.")
+    towards = getattr(CRITERIA[policy.acquisition], "towards_target", False)
+    if goal.kind == "target" and not towards:
+        able = [name for name, made in CRITERIA.items() if getattr(made, "towards_target", False)]
+        raise ConfigError(
+            f"acquisition '{policy.acquisition}' has no target; use {' or '.join(able)}."
+        )
+    return policy
+
+
+def _factory(surrogate: Any) -> Any:
+    return surrogate_factory(surrogate) if surrogate in surrogate_names() else None
+
+
+def _check_settings(goal: Goal, failed_as: float | None, seed: int) -> None:
     if (goal.kind == "target") != (goal.target is not None):
         raise ConfigError("goal 'target' and a target value belong together; give both or neither.")
     if failed_as is not None and not math.isfinite(failed_as):
         raise ConfigError(f"a failed experiment can't count as {failed_as}; give a finite number.")
-    features = variant(surrogate).features
-    if features == "drfp":
-        raise ConfigError(
-            "surrogate 'drfp' needs reaction SMILES, which campaigns do not have yet."
-        )
-    if features == "language" and not (model in CATALOG or "/" in model or Path(model).is_dir()):
-        close = nearest(model, CATALOG)
-        raise ConfigError(f"there is no model '{model}'.{close} `gollum models` lists them.")
     if seed < 0:
         raise ConfigError(f"a seed is a number from 0 on, not {seed}.")
-    if preset not in PRESETS:
-        close = nearest(preset, PRESETS)
-        raise ConfigError(f"preset '{preset}' is unknown; choose from {', '.join(PRESETS)}.{close}")
 
 
 def _meanings(

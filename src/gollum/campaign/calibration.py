@@ -54,7 +54,7 @@ def left_out(
             continue
         fitted = surrogate.fit(names[~out].tolist(), utility[~out], (state.created.seed, number))
         expected, uncertain = fitted.posterior(names[out].tolist())
-        noise = fitted.process.gp.noise * fitted.scale.square()
+        noise = fitted.noise * fitted.scale.square()
         mean[out] = expected.cpu().numpy()
         wide = max(1.0, spread / fitted.scale.item()) ** 2
         variance[out] = wide * (uncertain + noise).detach().cpu().numpy()
@@ -62,8 +62,10 @@ def left_out(
     return state.sign() * mean, np.sqrt(variance)
 
 
-def widening(surrogate: Surrogate, state: State, progress: Callable[[int, int], None]) -> float:
-    """By what the surrogate's deviations are too small, at least 1.
+def variance_inflation(
+    surrogate: Surrogate, state: State, progress: Callable[[int, int], None]
+) -> float:
+    """Variance inflation: by what the surrogate's deviations are too small, at least 1.
 
     The root mean square of (result − mean) / deviation over results that were left out in ten
     parts, or five of many (Birge's ratio; Phys. Rev. 1932, 40, 207). A model that learns its

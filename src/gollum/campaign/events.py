@@ -70,6 +70,9 @@ class Created(Part):
     source: Source | None = None
     candidates: str
     """sha256 of the table of candidates, which the store keeps."""
+    acquisition: str = "q_log_ei"
+    keys: dict[str, Any] = {}
+    """Further keys of the policy, dotted, that the campaign began with."""
 
 
 class Retold(Part):
@@ -77,6 +80,14 @@ class Retold(Part):
 
     kind: Literal["retold"] = "retold"
     template: str
+
+
+class Configured(Part):
+    """Keys of the policy have other values from now on."""
+
+    kind: Literal["configured"] = "configured"
+    keys: dict[str, Any]
+    """Dotted key → value; None for what the preset says."""
 
 
 class Request(Part):
@@ -189,7 +200,9 @@ class Avoided(Part):
     reason: str = ""
 
 
-Event = Annotated[Created | Retold | Suggested | Recorded | Avoided, Field(discriminator="kind")]
+Event = Annotated[
+    Created | Retold | Configured | Suggested | Recorded | Avoided, Field(discriminator="kind")
+]
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from gollum.campaign.events import Effect, Neighbour
-from gollum.campaign.state import State, cell_text
+from gollum.campaign.state import State
+from gollum.data.pool import cell_text
 from gollum.surrogates.base import Fitted
 
 NEIGHBOURS = 3
@@ -90,12 +91,10 @@ def main_effects(state: State, predicted: Vector) -> MainEffects:
 
 @torch.no_grad()
 def neighbours(state: State, fitted: Fitted, row: int) -> tuple[Neighbour, ...]:
-    """The measured experiments that the kernel thinks most alike, with their mean results."""
+    """The measured experiments that the model thinks most alike, with their mean results."""
     means = state.means()
-    gp = fitted.process.gp
     measured = fitted.pool.positions(means.index)
-    covariance = gp.covariance(fitted.features_at(np.array([row])), fitted.features_at(measured))
-    similarity = (covariance[0] / gp.outputscale).clamp_max(1.0).tolist()
+    similarity = fitted.similarity(np.array([row]), measured)[0].tolist()
     known = zip(similarity, means.index.tolist(), means.tolist(), strict=True)
     nearest = sorted(known, key=lambda found: -found[0])[:NEIGHBOURS]
     return tuple(Neighbour(id=i, value=v, similarity=s) for s, i, v in nearest if s >= ALIKE)

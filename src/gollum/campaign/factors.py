@@ -27,8 +27,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from yaml.nodes import MappingNode, Node, SequenceNode
 
-from gollum.campaign.state import cell_text
 from gollum.campaign.strict_yaml import YamlFile
+from gollum.data.pool import cell_text
 from gollum.errors import ConfigError, nearest
 
 MOST_COMBINATIONS = 1_000_000

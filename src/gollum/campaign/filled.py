@@ -12,7 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gollum.campaign.sheets import Names, sheet_names, users_columns
-from gollum.campaign.state import State, cell_text
+from gollum.campaign.state import State
+from gollum.data.pool import cell_text
 from gollum.data.readers import read_frame
 from gollum.data.spreadsheets.columns import Column, choose_marks
 from gollum.data.spreadsheets.numbers import SPACES, is_plain, plain, unit_of

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from gollum.campaign.events import Cells
 from gollum.campaign.filled import Mask, Sheet, Texts, folded, mapped
-from gollum.campaign.state import cell_text
+from gollum.data.pool import cell_text
 from gollum.data.spreadsheets.numbers import SPACES, is_plain
 from gollum.errors import DataError, nearest
 from gollum.notes import Note

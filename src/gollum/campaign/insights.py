@@ -9,14 +9,14 @@ import pandas as pd
 
 from gollum.campaign.advice import Advice, advice
 from gollum.campaign.explain import main_effects
-from gollum.campaign.planning import interval_factor, is_ready, learn, prepare
-from gollum.campaign.requests import Hooks
+from gollum.campaign.planning import has_enough, inflation_of, learn, surrogate_of
 from gollum.campaign.state import State
 from gollum.campaign.trust import Trust, trust
 from gollum.errors import UserError
+from gollum.listener import SILENT, Listener
 from gollum.notes import Note
 
-RIVALS = ("one_hot", "morgan")  # what a language model has to beat
+BASELINES = ("one_hot", "morgan")  # what a language model has to beat
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +28,7 @@ class Insights:
         advice: whether to go on.
         effects: column, value, effect (on the prediction, objective's unit), measured.
         hyperparameters: of the fit.
+        weights: how much each column and representation tells experiments apart; together 1.
         notes: what a user should know, one sentence each.
     """
 
@@ -35,46 +36,50 @@ class Insights:
     advice: Advice
     effects: pd.DataFrame
     hyperparameters: dict[str, float]
+    weights: dict[str, float]
     notes: tuple[str, ...]
 
 
-def insights(state: State, hooks: Hooks | None = None) -> Insights | None:
-    """Fit the campaign's surrogate and its rivals; None before there are enough results.
+def insights(state: State, listener: Listener = SILENT) -> Insights | None:
+    """Fit the campaign's surrogate and baselines.
+
+    Returns:
+        None before there are enough results, and where the campaign's strategy has no model.
 
     Raises:
         FitError: the campaign's own surrogate could not be fitted.
     """
-    if not is_ready(state):
+    if not has_enough(state) or state.policy.factory is None:
         return None
-    hooks = hooks or Hooks()
-    hooks.stage("Reading the experiments")
-    own = prepare(state, hooks=hooks)
-    surrogates, notes = {state.created.surrogate: own}, list[Note]()
-    for rival in RIVALS:
-        if rival in surrogates or (rival == "morgan" and not state.created.structures):
+    own = surrogate_of(state, listener=listener)
+    surrogates, notes = {state.policy.surrogate: own}, list[Note]()
+    for baseline in BASELINES:
+        policy = state.policy_with(surrogate=baseline)
+        if baseline in surrogates or ("structures" in policy.needs and not state.structures):
             continue
         try:
-            surrogates[rival] = prepare(state, rival)
+            surrogates[baseline] = surrogate_of(state, policy)
         except UserError as error:
-            notes.append(Note("no-comparison", "", f"No comparison with {rival}: {error}"))
-    hooks.stage("Fitting the model")
+            notes.append(Note("no-comparison", "", f"No comparison with {baseline}: {error}"))
+    listener.stage("Fitting the model")
     fitted = learn(own, state)
     mean, _ = fitted.marginals(np.arange(len(fitted.pool)))
     effects = main_effects(state, state.sign() * mean.cpu().numpy()).table
-    hooks.stage("Leaving experiments out")
-    judged = trust(state, surrogates, hooks.reading)
-    hooks.stage("Checking the intervals")
-    wider = interval_factor(state, own, hooks)
-    if wider > 1:
+    listener.stage("Leaving experiments out")
+    judged = trust(state, surrogates, listener.advanced)
+    listener.stage("Checking the intervals")
+    inflation = inflation_of(state, own, listener)
+    if inflation > 1:
         what = (
-            f"Intervals of suggestions, and of what is left to gain, are {wider:.2g} times as wide "
-            "as the model's own, which are too narrow for results that it has not seen."
+            f"Intervals of suggestions, and of what is left to gain, are {inflation:.2g} times as "
+            "wide as the model's own, which are too narrow for results that it has not seen."
         )
         notes.append(Note("wider-intervals", "", what))
     return Insights(
         trust=judged,
-        advice=advice(state, fitted, wider),
+        advice=advice(state, fitted, inflation),
         effects=effects,
-        hyperparameters=fitted.report.hyperparameters,
+        hyperparameters=fitted.report.hyperparameters or {},
+        weights=fitted.weights(),
         notes=(*notes, *judged.notes, *fitted.report.notes),
     )

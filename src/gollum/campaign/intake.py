@@ -20,7 +20,8 @@ import pandas as pd
 from gollum.campaign.events import STATUSES, Recorded, Result, Source, Status
 from gollum.campaign.filled import Outcomes, Sheet, folded, read_outcomes
 from gollum.campaign.identity import Identity, identify
-from gollum.campaign.state import Measurement, State, cell_text
+from gollum.campaign.state import Measurement, State
+from gollum.data.pool import cell_text
 from gollum.notes import Note
 
 _EQUAL = 1e-9  # relative difference of values that are the same; workbooks drop the last digits

@@ -3,61 +3,61 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import numpy as np
 import torch
 
 from gollum import __version__
-from gollum.acquisition.batch import Selection
-from gollum.campaign.calibration import INTERVAL, widening
-from gollum.campaign.choosing import (
-    aim_of,
-    best_batch,
-    features_of_first_design,
-    first_batch,
-    free_candidates,
-    limits_of,
-    with_same,
-)
+from gollum.acquisition.model_based import make_strategy
+from gollum.acquisition.policy import Policy
+from gollum.acquisition.scoring import Aim
+from gollum.acquisition.strategy import Selection, Strategy, is_ready
+from gollum.campaign.calibration import INTERVAL, variance_inflation
+from gollum.campaign.choosing import batch_request
 from gollum.campaign.events import Request, Suggested, Suggestion
 from gollum.campaign.explain import intent, main_effects, neighbours
-from gollum.campaign.requests import Hooks
 from gollum.campaign.state import State
-from gollum.errors import FitError
+from gollum.errors import FitError, UserError
+from gollum.features.problem import Problem
+from gollum.features.representations import Setup
+from gollum.listener import SILENT, Listener
 from gollum.runtime import Runtime, commit
-from gollum.surrogates.base import Fitted, Surrogate, untrained
-from gollum.surrogates.build import Problem, build_surrogate
-from gollum.surrogates.presets import PRESETS, Settings, variant
-
-FEWEST = 2  # different experiments with results, before a model is asked
+from gollum.surrogates.base import Fitted, Surrogate
 
 
-def prepare(state: State, surrogate: str | None = None, hooks: Hooks | None = None) -> Surrogate:
-    """The surrogate of a campaign over its candidates, not fitted yet.
+def strategy_of(
+    state: State, policy: Policy | None = None, listener: Listener = SILENT
+) -> Strategy:
+    """What chooses for a campaign; nothing is read or fitted yet.
 
     Args:
         state: the campaign.
-        surrogate: name of another one than the campaign's.
-        hooks: what to call meanwhile.
+        policy: another one than the campaign's.
+        listener: told what takes long.
 
     Raises:
-        DataError: its features can't be made from these columns.
-        ModelError: its language model can't be loaded.
+        ConfigError: a surrogate, kernel or acquisition is not known here.
     """
-    hooks = hooks or Hooks()
-    created, template = state.created, state.words()
-    parts = variant(surrogate or created.surrogate)
-    numbers: dict[str, Any] = {
-        k: v for k, v in PRESETS[created.preset].items() if k != "acquisition"
-    }
-    settings = Settings.model_validate({**numbers, "model": {"name": parts.model or created.model}})
-    pool = state.pool
+    policy, template, pool = policy or state.policy, state.words(), state.pool
     texts = tuple(text.text for text in template.render_pool(pool))
-    problem = Problem(pool, texts, template, created.structures)
-    return build_surrogate(
-        problem, parts, settings, Runtime.resolve(), hooks.reading, hooks.noted, keep=True
-    )
+    problem = Problem(pool, texts, template, state.created.structures)
+    runtime = Runtime.resolve("auto", policy.model.precision)
+    return make_strategy(Setup(problem, policy, runtime, listener, keep=True), policy)
+
+
+def surrogate_of(
+    state: State, policy: Policy | None = None, listener: Listener = SILENT
+) -> Surrogate:
+    """The surrogate of a campaign over its candidates, not fitted yet.
+
+    Raises:
+        UserError: its features can't be made from these columns, its language model can't be
+            loaded, or the campaign's strategy has none.
+    """
+    surrogate = strategy_of(state, policy, listener).surrogate
+    if surrogate is None:
+        raise UserError(f"strategy '{state.policy.surrogate}' has no model that could be asked.")
+    return surrogate
 
 
 def learn(surrogate: Surrogate, state: State) -> Fitted:
@@ -70,10 +70,9 @@ def learn(surrogate: Surrogate, state: State) -> Fitted:
     return surrogate.fit(ids, state.sign() * values, (state.created.seed, state.learned))
 
 
-def is_ready(state: State) -> bool:
-    """Whether there are enough results for a model: of two experiments, and not all the same."""
-    ids, values = state.observations()
-    return len(set(ids)) >= FEWEST and len(set(values.tolist())) > 1
+def has_enough(state: State) -> bool:
+    """Whether there are enough results for a model."""
+    return is_ready(*state.observations())
 
 
 def propose(
@@ -83,7 +82,7 @@ def propose(
     request: Request | None = None,
     fresh: bool = False,
     extends: bool = False,
-    hooks: Hooks | None = None,
+    listener: Listener = SILENT,
 ) -> Suggested:
     """Choose experiments; the same state and arguments give the same ones on the same machine.
 
@@ -93,45 +92,33 @@ def propose(
         request: what to respect.
         fresh: whether pending experiments are withdrawn, and may be chosen again.
         extends: whether the last batch is continued.
-        hooks: what to call meanwhile.
+        listener: told what it is at.
 
     Raises:
         DataError: no candidate is left.
         UserError: the request can't be met.
     """
-    began, hooks, request = time.perf_counter(), hooks or Hooks(), request or Request()
-    pool = state.pool
+    began, request = time.perf_counter(), request or Request()
+    pool, (ids, values) = state.pool, state.observations()
     in_lab = [] if fresh else state.pending()
     pending = np.unique(pool.positions([plan.suggestion.id for plan in in_lab]))
     held = [p.suggestion.id for p in in_lab if p.batch == state.batch] if extends else []
-    count = asked - len(held)
-    taken = pool.positions(held)
-    rows = with_same(state, free_candidates(state, fresh), taken, request)
-    limits = limits_of(state, request, taken)
+    wanted = batch_request(
+        state, asked - len(held), request,
+        fresh=fresh, pending=pending, taken=pool.positions(held),
+    )  # fmt: skip
+    strategy = strategy_of(state, listener=listener)
+    stream = (state.created.seed, state.learned)
+    chosen = strategy.choose(ids, state.sign() * values, wanted, stream)
+    listener.noted(chosen.notes)
     batch = state.batch if extends else state.batch + 1
     fit: dict[str, float] = {}
-    if is_ready(state):
-        hooks.stage("Reading the experiments")
-        surrogate = prepare(state, hooks=hooks)
-        hooks.stage("Fitting the model")
-        fitted = learn(surrogate, state)
-        hooks.stage("Choosing experiments")
-        chosen = best_batch(state, fitted, rows, count, request, limits, pending)
-        hooks.stage("Checking the intervals")
-        wider = interval_factor(state, surrogate, hooks)
-        fit = {**_figures(fitted), "widening": wider}
-        suggestions = _explained(state, fitted, chosen, wider)
-        revision = surrogate.featurizer.revision
-    else:
-        hooks.stage("Choosing first experiments")
-        features, revision = features_of_first_design(state), ""
-        if features is None:
-            surrogate = prepare(state, hooks=hooks)
-            features = untrained(surrogate, state.created.seed)
-            revision = surrogate.featurizer.revision
-        seen = np.union1d(pool.positions(state.done()), pending)
-        first = first_batch(state, features, rows, count, request, limits, seen)
-        suggestions = [Suggestion(run="", id=str(i)) for i in pool.ids[first]]
+    suggestions = [Suggestion(run="", id=candidate) for candidate in chosen.ids]
+    if chosen.fitted is not None and strategy.surrogate is not None:
+        listener.stage("Checking the intervals")
+        inflation = inflation_of(state, strategy.surrogate, listener)
+        fit = {**_figures(chosen.fitted), "widening": inflation}
+        suggestions = _explained(state, chosen.fitted, chosen, inflation)
     named = tuple(
         s.model_copy(update={"run": f"b{batch}-{len(held) + i}"})
         for i, s in enumerate(suggestions, start=1)
@@ -143,38 +130,40 @@ def propose(
         request=request,
         asked=asked,
         suggestions=named,
-        surrogate=state.created.surrogate if fit else None,
+        surrogate=state.policy.surrogate if is_ready(ids, values) else None,
         fit=fit,
-        revision=revision,
+        revision=chosen.revision,
         provenance={"gollum": __version__, "commit": commit(), **Runtime.resolve().describe()},
         seconds=round(time.perf_counter() - began, 3),
     )
 
 
-def interval_factor(state: State, surrogate: Surrogate, hooks: Hooks) -> float:
-    """As `widening`; 1 where a fit to part of the results fails."""
+def inflation_of(state: State, surrogate: Surrogate, listener: Listener = SILENT) -> float:
+    """As `variance_inflation`; 1 where a fit to part of the results fails."""
     try:
-        return widening(surrogate, state, hooks.reading or (lambda done, total: None))
+        return variance_inflation(surrogate, state, listener.advanced)
     except FitError as error:
-        hooks.noted((f"The intervals could not be checked: {error}",))
+        listener.noted((f"The intervals could not be checked: {error}",))
         return 1.0
 
 
 def _explained(
-    state: State, fitted: Fitted, selection: Selection, wider: float
+    state: State, fitted: Fitted, selection: Selection, inflation: float
 ) -> list[Suggestion]:
     """Suggestions with calibrated predictions and their reasons."""
-    sign, aim = state.sign(), aim_of(state, fitted)
-    mean, variance = fitted.standardised_marginals(np.arange(len(fitted.pool)))
+    sign, goal = state.sign(), state.created.goal
+    target = goal.target if goal.kind == "target" else None
+    aim = Aim.of(fitted, state.policy.acquisition, target)
+    mean, variance = fitted.standardised(np.arange(len(fitted.pool)))
     predicted = sign * (fitted.location + fitted.scale * mean).cpu().numpy()
     effects = main_effects(state, predicted)
     rows = fitted.pool.positions(selection.ids)
     at = torch.as_tensor(rows, device=mean.device)
     best = aim.best(fitted)
-    chances = aim.chance(mean[at], wider**2 * variance[at], best).tolist()
+    chances = aim.chance(mean[at], inflation**2 * variance[at], best).tolist()
     intents = intent(aim.merit(mean[at]).tolist(), variance[at].sqrt().tolist(), best.item())
-    noise = fitted.process.gp.noise.item()
-    reach = (wider * INTERVAL * fitted.scale * (variance[at] + noise).sqrt()).tolist()
+    noise = fitted.noise
+    reach = (inflation * INTERVAL * fitted.scale * (variance[at] + noise).sqrt()).tolist()
     return [
         Suggestion(
             run="",
@@ -195,8 +184,8 @@ def _explained(
 def _figures(fitted: Fitted) -> dict[str, float]:
     report = fitted.report
     return {
-        **report.hyperparameters,
-        "loss": report.loss,
+        **(report.hyperparameters or {}),
+        **({"loss": report.loss} if np.isfinite(report.loss) else {}),
         "results": float(len(fitted.utility)),
         "location": fitted.location.item(),
         "scale": fitted.scale.item(),

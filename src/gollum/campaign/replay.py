@@ -10,8 +10,8 @@ import pandas as pd
 
 from gollum.campaign.events import Suggested, Suggestion
 from gollum.campaign.planning import propose
-from gollum.campaign.requests import Hooks
 from gollum.campaign.state import Logged, State
+from gollum.listener import SILENT, Listener
 
 AGREE = 1e-6  # relative difference of predictions that replays may show
 
@@ -56,7 +56,7 @@ def replays(
     log: Sequence[Logged],
     table: Callable[[str], pd.DataFrame],
     batch: int | None = None,
-    hooks: Hooks | None = None,
+    listener: Listener = SILENT,
 ) -> list[Replayed]:
     """Compute suggestions again, in order.
 
@@ -64,7 +64,7 @@ def replays(
         log: all events.
         table: the table of candidates by its sha256, as `State.of` takes it.
         batch: number of one; all by default.
-        hooks: what to call meanwhile.
+        listener: told what it is at.
     """
     found = []
     for event in (entry.event for entry in log):
@@ -76,7 +76,7 @@ def replays(
                 request=event.request,
                 fresh=event.fresh,
                 extends=event.batch == known.batch,
-                hooks=hooks,
+                listener=listener,
             )
             found.append(Replayed(event.batch, event, again))
     return found

@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 from gollum.campaign.events import Request
-from gollum.campaign.state import Planned, State, cell_text
+from gollum.campaign.state import Planned, State
+from gollum.data.pool import cell_text
 from gollum.errors import UserError, nearest
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """What is called while a suggestion is made.
-
-    Attributes:
-        reading: with (texts read, texts in all), or (fits done, fits in all).
-        noted: with sentences for the user.
-        stage: with a word for what begins now.
-    """
-
-    reading: Callable[[int, int], None] | None = None
-    noted: Callable[[tuple[str, ...]], None] = lambda notes: None
-    stage: Callable[[str], None] = lambda words: None
 
 
 def open_batch(state: State) -> list[Planned]:

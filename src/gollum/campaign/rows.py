@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gollum.campaign.identity import NO_ID
-from gollum.campaign.state import cell_text
+from gollum.data.pool import cell_text
 from gollum.data.spreadsheets.numbers import SPACES
 from gollum.data.spreadsheets.values import without_units
 from gollum.errors import DataError

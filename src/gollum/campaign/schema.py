@@ -37,7 +37,7 @@ _UNREACHABLE = (
     sqlite3.SQLITE_AUTH, sqlite3.SQLITE_IOERR,
 )  # fmt: skip
 
-READ = ("BEGIN",)
+READ: tuple[str, ...] = ("BEGIN",)
 WRITE = ("PRAGMA synchronous=FULL", "BEGIN IMMEDIATE")
 SALVAGE = ("PRAGMA writable_schema=ON", "BEGIN")  # SQLite then opens a truncated file, too
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, assert_never
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gollum.acquisition.policy import Policy
 from gollum.campaign.events import (
     Avoided,
     Cells,
+    Configured,
     Created,
     Event,
     Recorded,
@@ -22,8 +25,8 @@ from gollum.campaign.events import (
     Suggested,
     Suggestion,
 )
-from gollum.data.pool import Direction, Pool
-from gollum.surrogates.presets import variant
+from gollum.data.pool import Direction, Pool, cell_text
+from gollum.errors import ConfigError
 from gollum.text.template import Template
 
 
@@ -91,6 +94,7 @@ class State:
         batches: the events that suggested, in order.
         changed: number of the last event that is not a suggestion.
         learned: number of the last event that a model learns from.
+        keys: how experiments are chosen: dotted keys of the policy.
     """
 
     created: Created
@@ -105,6 +109,7 @@ class State:
     batches: tuple[Suggested, ...] = ()
     changed: int = 1
     learned: int = 1
+    keys: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, log: Iterable[Logged], table: Callable[[str], pd.DataFrame]) -> State:
@@ -210,9 +215,34 @@ class State:
         direction: Direction = "minimize" if self.created.goal.kind == "minimize" else "maximize"
         return Pool(self.created.name, self.table, self.created.objective, direction, known)
 
+    @cached_property
+    def policy(self) -> Policy:
+        """How experiments are chosen.
+
+        Raises:
+            ConfigError: the file names a surrogate or another part that is not known here.
+        """
+        try:
+            return Policy.of(self.keys)
+        except ConfigError as error:
+            raise ConfigError(
+                f"{self.created.name}: {error} If it is an object of your own, give it to "
+                "Campaign(path, …), or install the package that has it."
+            ) from None
+
+    def policy_with(self, surrogate: str) -> Policy:
+        """The same numbers for another surrogate, in its own kernel."""
+        own = {"surrogate": surrogate, "kernel": None, "representations": None}
+        return Policy.of({**self.keys, **own})
+
+    @property
+    def structures(self) -> tuple[str, ...]:
+        """Input columns that hold SMILES."""
+        return self.created.structures
+
     def reads_texts(self) -> bool:
         """Whether the surrogate reads the experiments in words."""
-        return variant(self.created.surrogate).features == "language"
+        return self.policy.reads_texts
 
     def words(self) -> Template:
         """The template."""
@@ -230,13 +260,6 @@ class State:
         return values if goal.kind == "maximize" else -values
 
 
-def cell_text(value: object) -> str:
-    """A cell as text: numbers in the shortest form that reads back, so that 80.0 is '80'."""
-    if isinstance(value, float | np.floating):
-        return "" if np.isnan(value) else f"{float(value):.15g}"
-    return "" if value is None else str(value)
-
-
 def _begin(entry: Logged, table: Callable[[str], pd.DataFrame]) -> State:
     created = entry.event
     assert isinstance(created, Created)  # noqa: S101 (likewise)
@@ -245,22 +268,36 @@ def _begin(entry: Logged, table: Callable[[str], pd.DataFrame]) -> State:
     if created.cost is not None:
         costs = inputs[created.cost].to_numpy(dtype=np.float64)
         inputs = inputs.drop(columns=created.cost)
-    return State(created, entry.sequence, inputs, costs, created.template)
+    keys = {
+        "surrogate": created.surrogate,
+        "preset": created.preset,
+        "model.name": created.model,
+        "acquisition": created.acquisition,
+        **created.keys,
+    }
+    return State(created, entry.sequence, inputs, costs, created.template, keys=keys)
 
 
 def _next(state: State, entry: Logged) -> State:
-    event = entry.event
-    state = replace(state, sequence=entry.sequence)
-    if isinstance(event, Suggested):
-        return _suggested(state, event)
-    state = replace(state, changed=entry.sequence)
-    if isinstance(event, Avoided):
-        return _avoided(state, event)
-    state = replace(state, learned=entry.sequence)
-    if isinstance(event, Recorded):
-        return _recorded(state, entry, event)
-    assert isinstance(event, Retold)  # noqa: S101 (one campaign begins once)
-    return replace(state, template=event.template)
+    event, number = entry.event, entry.sequence
+    state = replace(state, sequence=number)
+    match event:
+        case Suggested():
+            return _suggested(state, event)
+        case Avoided():
+            return _avoided(replace(state, changed=number), event)
+        case Recorded():
+            return _recorded(replace(state, changed=number, learned=number), entry, event)
+        case Retold():
+            return replace(state, changed=number, learned=number, template=event.template)
+        case Configured():
+            keys = {**state.keys, **event.keys}
+            kept = {key: value for key, value in keys.items() if value is not None}
+            return replace(state, changed=number, learned=number, keys=kept)
+        case Created():
+            raise AssertionError("one campaign begins once")
+        case _:
+            assert_never(event)
 
 
 def _suggested(state: State, event: Suggested) -> State:

@@ -19,6 +19,7 @@ from gollum.campaign.calibration import left_out
 from gollum.campaign.state import State
 from gollum.errors import FitError
 from gollum.notes import Note
+from gollum.surrogates import specs
 
 if TYPE_CHECKING:
     from gollum.surrogates.base import Surrogate
@@ -31,14 +32,6 @@ FEWEST = 8  # distinct experiments before methods are compared
 FEWEST_LEFT_OUT = 3  # distinct experiments, so that those that are left have a spread
 UNLIKELY = 0.025  # that so few results fall inside honest intervals
 RANDOM = "random"
-_NAMES = {
-    "one_hot": "one-hot encoding",
-    "morgan": "Morgan fingerprints",
-    "fragments": "counts of functional groups",
-    "descriptors": "molecular descriptors",
-    "drfp": "reaction fingerprints",
-    RANDOM: "guessing the mean",
-}
 _COLUMNS = ["method", "id", "fold", "observed", "baseline", "mean", "deviation"]
 
 
@@ -98,8 +91,8 @@ def trust(
     language = next(
         (
             name
-            for name in (state.created.surrogate, *surrogates)
-            if name in methods and surrogates[name].variant.features == "language"
+            for name in (state.policy.surrogate, *surrogates)
+            if name in methods and state.policy_with(surrogate=name).has_model
         ),
         None,
     )
@@ -123,7 +116,7 @@ def trust(
 
 def named(method: str) -> str:
     """What a method is called in sentences."""
-    return _NAMES.get(method, method)
+    return "guessing the mean" if method == RANDOM else specs.named(method)
 
 
 def _left_out(

@@ -6,11 +6,11 @@ Those that need no model import none: they answer at once.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gollum.commands.benchmarks import names
+from gollum.commands.benchmarks import names, overrides
 from gollum.errors import ConfigError, UserError, quoted
 
 if TYPE_CHECKING:
@@ -21,19 +21,28 @@ if TYPE_CHECKING:
     from gollum.campaign.replay import Replayed
 
 SHEETS, PAGES = (".xlsx", ".csv"), (".html", ".htm")
+POLICY = ("surrogate", "preset", "acquisition", "model")  # options that are keys of the policy
 WHAT = ("results", "suggestions", "history", "candidates")
 
 
 def add_commands(known: Any) -> None:
     """Declare `init`, `suggest`, `record`, `avoid`, `status`, `report`, `replay` and `export`."""
 
-    def command(name: str, handler: Callable[..., int], about: str, **options: Any) -> Any:
+    def command(
+        name: str, handler: Callable[..., int], about: str, keys: bool = False, **options: Any
+    ) -> Any:
         parser = known.add_parser(name, help=about, **options)
-        parser.set_defaults(handler=_complete(name, handler))
+        parser.set_defaults(handler=_with_keys(handler) if keys else _complete(name, handler))
         parser.add_argument("campaign", metavar="CAMPAIGN", help="the file, such as my.gollum")
         return parser
 
-    begin = command("init", init, "begin a campaign from a table or lists of options")
+    begin = command(
+        "init", init, "begin a campaign from a table or lists of options", keys=True,
+        usage="gollum init CAMPAIGN --table FILE --objective COLUMN [options] [--KEY VALUE …]",
+        epilog="Any other --KEY VALUE says how experiments are chosen; `gollum run --help` lists "
+        "the keys. For a campaign that exists, --template and these keys change what it does from "
+        "now on; null puts a key back to what the preset says.",
+    )  # fmt: skip
     begin.add_argument("--table", metavar="FILE", help="possible experiments, one per row")
     begin.add_argument("--factors", metavar="FILE", help="instead: YAML with options per column")
     begin.add_argument("--sheet", metavar="NAME", help="of a workbook [the first with content]")
@@ -52,6 +61,8 @@ def add_commands(known: Any) -> None:
     begin.add_argument("--failed-as", type=float, metavar="VALUE",
                        help="what a failed experiment counts as [it is left out]")  # fmt: skip
     begin.add_argument("--surrogate", metavar="NAME", help="see gollum run --help")
+    begin.add_argument("--preset", metavar="NAME", help="paper or fast [fast]")
+    begin.add_argument("--acquisition", metavar="NAME", help="[the preset's]")
     begin.add_argument("--model", metavar="NAME", help="see gollum models")
     begin.add_argument("--seed", type=int, metavar="N", help="of everything random [0]")
 
@@ -97,26 +108,24 @@ def add_commands(known: Any) -> None:
 
 
 def init(known: argparse.Namespace) -> int:
-    """Begin a campaign, or give one another template."""
+    """Begin a campaign, or change the template and the policy of one."""
     from gollum.api import Campaign
 
     console = _console()
     file = Path(known.campaign).expanduser()
+    policy = {n: getattr(known, n) for n in POLICY if getattr(known, n) is not None}
     if known.table is None and known.factors is None:
-        if known.template is None or not file.exists():
+        keys = {"model.name" if n == "model" else n: v for n, v in policy.items()} | known.keys
+        if not file.exists() or (known.template is None and not keys):
             raise ConfigError("give --table FILE or --factors FILE with the possible experiments.")
-        campaign = Campaign(file)
-        template = campaign.retell(known.template)
-        for note in campaign.lint():
-            _say(console, f"Note: {note}")
-        _show_text(console, template, campaign)
+        _change(Campaign(file), console, known.template, keys)
         return 0
     if known.objective is None:
         raise ConfigError("give --objective COLUMN, the column to optimize.")
     goal = "minimize" if known.minimize else "maximize" if known.target is None else "target"
-    names = ("also", "inputs", "id_column", "structures", "cost", "template", "failed_as",
-             "surrogate", "model", "seed")  # fmt: skip
-    options = {n: getattr(known, n) for n in names if getattr(known, n) is not None}
+    names = ("also", "inputs", "id_column", "structures", "cost", "template", "failed_as", "seed")
+    options = {n: getattr(known, n) for n in names if getattr(known, n) is not None} | policy
+    options |= {"keys": known.keys} if known.keys else {}
     campaign, start = Campaign.create(
         file,
         table=known.table,
@@ -154,7 +163,7 @@ def suggest(known: argparse.Namespace) -> int:
             at_most=_at_most(known.at_most),
             same=known.same,
             cost_weight=known.cost_weight,
-            hooks=display.hooks(),
+            listener=display,
         )
     print_suggestions(console, campaign.state(), sheet)
     if len(sheet) < known.n:
@@ -229,7 +238,7 @@ def report(known: argparse.Namespace) -> int:
     campaign, console = Campaign(known.campaign), _console()
     output = campaign.output(known.output or campaign.path.with_suffix(".html"), PAGES)
     with Display(console, known.quiet) as display:
-        campaign.report(output, hooks=display.hooks())
+        campaign.report(output, listener=display)
     _say(console, f"{output} is written; open it in a browser.")
     return 0
 
@@ -241,7 +250,7 @@ def replay(known: argparse.Namespace) -> int:
 
     campaign, console = Campaign(known.campaign), _console()
     with Display(console, known.quiet) as display:
-        replays = campaign.replay(known.batch, hooks=display.hooks())
+        replays = campaign.replay(known.batch, listener=display)
     for one in replays:
         _say(console, _judgement(one))
     return 0 if all(one.same_experiments for one in replays) else 1
@@ -304,6 +313,34 @@ def _keep_results(campaign: Campaign, file: Path) -> None:
         raise UserError(
             f"{file} holds results that are not recorded; run {command}, or choose another name."
         )
+
+
+def _change(
+    campaign: Campaign, console: Console, template: str | None, keys: Mapping[str, Any]
+) -> None:
+    """Give a campaign another template, another policy, or both."""
+    if keys:
+        policy = campaign.configure(keys)
+        words = [f"surrogate {policy.surrogate}", f"preset {policy.preset}"]
+        words += [f"kernel {policy.kernel}"] if policy.kernel else []
+        words += [f"acquisition {policy.acquisition}"]
+        words += [f"model {policy.model.name}"] if policy.has_model else []
+        _say(console, f"{campaign.path}: from now on {', '.join(words)}.")
+    if template is not None:
+        known = campaign.retell(template)
+        for note in campaign.lint():
+            _say(console, f"Note: {note}")
+        _show_text(console, known, campaign)
+
+
+def _with_keys(handler: Callable[..., int]) -> Callable[..., int]:
+    """A handler to which further --KEY VALUE pairs are keys of the policy."""
+
+    def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
+        known.keys = {k: None if v == "null" else v for k, v in overrides(rest)}
+        return handler(known)
+
+    return run
 
 
 def _complete(name: str, handler: Callable[..., int]) -> Callable[..., int]:

@@ -189,6 +189,13 @@ class Pool:
         return digest.hexdigest()
 
 
+def cell_text(value: object) -> str:
+    """A cell as text: numbers in the shortest form that reads back, so that 80.0 is '80'."""
+    if isinstance(value, float | np.floating):
+        return "" if np.isnan(value) else f"{float(value):.15g}"
+    return "" if value is None else str(value)
+
+
 def _require_column(table: pd.DataFrame, column: str, name: str) -> None:
     if column not in table.columns:
         available = ", ".join(f"'{c}'" for c in table.columns)

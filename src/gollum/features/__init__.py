@@ -1,1 +1,1 @@
-"""Features that need no language model."""
+"""What experiments look like to a model: representations, and which columns they come from."""

@@ -1,68 +1,70 @@
-"""What a surrogate needs of its features, and features that never change."""
+"""Representations: features that never change, and what may be trained on top of others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gollum.errors import DataError
+from gollum.features.layout import Blocks, Layout, Slot
+from gollum.features.representations import Representation
+from gollum.protocols import require
 
-class Featurizer(Protocol):
-    """Features of the rows of one pool.
-
-    Attributes:
-        size: d, the number of features.
-        notes: what a user should know, one sentence each.
-        revision: hash of the language model's weights; empty without one.
-    """
-
-    size: int
-    notes: tuple[str, ...]
-    revision: str
-
-    def __call__(self, rows: NDArray[np.int64]) -> Tensor:
-        """Features n x d, float64, of n rows; differentiable where there is something to train."""
-        ...
-
-    def reset(self) -> None:
-        """Draw fresh starting values of what is trained, from PyTorch's current random stream."""
-        ...
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """What the marginal likelihood may train; empty for fixed features."""
-        ...
-
-    def train(self, mode: bool = True) -> Any:
-        """Switch what differs between fitting and predicting (dropout)."""
-        ...
-
-    def freeze(self, frozen: bool) -> bool:
-        """Switch to the language model as it was before adapting; whether that differs."""
-        ...
+BOUND = 0.95
 
 
 class FixedFeatures(nn.Module):
-    """A matrix of features, computed once: float64, or small integers for bits."""
+    """A matrix of features, computed once: float64, or small integers for bits.
+
+    Args:
+        features: N x d, with or without what belongs to which column.
+        notes: what a user should know, one sentence each.
+        revision: hash of the language model's weights, if one made them.
+    """
 
     matrix: Tensor
 
     def __init__(
         self,
-        matrix: NDArray[np.float64] | NDArray[np.uint8] | Tensor,
+        features: Blocks | NDArray[np.float64] | NDArray[np.uint8] | Tensor,
         notes: tuple[str, ...] = (),
         revision: str = "",
     ) -> None:
         super().__init__()
+        blocks = features if isinstance(features, Blocks) else None
+        matrix = features if blocks is None else blocks.matrix
+        if isinstance(matrix, np.ndarray) and not matrix.flags.writeable:
+            matrix = matrix.copy()  # PyTorch warns of others, though nobody writes here
         self.register_buffer("matrix", torch.as_tensor(matrix))
-        self.size = self.matrix.shape[1]
         # In pieces, and once: a mask of a million rows would be large, and takes a while.
         self.finite = all(bool(part.isfinite().all()) for part in self.matrix.split(2**14))
+        anonymous = Layout((Slot("features", (), self.matrix.shape[1]),))
+        self.layout = anonymous if blocks is None else blocks.layout
+        self._encode = None if blocks is None else blocks.encode
         self.notes = notes
         self.revision = revision
+
+    def where_not_finite(self) -> tuple[int, Slot]:
+        """Row and slot of the first feature that is no finite number."""
+        row, feature = (int(i) for i in (~self.matrix.isfinite()).nonzero()[0])
+        ends = np.cumsum([slot.size for slot in self.layout])
+        return row, self.layout.slots[int(np.searchsorted(ends, feature, side="right"))]
+
+    def encode(self, table: pd.DataFrame) -> Tensor:
+        """Features of other rows, m x d, float64.
+
+        Raises:
+            DataError: they can't be made.
+        """
+        if self._encode is None:
+            raise DataError("these features were given as numbers, so other rows have none.")
+        return torch.as_tensor(self._encode(table), device=self.matrix.device).double()
 
     def reset(self) -> None:
         """There is nothing to draw."""
@@ -76,32 +78,152 @@ class FixedFeatures(nn.Module):
         return self.matrix[torch.as_tensor(rows, device=self.matrix.device)].double()
 
 
-class Projection(nn.Module):
-    """ELU(P·x + b) on top of another Featurizer, in float64.
+class OnTop(nn.Module):
+    """A representation made of another one, whose features it changes."""
 
-    One linear layer with Xavier-uniform weights and a constant starting bias.
-    """
-
-    def __init__(self, inner: Featurizer, size: int, bias: float) -> None:
+    def __init__(self, inner: Representation, layout: Layout) -> None:
         super().__init__()
         self.inner = inner
-        self.size = size
+        self.layout = layout
         self.notes = inner.notes
         self.revision = inner.revision
-        self.linear = nn.Linear(inner.size, size, dtype=torch.float64)
-        self._bias = bias
 
     def reset(self) -> None:
-        """Fresh inner adapters, then fresh projection weights."""
+        """Fresh weights of what is below."""
         self.inner.reset()
-        nn.init.xavier_uniform_(self.linear.weight)
-        nn.init.constant_(self.linear.bias, self._bias)
 
     def freeze(self, frozen: bool) -> bool:
         """Freeze the inner features."""
         return self.inner.freeze(frozen)
 
+    def change(self, features: Tensor) -> Tensor:
+        """What becomes of inner features, n x d; n x e."""
+        raise NotImplementedError
+
     def forward(self, rows: NDArray[np.int64]) -> Tensor:
+        """Changed features n x e of n rows."""
+        return self.change(self.inner(rows))
+
+    def encode(self, table: pd.DataFrame) -> Tensor:
+        """Changed features m x e of other rows."""
+        return self.change(self.inner.encode(table))
+
+
+class Projection(OnTop):
+    """ELU(P·x + b) on top of another representation, in float64.
+
+    One linear layer with Xavier-uniform weights and a constant starting bias.
+    """
+
+    def __init__(self, inner: Representation, size: int, bias: float) -> None:
+        slot = Slot("projection", inner.layout.columns, size)
+        super().__init__(inner, Layout((slot,)))
+        self.linear = nn.Linear(inner.layout.size, size, dtype=torch.float64)
+        self._bias = bias
+
+    def reset(self) -> None:
+        """Fresh inner adapters, then fresh projection weights."""
+        super().reset()
+        nn.init.xavier_uniform_(self.linear.weight)
+        nn.init.constant_(self.linear.bias, self._bias)
+
+    def change(self, features: Tensor) -> Tensor:
         """Projected features n x size."""
-        projected: Tensor = nn.functional.elu(self.linear(self.inner(rows)))
+        projected: Tensor = nn.functional.elu(self.linear(features))
         return projected
+
+
+class Bounded(OnTop):
+    """Features scaled to [−0.95, 0.95] by one global minimum and maximum of the training ones.
+
+    While training, the bounds are those of the features at hand (and are differentiated
+    through); afterwards the last ones hold, and features are clamped to them first. This is
+    GPyTorch's ScaleToBounds(−1, 1), except that equal bounds do not divide by zero.
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, inner: Representation) -> None:
+        super().__init__(inner, inner.layout)
+        self.register_buffer("low", torch.tensor(-BOUND, dtype=torch.float64))
+        self.register_buffer("high", torch.tensor(BOUND, dtype=torch.float64))
+
+    def change(self, features: Tensor) -> Tensor:
+        """Scaled features, same shape."""
+        low, high = self.low, self.high
+        if self.training:
+            low, high = features.min(), features.max()
+            self.low, self.high = low.detach(), high.detach()
+        else:
+            features = features.clamp(low, high)
+        width = (high - low).clamp_min(torch.finfo(features.dtype).tiny)
+        return (features - low) * (2.0 * BOUND / width) - BOUND
+
+
+class SideBySide(nn.Module):
+    """Several representations of the same rows, one after the other."""
+
+    def __init__(self, parts: Sequence[Any]) -> None:
+        super().__init__()
+        self.parts: Any = nn.ModuleList(parts)
+        self.layout = Layout(tuple(slot for part in parts for slot in part.layout))
+        self.notes = tuple(note for part in parts for note in part.notes)
+        self.revision = "+".join(dict.fromkeys(part.revision for part in parts if part.revision))
+
+    def reset(self) -> None:
+        """Fresh weights of each, in order."""
+        for part in self.parts:
+            part.reset()
+
+    def freeze(self, frozen: bool) -> bool:
+        """Freeze those that can be; whether any differs."""
+        differs = [part.freeze(frozen) for part in self.parts]
+        return any(differs)
+
+    def forward(self, rows: NDArray[np.int64]) -> Tensor:
+        """Features of all parts, n x d."""
+        return torch.cat([part(rows) for part in self.parts], dim=1)
+
+    def encode(self, table: pd.DataFrame) -> Tensor:
+        """Features of all parts for other rows, m x d."""
+        return torch.cat([part.encode(table) for part in self.parts], dim=1)
+
+
+def represented(made: Sequence[Representation | Blocks]) -> Representation:
+    """One representation of what builders made, side by side.
+
+    Raises:
+        ConfigError: something lacks what a Representation has.
+    """
+    parts = [FixedFeatures(part) if isinstance(part, Blocks) else part for part in made]
+    for part in parts:
+        require(part, Representation, nn.Module)
+    if len(parts) == 1:
+        return parts[0]
+    joined = SideBySide(parts)
+    fixed = [part for part in parts if isinstance(part, FixedFeatures)]
+    if len(fixed) < len(parts):
+        return joined
+    matrix = torch.cat([part.matrix.double() for part in fixed], dim=1)
+
+    def encode(table: pd.DataFrame) -> NDArray[np.float64]:
+        return np.hstack([part.encode(table).cpu().numpy() for part in fixed])
+
+    return FixedFeatures(Blocks(matrix, joined.layout, encode), joined.notes, joined.revision)
+
+
+def remember(representation: Representation) -> Callable[[], None]:
+    """Keep trained weights and bounds as they are; what is returned puts them back."""
+    weights = [(p, p.detach().clone()) for p in representation.parameters()]
+    modules = representation.modules() if isinstance(representation, nn.Module) else ()
+    bounds = [(m, m.low, m.high) for m in modules if isinstance(m, Bounded)]
+
+    def restore() -> None:
+        with torch.no_grad():
+            for parameter, value in weights:
+                parameter.copy_(value)
+        for module, low, high in bounds:
+            module.low, module.high = low, high
+
+    return restore

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -13,12 +14,13 @@ from rich.table import Table
 
 from gollum.benchmark.run import RunResult
 from gollum.benchmark.spec import RunConfig
-from gollum.surrogates.build import Problem
+from gollum.features.problem import Problem
+from gollum.listener import Listener
 
 TOP_ROWS = 5
 
 
-class ConsoleWatcher:
+class ConsoleListener(Listener):
     """Shows iteration, best value, share of the top 5 % found, seconds and time left."""
 
     def __init__(self, console: Console, quiet: bool = False) -> None:
@@ -41,7 +43,7 @@ class ConsoleWatcher:
         self._began = self._first = 0.0
         self._resumed_at = 0
 
-    def __enter__(self) -> ConsoleWatcher:
+    def __enter__(self) -> ConsoleListener:
         self._progress.start()
         return self
 
@@ -64,7 +66,7 @@ class ConsoleWatcher:
             "Optimizing", total=config.n_iters, completed=done, status="", eta=""
         )
 
-    def embedding(self, done: int, total: int) -> None:
+    def advanced(self, done: int, total: int) -> None:
         """Advance the reading bar."""
         if self._reading is None:
             self._reading = self._progress.add_task("Reading texts", total=total, status="", eta="")
@@ -73,7 +75,7 @@ class ConsoleWatcher:
         self._first = time.monotonic()
         self._progress.update(self._reading, completed=done, visible=done < total)
 
-    def noted(self, notes: tuple[str, ...]) -> None:
+    def noted(self, notes: Sequence[str]) -> None:
         """Print remarks."""
         for note in notes:
             self._say(f"Note: {note}")

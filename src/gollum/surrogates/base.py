@@ -1,51 +1,75 @@
-"""Surrogate: fit to observations of some ids, then a posterior for every id of the pool."""
+"""What a surrogate promises: fitted to observations of some candidates, a posterior for all."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 import torch
-from botorch.models import SingleTaskGP
+from botorch.models.model import Model
+from linear_operator.utils.cholesky import psd_safe_cholesky
 from numpy.typing import NDArray
 from torch import Tensor
 
 from gollum.data.pool import Pool
-from gollum.errors import DataError, FitError
-from gollum.features.base import Featurizer, FixedFeatures
-from gollum.runtime import Runtime, seeded
-from gollum.surrogates.deep_kernel import DeepKernelGP
-from gollum.surrogates.fit import FitReport, fit_joint, fit_lbfgs
-from gollum.surrogates.gp import Conditioned, to_botorch
-from gollum.surrogates.presets import Settings, Variant
+from gollum.errors import DataError
+from gollum.features.representations import Setup
 
-CHUNK = 16384  # rows of the pool featurized at a time
-SCORED = 4096  # rows scored at a time: their covariances stay in the processor's cache
+Rows = NDArray[np.int64]
+
+SMALLEST_VARIANCE = 1e-10
 
 
-@dataclass(frozen=True, eq=False)
-class Surrogate:
-    """Everything needed to fit a Gaussian process on the rows of one pool.
+@dataclass(frozen=True)
+class FitReport:
+    """What a fit did.
+
+    Attributes:
+        strategy: how it was fitted: 'joint', 'lbfgs', or a word of the surrogate's own.
+        losses: −L/n at every evaluation, in order; less the log prior over n where there is one.
+        loss: the same at the parameters that were kept.
+        hyperparameters: final lengthscale, outputscale, noise and constant mean.
+        seconds: wall-clock time.
+        notes: retries and other things a user should know, one sentence each.
+    """
+
+    strategy: str
+    losses: tuple[float, ...] = ()
+    loss: float = float("nan")
+    hyperparameters: dict[str, float] | None = None
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def evaluations(self) -> int:
+        """How often the loss was computed."""
+        return len(self.losses)
+
+
+class Surrogate(Protocol):
+    """A model of the objective over the candidates of one pool.
 
     Attributes:
         pool: the candidates.
-        featurizer: features of its rows.
-        variant: which parts there are.
-        settings: their numbers.
-        runtime: where it runs.
+        notes: what a user should know before it is fitted, one sentence each.
+        revision: hash of the language model's weights, or which version of what; may be empty.
     """
 
-    pool: Pool
-    featurizer: Featurizer
-    variant: Variant
-    settings: Settings
-    runtime: Runtime
+    @property
+    def pool(self) -> Pool: ...  # noqa: D102 (attributes of the class)
+    @property
+    def notes(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def revision(self) -> str: ...  # noqa: D102
 
     def fit(self, ids: Sequence[str], utility: NDArray[np.float64], seed: Sequence[int]) -> Fitted:
-        """Fit to measurements.
+        """Fit to measurements, as a function of these arguments and nothing else.
 
         Args:
             ids: n measured candidates; an id may repeat (replicates).
@@ -54,69 +78,23 @@ class Surrogate:
 
         Raises:
             DataError: nothing was measured.
-            FitError: the fit failed, also after retries.
+            FitError: the fit failed.
         """
-        known = np.isfinite(utility)
-        if not known.any():
-            raise DataError(f"{self.pool.name}: there is no measured value to fit a model to.")
-        rows = self.pool.positions(ids)[known]
-        y = torch.as_tensor(utility[known], dtype=torch.float64, device=self.runtime.device)
-        location, scale = y.mean(), standard_deviation(y)
-        model = DeepKernelGP(
-            self.featurizer,
-            self.settings.noise_floor,
-            self.variant.scaling == "bounds",
-            self.runtime.device,
-        )
-        with seeded(*seed):
-            self.featurizer.reset()
-            targets = (y - location) / scale
-            if self.variant.joint:
-                report = fit_joint(model, rows, targets, self.settings.optimizer)
-            else:
-                report = fit_lbfgs(model, rows, targets, self.settings.lbfgs)
-        model.eval()
-        features = self._pool_features(model)
-        process = model.gp.condition(features[torch.as_tensor(rows)].double(), targets)
-        if process.jitter:
-            note = f"{process.jitter:g} had to be added to the diagonal of the covariance."
-            report = replace(report, notes=(*report.notes, note))
-        return Fitted(self.pool, features, process, rows, y, location, scale, report)
+        ...
 
-    @torch.no_grad()
-    def _pool_features(self, model: DeepKernelGP) -> Tensor:
-        """Features of all candidates, N x d; fixed ones that need no scaling are not copied.
 
-        Raises:
-            FitError: some are not finite.
-        """
-        problem = f"{self.pool.name}: some features are not finite after fitting."
-        if isinstance(self.featurizer, FixedFeatures) and self.variant.scaling != "bounds":
-            if not self.featurizer.finite:
-                raise FitError(problem)
-            return self.featurizer.matrix
-        every = np.arange(len(self.pool))
-        features: Tensor | None = None
-        for start in range(0, len(every), CHUNK):
-            rows = every[start : start + CHUNK]
-            part = model.features(rows)
-            if not bool(part.isfinite().all()):
-                raise FitError(problem)
-            if features is None:
-                features = part.new_empty((len(every), part.shape[1]))
-            features[start : start + CHUNK] = part
-        assert features is not None  # noqa: S101
-        return features
+SurrogateFactory = Callable[[Setup], Surrogate]
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
-    """A fitted surrogate: a Gaussian process on the features of a whole pool.
+class Fitted(ABC):
+    """A fitted surrogate: the one thing that acquisition, campaigns, reports and benchmarks ask.
+
+    A model that is no Gaussian process needs `standardised`, `covariance` and `noise`, all of the
+    standardised utility (utility − location) / scale; the rest follows from these.
 
     Attributes:
         pool: the candidates.
-        features: N x d, as the kernel sees them; bits of fingerprints may be small integers.
-        process: the Gaussian process given the observations, on standardised targets.
         rows: n measured rows.
         utility: n measured values, larger is better.
         location: mean of those values.
@@ -125,75 +103,201 @@ class Fitted:
     """
 
     pool: Pool
-    features: Tensor
-    process: Conditioned
-    rows: NDArray[np.int64]
+    rows: Rows
     utility: Tensor
     location: Tensor
     scale: Tensor
     report: FitReport
 
-    def posterior(self, ids: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Posterior mean and variance of the noise-free utility at m ids; m and m."""
-        return self.marginals(self.pool.positions(ids))
+    @abstractmethod
+    def standardised(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """Posterior mean and variance, without noise, of m rows; m and m."""
 
-    def marginals(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    @abstractmethod
+    def covariance(self, a: Rows, b: Rows) -> Tensor:
+        """Posterior covariance, without noise, of n and m rows; n x m."""
+
+    @property
+    @abstractmethod
+    def noise(self) -> float:
+        """Variance of a measurement around the true value."""
+
+    def encoded(self, table: pd.DataFrame) -> tuple[Tensor, Tensor]:
+        """Posterior mean and variance, without noise, of m rows outside the pool; m and m.
+
+        Raises:
+            DataError: this surrogate can't read other rows.
+        """
+        name = type(self).__name__
+        raise DataError(f"{name} predicts the candidates of its pool only; add the rows to it.")
+
+    def posterior(self, where: Sequence[str] | pd.DataFrame) -> tuple[Tensor, Tensor]:
+        """Posterior mean and variance of the noise-free utility, in its unit.
+
+        Args:
+            where: m ids of candidates, or a table of m rows with the pool's columns.
+
+        Returns:
+            m and m.
+
+        Raises:
+            DataError: there is no such candidate, or the rows can't be read.
+        """
+        if isinstance(where, pd.DataFrame):
+            mean, variance = self.encoded(where)
+            return self.location + self.scale * mean, self.scale.square() * variance
+        return self.marginals(self.pool.positions(where))
+
+    def marginals(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Posterior mean and variance of the noise-free utility at m rows; m and m."""
-        mean, variance = self.standardised_marginals(rows)
+        mean, variance = self.standardised(rows)
         return self.location + self.scale * mean, self.scale.square() * variance
 
-    def standardised_marginals(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Posterior mean and variance of (utility − location)/scale at m rows; m and m.
+    def similarity(self, a: Rows, b: Rows) -> Tensor:
+        """How alike the model takes experiments for, from 0 to 1; n x m.
 
-        Takes a piece of the pool at a time: no m x d or m x n matrix is ever whole.
+        By default the correlation of what it predicts of them.
         """
-        means, variances = [], []
-        for start in range(0, max(1, len(rows)), SCORED):
-            part = self.features_at(rows[start : start + SCORED])
-            mean, variance = self.process.marginals(part)
-            means.append(mean)
-            variances.append(variance)
-        return torch.cat(means), torch.cat(variances)
-
-    def features_at(self, rows: NDArray[np.int64]) -> Tensor:
-        """Features m x d, float64, of m rows of the pool."""
-        if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
-            return self.features[rows[0] : rows[-1] + 1].double()  # in place: no copy
-        return self.features[torch.as_tensor(rows, device=self.features.device)].double()
-
-    def features_of(self, ids: Sequence[str]) -> Tensor:
-        """Features m x d, float64, of m ids."""
-        return self.features_at(self.pool.positions(ids))
+        deviations = [self.standardised(rows)[1].sqrt() for rows in (a, b)]
+        scale = deviations[0].unsqueeze(1) * deviations[1]
+        return (self.covariance(a, b) / scale).clamp(0.0, 1.0)
 
     def condition(self, ids: Sequence[str], utility: Tensor) -> Fitted:
-        """The same hyperparameters and scales with more observations (m ids, m values)."""
-        rows = np.concatenate([self.rows, self.pool.positions(ids)])
-        values = torch.cat([self.utility, utility.to(self.utility)])
-        targets = (values - self.location) / self.scale
-        process = self.process.gp.condition(self.features_at(rows), targets)
-        return replace(self, process=process, rows=rows, utility=values)
-
-    @cached_property
-    def model(self) -> SingleTaskGP:
-        """The fitted process as an ordinary BoTorch model on features, in units of utility.
-
-        Any BoTorch acquisition function, fantasy or sampler works on it; its inputs are rows of
-        `features`.
-        """
-        return to_botorch(
-            self.process.gp, self.features_at(self.rows), self.utility, self.location, self.scale
+        """The same model with more observations (m ids, m values), nothing fitted anew."""
+        added = self.pool.positions(ids)
+        values = (utility.to(self.utility) - self.location) / self.scale
+        return Updated(
+            self.pool,
+            np.concatenate([self.rows, added]),
+            torch.cat([self.utility, utility.to(self.utility)]),
+            self.location,
+            self.scale,
+            self.report,
+            self,
+            added,
+            values,
         )
 
+    def weights(self) -> dict[str, float]:
+        """How much each slot tells experiments apart; together 1, and empty without slots."""
+        return {}
 
-@torch.no_grad()
-def untrained(surrogate: Surrogate, seed: int) -> NDArray[np.float64]:
-    """Features N x d before anything is trained: no projection, adapters at zero."""
-    source: Featurizer = getattr(surrogate.featurizer, "inner", surrogate.featurizer)
-    with seeded(seed, 0):
-        source.reset()
-        source.train(False)
-        matrix: NDArray[np.float64] = source(np.arange(len(surrogate.pool))).cpu().numpy()
-    return matrix
+    def latent_distance_ratio(self) -> float:
+        """Lengthscale over mean pairwise distance of features; not-a-number without features."""
+        return float("nan")
+
+    def to_botorch(self) -> Model:
+        """A BoTorch model, in units of utility.
+
+        By default its inputs are positions of candidates, b x q x 1.
+        """
+        from gollum.surrogates.positions import PositionModel
+
+        return PositionModel(self)
+
+    @cached_property
+    def model(self) -> Model:
+        """As `to_botorch`, made once."""
+        return self.to_botorch()
+
+
+@dataclass(frozen=True, eq=False)
+class Updated(Fitted):
+    """A fitted model with further observations, by the rules of joint normal distributions.
+
+    Attributes:
+        before: the model without them.
+        added: m further rows.
+        values: m standardised values there.
+    """
+
+    before: Fitted
+    added: Rows
+    values: Tensor
+
+    @property
+    def noise(self) -> float:
+        """As before."""
+        return self.before.noise
+
+    @cached_property
+    def _root(self) -> Tensor:
+        """L with LLᵀ = C(A, A) + σ²I."""
+        joint = self.before.covariance(self.added, self.added)
+        root: Tensor = psd_safe_cholesky(joint + self.noise * torch.eye(len(joint)).to(joint))
+        return root
+
+    def _solved(self, rows: Rows) -> Tensor:
+        """L⁻¹ C(A, ·), m x n."""
+        cross = self.before.covariance(self.added, rows)
+        solved: Tensor = torch.linalg.solve_triangular(self._root, cross, upper=False)
+        return solved
+
+    def standardised(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """Mean + C(·, A)(C(A, A) + σ²I)⁻¹(values − mean(A)), and the variance that is left."""
+        mean, variance = self.before.standardised(rows)
+        surprise = (self.values - self.before.standardised(self.added)[0]).unsqueeze(-1)
+        v = self._solved(rows)
+        whitened = torch.linalg.solve_triangular(self._root, surprise, upper=False)
+        rest = (variance - v.square().sum(0)).clamp_min(SMALLEST_VARIANCE)
+        return mean + (whitened.T @ v).squeeze(0), rest
+
+    def covariance(self, a: Rows, b: Rows) -> Tensor:
+        """What the observations leave of the covariance; n x m."""
+        return self.before.covariance(a, b) - self._solved(a).T @ self._solved(b)
+
+    def similarity(self, a: Rows, b: Rows) -> Tensor:
+        """As before."""
+        return self.before.similarity(a, b)
+
+    def weights(self) -> dict[str, float]:
+        """As before."""
+        return self.before.weights()
+
+
+@dataclass(frozen=True)
+class Standardised:
+    """Observations as a fit takes them.
+
+    Attributes:
+        rows: n measured rows.
+        utility: n values.
+        location: their mean.
+        scale: their unbiased standard deviation, or 1.
+    """
+
+    rows: Rows
+    utility: Tensor
+    location: Tensor
+    scale: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        pool: Pool,
+        ids: Sequence[str],
+        utility: NDArray[np.float64],
+        device: torch.device | None = None,
+    ) -> Standardised:
+        """Those of n ids that have a value.
+
+        Raises:
+            DataError: none has.
+        """
+        known = np.isfinite(utility)
+        if not known.any():
+            raise DataError(f"{pool.name}: there is no measured value to fit a model to.")
+        y = torch.as_tensor(utility[known], dtype=torch.float64, device=device)
+        return cls(pool.positions(ids)[known], y, y.mean(), standard_deviation(y))
+
+    @property
+    def targets(self) -> Tensor:
+        """(utility − location) / scale; n."""
+        return (self.utility - self.location) / self.scale
+
+    def attributes(self) -> dict[str, Any]:
+        """What every `Fitted` has of them, by name."""
+        return {name: getattr(self, name) for name in ("rows", "utility", "location", "scale")}
 
 
 def standard_deviation(y: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,37 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gollum.errors import FitError
-from gollum.surrogates.deep_kernel import DeepKernelGP
-from gollum.surrogates.gp import log_prior
-from gollum.surrogates.presets import LbfgsSettings, OptimizerSettings
+from gollum.settings import LbfgsSettings, OptimizerSettings
+from gollum.surrogates.base import FitReport
+
+if TYPE_CHECKING:
+    from gollum.surrogates.gaussian_process import DeepKernelGP
 
 RESTARTS = 3
-
-
-@dataclass(frozen=True)
-class FitReport:
-    """What a fit did.
-
-    Attributes:
-        strategy: 'joint' or 'lbfgs'.
-        losses: −L/n at every evaluation, in order; less the log prior over n where there is one.
-        loss: the same at the parameters that were kept.
-        hyperparameters: final lengthscale, outputscale, noise and constant mean.
-        seconds: wall-clock time.
-        notes: retries and other things a user should know, one sentence each.
-    """
-
-    strategy: str
-    losses: tuple[float, ...]
-    loss: float
-    hyperparameters: dict[str, float]
-    seconds: float
-    notes: tuple[str, ...] = ()
-
-    @property
-    def evaluations(self) -> int:
-        """How often the loss was computed."""
-        return len(self.losses)
 
 
 def fit_joint(
@@ -82,7 +58,7 @@ def fit_joint(
             reason = str(error)
             rates = {"lr_model": settings.lr_model / 4, "lr_gp": settings.lr_gp / 4}
             settings = settings.model_copy(update=rates)
-            model.featurizer.reset()
+            model.representation.reset()
             model.gp.reset()
     raise FitError(f"the joint fit failed, also with smaller steps: {reason}")
 
@@ -91,11 +67,11 @@ def _staged(
     model: DeepKernelGP, rows: NDArray[np.int64], targets: Tensor, settings: OptimizerSettings
 ) -> list[float]:
     """Losses of the descent, or of both of them."""
-    staged = settings.fine_tuning is not None and model.featurizer.freeze(True)
+    staged = settings.fine_tuning is not None and model.representation.freeze(True)
     try:
         losses = _descend(model, rows, targets, settings, settings.max_evaluations)
     finally:
-        model.featurizer.freeze(False)
+        model.representation.freeze(False)
     if staged:
         losses += _descend(model, rows, targets, settings, settings.fine_tuning or 0)
     return losses
@@ -111,7 +87,7 @@ def _descend(
     """Losses at every evaluation of one descent."""
     optimizer = torch.optim.AdamW(
         [
-            {"params": list(model.featurizer.parameters()), "lr": settings.lr_model},
+            {"params": list(model.representation.parameters()), "lr": settings.lr_model},
             {"params": list(model.gp.parameters()), "lr": settings.lr_gp},
         ],
         weight_decay=settings.weight_decay,
@@ -184,8 +160,7 @@ def _lbfgs(
 
     def loss() -> Tensor:
         value = -model.gp.log_marginal_likelihood(features, targets) / len(targets)
-        if settings.prior == "dimension_scaled":
-            value = value - log_prior(model.gp, features.shape[1]) / len(targets)
+        value = value - model.gp.log_prior() / len(targets)
         losses.append(value.item())
         return value
 
@@ -195,7 +170,7 @@ def _lbfgs(
         result = scipy_minimize(
             ForwardBackwardClosure(loss, parameters),
             parameters,
-            bounds={name: (-20.0, 200.0) for name in parameters if name.startswith("raw")},
+            bounds={name: (-20.0, 200.0) for name in parameters if _constrained(model, name)},
             options={"maxiter": settings.max_iterations},
         )
     model.eval()
@@ -204,6 +179,11 @@ def _lbfgs(
     if result.status != OptimizationStatus.SUCCESS:
         notes.append(f"L-BFGS ended without convergence ({result.message}).")
     return tuple(losses), float(result.fval)
+
+
+def _constrained(model: DeepKernelGP, name: str) -> bool:
+    """Whether an unconstrained value stands for a constrained one."""
+    return model.gp.constraint_for_parameter_name(name) is not None
 
 
 @torch.no_grad()

@@ -1,89 +1,110 @@
-"""The exact Gaussian process: Matérn-5/2, one lengthscale, constant mean, Gaussian noise.
+"""The exact Gaussian process: any kernel, constant mean, Gaussian noise.
 
 | symbol | here | |
 |---|---|---|
 | Z | `features` | n x d |
 | y | `targets` | n, standardised |
-| ℓ, s, σ², m | `lengthscale`, `outputscale`, `noise`, `constant` | |
+| k | `kernel` | a GPyTorch module |
+| σ², m | `noise`, `mean.constant` | |
 | K | `covariance(Z, Z)` | n x n |
-| Σ = K + σ²I = LLᵀ | `cholesky(...)` | |
+| Σ = K + σ²I = LLᵀ | `cholesky` | |
 
-Rasmussen & Williams, Gaussian Processes for Machine Learning (2006): eqs. 2.25, 2.26 (posterior),
-2.30 (marginal likelihood) and 4.17 (Matérn-5/2).
+Hyperparameters, kernels, constraints and priors are GPyTorch's modules; the factorisation and the
+triangular solves are written out. Rasmussen & Williams, Gaussian Processes for Machine Learning
+(2006): eqs. 2.25, 2.26 (posterior), 2.30 (marginal likelihood) and 4.17 (Matérn-5/2).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import gpytorch
 import torch
 from botorch.models import SingleTaskGP
 from botorch.models.transforms.outcome import Standardize
 from gpytorch.constraints import GreaterThan
-from gpytorch.kernels import MaternKernel, ScaleKernel
+from gpytorch.kernels import Kernel
 from gpytorch.likelihoods import GaussianLikelihood
 from gpytorch.means import ConstantMean
-from torch import Tensor, nn
-from torch.distributions import LogNormal, Normal
-from torch.nn.functional import softplus
+from torch import Tensor
 
 from gollum.errors import FitError
 
 SMALLEST_VARIANCE = 1e-10  # as GPyTorch's, which warns below it
 JITTER = (0.0, 1e-10, 1e-8, 1e-6, 1e-4)
+TOLD = 32  # values of one hyperparameter that are reported by themselves
 
 
-class ExactGP(nn.Module):
+class ExactGP(gpytorch.Module):
     """Hyperparameters of the process, each unconstrained value starting at 0.
 
-    The softplus of the unconstrained value is the hyperparameter (plus its floor for the noise),
-    so that lengthscale and outputscale start at log 2 = 0.693.
+    GPyTorch's softplus of the unconstrained value is the hyperparameter (plus its floor for the
+    noise), so that lengthscale and outputscale start at log 2 = 0.693.
+
+    Args:
+        kernel: in raw features.
+        noise_floor: smallest noise variance.
+        device: where it lives.
     """
 
-    def __init__(self, noise_floor: float = 1e-4, device: torch.device | None = None) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        noise_floor: float = 1e-4,
+        device: torch.device | None = None,
+    ) -> None:
         super().__init__()
-        self.noise_floor = noise_floor
-        zero = torch.zeros((), dtype=torch.float64, device=device)
-        self.raw_lengthscale = nn.Parameter(zero.clone())
-        self.raw_outputscale = nn.Parameter(zero.clone())
-        self.raw_noise = nn.Parameter(zero.clone())
-        self.constant = nn.Parameter(zero.clone())
+        self.kernel = kernel
+        self.likelihood = GaussianLikelihood(noise_constraint=GreaterThan(noise_floor))
+        self.mean = ConstantMean()
+        self.to(device=device, dtype=torch.float64)
+        self._start = {name: value.detach().clone() for name, value in self.named_parameters()}
 
     @torch.no_grad()
     def reset(self) -> None:
-        """Every unconstrained value back to 0."""
-        for parameter in self.parameters():
-            parameter.zero_()
-
-    @property
-    def lengthscale(self) -> Tensor:
-        """ℓ."""
-        return softplus(self.raw_lengthscale)
-
-    @property
-    def outputscale(self) -> Tensor:
-        """s, the prior variance."""
-        return softplus(self.raw_outputscale)
+        """Every hyperparameter back to where it started."""
+        for name, parameter in self.named_parameters():
+            parameter.copy_(self._start[name])
 
     @property
     def noise(self) -> Tensor:
-        """σ², never below the floor."""
-        return softplus(self.raw_noise) + self.noise_floor
+        """σ², never below the floor; a scalar."""
+        noise: Tensor = self.likelihood.noise.squeeze(-1)
+        return noise
+
+    @property
+    def constant(self) -> Tensor:
+        """The prior mean; a scalar."""
+        constant: Tensor = self.mean.constant
+        return constant
 
     def hyperparameters(self) -> dict[str, float]:
-        """Current values by name."""
-        return {
-            "lengthscale": self.lengthscale.item(),
-            "outputscale": self.outputscale.item(),
-            "noise": self.noise.item(),
-            "constant": self.constant.item(),
-        }
+        """Current values by name; of many values of one kind, only the median."""
+        found: dict[str, float] = {}
+        for name, value in self._values():
+            if value.numel() == 1:
+                found[name] = value.item()
+            elif value.numel() > TOLD:
+                found[f"{name} (median)"] = value.median().item()
+            else:
+                found |= {f"{name} {i}": v for i, v in enumerate(value.flatten().tolist(), 1)}
+        return found
+
+    @torch.no_grad()
+    def _values(self) -> Iterator[tuple[str, Tensor]]:
+        """Hyperparameters with short names, the kernel's innermost first."""
+        kernel = list(self.kernel.named_parameters_and_constraints())
+        for name, raw, constraint in sorted(kernel, key=lambda found: -found[0].count(".")):
+            value = raw if constraint is None else constraint.transform(raw)
+            parts = [p for p in name.split(".") if p not in ("base_kernel", "kernels")]
+            yield ".".join((*parts[:-1], parts[-1].removeprefix("raw_"))), value
+        yield "noise", self.noise
+        yield "constant", self.constant
 
     def covariance(self, a: Tensor, b: Tensor) -> Tensor:
         """Prior covariance of f between two sets of features.
-
-        k(a, b) = s (1 + √5 r + 5r²/3) exp(−√5 r) with r = |a − b| / ℓ.
 
         Args:
             a: n x d.
@@ -92,9 +113,16 @@ class ExactGP(nn.Module):
         Returns:
             n x m.
         """
-        r = distances(a, b) * (math.sqrt(5.0) / self.lengthscale)
-        value: Tensor = self.outputscale * (1.0 + r + r.square() / 3.0) * torch.exp(-r)
+        with gpytorch.settings.lazily_evaluate_kernels(False):
+            value: Tensor = self.kernel(a, b).to_dense()
         return value
+
+    def variance(self, features: Tensor) -> Tensor:
+        """Prior variance of f at m points, m x d; m."""
+        alike = self.kernel.is_stationary and len(features) > 0
+        points = features[:1] if alike else features
+        value: Tensor = self.kernel(points, points, diag=True)
+        return value.expand(len(features)) if alike else value
 
     def log_marginal_likelihood(self, features: Tensor, targets: Tensor) -> Tensor:
         """Compute log p(y | Z) = −½ (y−m)ᵀΣ⁻¹(y−m) − ½ log|Σ| − (n/2) log 2π.
@@ -114,6 +142,16 @@ class ExactGP(nn.Module):
         fit = -0.5 * whitened.square().sum()
         value: Tensor = fit - half_log_det - 0.5 * n * math.log(2.0 * math.pi)
         return value
+
+    def log_prior(self) -> Tensor:
+        """Log density of the hyperparameters under the priors that their modules carry; a scalar.
+
+        0 where there is none.
+        """
+        density = torch.zeros_like(self.noise)
+        for _, module, prior, closure, _ in self.named_priors():
+            density = density + prior.log_prob(closure(module)).sum()
+        return density
 
     @torch.no_grad()
     def condition(self, features: Tensor, targets: Tensor) -> Conditioned:
@@ -164,52 +202,29 @@ class Conditioned:
     @torch.no_grad()
     def marginals(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior mean and variance of f at each of m points (features m x d); m and m."""
-        # v = L⁻¹ K(Z, Z*):  mean = m + vᵀ L⁻¹(y − m),  var = s − Σ v²
-        cross = self.gp.covariance(self.features, features)
-        v = torch.linalg.solve_triangular(self.cholesky, cross, upper=False)
+        # v = L⁻¹ K(Z, Z*):  mean = m + vᵀ L⁻¹(y − m),  var = k(z, z) − Σ v²
+        v = self._solved(features)
         mean = self.gp.constant + (self.whitened.T @ v).squeeze(0)
-        return mean, (self.gp.outputscale - v.square().sum(0)).clamp_min(SMALLEST_VARIANCE)
+        variance = self.gp.variance(features) - v.square().sum(0)
+        return mean, variance.clamp_min(SMALLEST_VARIANCE)
 
     @torch.no_grad()
     def posterior_covariance(self, a: Tensor, b: Tensor) -> Tensor:
         """Posterior covariance of f between two sets of features (n x d, m x d); n x m."""
-        v_a, v_b = (
-            torch.linalg.solve_triangular(
-                self.cholesky, self.gp.covariance(self.features, points), upper=False
-            )
-            for points in (a, b)
-        )
-        remaining: Tensor = self.gp.covariance(a, b) - v_a.T @ v_b
+        remaining: Tensor = self.gp.covariance(a, b) - self._solved(a).T @ self._solved(b)
         return remaining
 
-
-def log_prior(gp: ExactGP, dimension: int) -> Tensor:
-    """Log density of the priors for `dimension` features.
-
-    Lengthscale ~ LogNormal(√2 + ½ log d, √3) and noise ~ LogNormal(−4, 1): Hvarfner, Hellsten
-    and Nardi, ICML 2024 (arXiv 2402.02229), as in BoTorch's defaults. Outputscale ~
-    LogNormal(0, 1) and constant ~ N(0, 1) keep both near the standardised targets.
-    """
-    lengthscale = LogNormal(2.0**0.5 + 0.5 * math.log(dimension), 3.0**0.5)
-    density: Tensor = lengthscale.log_prob(gp.lengthscale)
-    density = density + LogNormal(-4.0, 1.0).log_prob(gp.noise)
-    density = density + LogNormal(0.0, 1.0).log_prob(gp.outputscale)
-    density = density + Normal(0.0, 1.0).log_prob(gp.constant)
-    return density
-
-
-def distances(a: Tensor, b: Tensor) -> Tensor:
-    """Euclidean distances n x m of n x d and m x d, with a finite gradient at zero distance."""
-    centre = a.mean(0, keepdim=True).detach()
-    a, b = a - centre, b - centre
-    squared = a.square().sum(1, keepdim=True) + b.square().sum(1) - 2.0 * a @ b.T
-    return squared.clamp_min(1e-30).sqrt()
+    def _solved(self, features: Tensor) -> Tensor:
+        """L⁻¹ K(Z, Z*), n x m."""
+        cross = self.gp.covariance(self.features, features)
+        solved: Tensor = torch.linalg.solve_triangular(self.cholesky, cross, upper=False)
+        return solved
 
 
 def to_botorch(
     gp: ExactGP, features: Tensor, utility: Tensor, location: Tensor, scale: Tensor
 ) -> SingleTaskGP:
-    """The same process as an ordinary BoTorch model on features.
+    """An ordinary BoTorch model on features, made of the same modules.
 
     Args:
         gp: the hyperparameters.
@@ -221,21 +236,16 @@ def to_botorch(
     Returns:
         A `SingleTaskGP` in eval mode whose posterior is in the units of `utility`.
     """
-    likelihood = GaussianLikelihood(noise_constraint=GreaterThan(gp.noise_floor))
     model = SingleTaskGP(
         features,
         ((utility - location) / scale).unsqueeze(-1),
-        likelihood=likelihood,
-        mean_module=ConstantMean(),
-        covar_module=ScaleKernel(MaternKernel(nu=2.5)),
+        likelihood=gp.likelihood,
+        mean_module=gp.mean,
+        covar_module=gp.kernel,
         outcome_transform=None,
-    ).to(features)
+    )
     # Set afterwards: the constructor would learn location and scale anew from its targets.
     model.outcome_transform = _standardize(location, scale)
-    model.mean_module.constant.data.fill_(gp.constant.item())
-    model.covar_module.outputscale = gp.outputscale.detach()
-    model.covar_module.base_kernel.lengthscale = gp.lengthscale.detach()
-    likelihood.noise = gp.noise.detach().clamp_min(gp.noise_floor * (1.0 + 1e-12))
     return model.eval()
 
 

@@ -19,7 +19,8 @@ from gollum.benchmark.spec import RunConfig
 from gollum.benchmark.sweeps.settings import settings_of
 from gollum.errors import BusyError, DataError, GollumError
 from gollum.files import write_text
-from gollum.surrogates.presets import VARIANTS
+from gollum.listener import Listener
+from gollum.surrogates.specs import surrogate_factory, surrogate_names
 
 State = Literal["finished", "failed", "missing"]
 Kind = tuple[str, str, str]
@@ -106,8 +107,10 @@ def model_of(keys: Mapping[str, Any]) -> str:
 
 def has_choice_of_model(surrogate: str) -> bool:
     """Whether a surrogate uses a language model that is not fixed by its name."""
-    parts = VARIANTS.get(surrogate)
-    return parts is not None and parts.features == "language" and parts.model is None
+    if surrogate not in surrogate_names():
+        return False
+    factory = surrogate_factory(surrogate)
+    return "texts" in getattr(factory, "needs", ()) and getattr(factory, "model", None) is None
 
 
 def run_names(keys: Mapping[str, Any]) -> dict[str, str | int]:
@@ -150,7 +153,7 @@ def execute(
 
     Args:
         cell: what to run.
-        build: makes the surrogate; as `gollum.surrogates.build.build_surrogate`.
+        build: makes a surrogate by its factory.
         advanced: told the number of each iteration done.
     """
     from gollum.benchmark.run import run  # PyTorch: not for those who only look at cells
@@ -192,24 +195,11 @@ def read_failure(folder: RunFolder) -> Failure:
         return Failure(f"'{folder.failure_file}' can't be read.", "", "", {})
 
 
-class _Steps:
-    """A watcher that passes on nothing but the iterations."""
+class _Steps(Listener):
+    """Passes on nothing but the iterations."""
 
     def __init__(self, advanced: Callable[[int], None]) -> None:
         self._advanced = advanced
-
-    def prepared(self, *_: Any) -> None:
-        """Nothing."""
-
-    def embedding(self, *_: Any) -> None:
-        """Nothing."""
-
-    def noted(self, *_: Any) -> None:
-        """Nothing."""
-
-    def consents(self, sentence: str) -> bool:
-        """Nobody is there to ask."""
-        return False
 
     def measured(self, rows: list[dict[str, Any]]) -> None:
         """Pass the iteration on."""

@@ -23,7 +23,6 @@ from gollum.data.catalog import get_task
 from gollum.errors import ConfigError, DataError, UserError
 from gollum.files import write_text
 from gollum.language.loading import weights_size
-from gollum.surrogates.presets import VARIANTS
 
 PAUSE = 2.0  # seconds between two looks at what other processes are doing
 
@@ -166,6 +165,5 @@ def _models(cells: Sequence[Cell]) -> Iterator[tuple[str, bool]]:
     """Language models that are to be loaded, and whether code that comes with them may run."""
     for cell in cells:
         config = cell.config
-        parts = VARIANTS.get(config.surrogate)
-        if parts is not None and parts.features == "language" and config.remote.url is None:
+        if config.has_model and config.remote.url is None:
             yield config.model.name, config.model.trust_remote_code

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from gollum.acquisition.strategy import STRATEGIES
 from gollum.analysis.metrics import QUALITY
 from gollum.benchmark.config import flatten
 from gollum.benchmark.record import RunFolder
@@ -22,7 +23,6 @@ from gollum.benchmark.sweeps.cells import finished_summary, is_whole, read_failu
 from gollum.data.catalog import all_tasks
 from gollum.errors import DataError, MissingExtraError
 from gollum.files import write_file
-from gollum.surrogates.presets import VARIANTS
 
 RUN = ("task", "surrogate", "model", "preset", "control", "settings", "seed")
 COLUMNS = (
@@ -177,7 +177,7 @@ def _row(summary: dict[str, Any], keys: dict[str, Any]) -> dict[str, Any]:
         "commit": provenance.get("commit", ""),
         "data_sha256": provenance["data_sha256"],
         "model_revision": revision,
-        "precision": provenance["precision"] if revision and surrogate in VARIANTS else "",
+        "precision": provenance["precision"] if revision and surrogate not in STRATEGIES else "",
     }
 
 

@@ -10,7 +10,8 @@ from functools import cache
 from typing import Any
 
 from gollum.benchmark.config import flatten, keys
-from gollum.surrogates.presets import PRESETS
+from gollum.benchmark.spec import PROTOCOLS, canonical
+from gollum.settings import PRESETS
 
 # Keys of a run that are no settings.
 OTHERS = frozenset({
@@ -44,7 +45,11 @@ def settings_of(run: Mapping[str, Any]) -> str:
     Args:
         run: its dotted keys; one that is missing has the default of its field.
     """
-    usual, given = usual_settings(str(run["preset"])), {**_defaults(), **run}
+    given = canonical({**_defaults(), **run})
+    protocol = {"batch_size": given["batch_size"], "protocol": given["protocol"]}
+    own = {**usual_settings(str(run["preset"])), **PROTOCOLS[str(given["protocol"])]}
+    usual = {key: canonical({**own, **protocol})[key] for key in own if key not in OTHERS}
+    usual["protocol"] = _defaults()["protocol"]
     known = [key for key in usual if given["data.name"] is None or key not in OF_NAMED]
     return written({key: given[key] for key in known if given[key] != usual[key]})
 

@@ -6,12 +6,10 @@ from collections import OrderedDict
 from functools import cache
 from typing import Any
 
-from gollum.benchmark.spec import RunConfig
-from gollum.features.base import FixedFeatures, Projection
-from gollum.runtime import Runtime
-from gollum.surrogates.base import Surrogate
-from gollum.surrogates.build import Problem, build_surrogate
-from gollum.surrogates.presets import Variant
+from gollum.features.base import FixedFeatures, OnTop
+from gollum.features.representations import Setup
+from gollum.settings import Settings
+from gollum.surrogates.base import Surrogate, SurrogateFactory
 
 SIZE = 2**29  # bytes of features that are kept
 
@@ -26,13 +24,11 @@ class Shelf:
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[str, str, str], tuple[Surrogate, int]] = OrderedDict()
 
-    def build(
-        self, problem: Problem, parts: Variant, config: RunConfig, runtime: Runtime, *told: Any
-    ) -> Surrogate:
-        """As `gollum.surrogates.build.build_surrogate`."""
-        key = problem.fingerprint, _without_seed(config), str(runtime)
+    def build(self, factory: SurrogateFactory, setup: Setup) -> Surrogate:
+        """What the factory makes of a setup, or has made of the same one."""
+        key = setup.problem.fingerprint, _without_seed(setup.settings), str(setup.runtime)
         if key not in self._kept:
-            surrogate = build_surrogate(problem, parts, config, runtime, *told)
+            surrogate = factory(setup)
             size = _size(surrogate)
             if not 0 < size <= SIZE:
                 return surrogate
@@ -49,12 +45,13 @@ def shelf() -> Shelf:
     return Shelf()
 
 
-def _without_seed(config: RunConfig) -> str:
-    return config.model_copy(update={"seed": 0, "output": None}).model_dump_json()
+def _without_seed(settings: Settings) -> str:
+    return settings.model_copy(update={"seed": 0, "output": None}).model_dump_json()
 
 
 def _size(surrogate: Surrogate) -> int:
-    """Bytes of its fixed features; 0 where the language model is trained too."""
-    featurizer = surrogate.featurizer
-    source = featurizer.inner if isinstance(featurizer, Projection) else featurizer
+    """Bytes of its fixed features; 0 where the language model is trained too, or nothing is."""
+    source: Any = getattr(surrogate, "representation", None)
+    while isinstance(source, OnTop):
+        source = source.inner
     return source.matrix.nbytes if isinstance(source, FixedFeatures) else 0

@@ -14,14 +14,13 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo
 
-from gollum.benchmark.config import ALIASES, flatten, keys, load_config, read_yaml, sentence
+from gollum.benchmark.config import ALIASES, flatten, keys, load_config, read_yaml
 from gollum.benchmark.spec import DataConfig, RunConfig
 from gollum.benchmark.sweeps.cells import Cell, has_choice_of_model, model_of
 from gollum.benchmark.sweeps.settings import usual_settings, written
 from gollum.data.catalog import all_tasks, get_task, task_names
 from gollum.errors import ConfigError, nearest
-from gollum.features.fixed import OF_MOLECULES
-from gollum.surrogates.presets import VARIANTS, Frozen
+from gollum.settings import Frozen, sentence
 
 # The tasks of arXiv 2504.06265.
 PAPER19 = (
@@ -304,12 +303,11 @@ def _structures(data: str) -> tuple[str, ...]:
 
 def _need(config: RunConfig, structures: Callable[[str], tuple[str, ...]]) -> str | None:
     """What the surrogate needs and the task has not."""
-    task, parts = config.data.task, VARIANTS.get(config.surrogate)
-    features = "" if parts is None else parts.features
-    of_molecules = features in OF_MOLECULES or config.surrogate == "baybe_chem"
+    of_molecules = "structures" in config.needs or config.surrogate == "baybe_chem"
     if of_molecules and not structures(config.data.model_dump_json()):
         return "columns with SMILES"
-    of_reactions = features == "drfp" or (features == "language" and not config.reads_texts)
+    task = config.data.task
+    of_reactions = "reactions" in config.needs or (config.has_model and not config.reads_texts)
     lacks = (config.data.reaction or (get_task(task).reaction if task else None)) is None
     return "reaction SMILES" if of_reactions and lacks else None
 

@@ -1,6 +1,6 @@
 """The LoRA engine, which makes fine-tuning a language model's top layers fast, and its one door.
 
-`adapted` is the featurizer, `adapters` places PEFT's LoRA, `fused` is LoRA's arithmetic with its
+`adapted` turns rows into vectors, `adapters` places LoRA, `fused` is its arithmetic with the
 dropout masks, `attention` is for bfloat16 on processors, `prefix` runs the frozen layers once and
 `store` keeps what they give. The rest of the package imports from here and not from these modules
 (`make lint` checks that), so that any of them can change or go.

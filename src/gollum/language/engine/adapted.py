@@ -43,7 +43,7 @@ class _Batch:
 
 
 class AdaptedText(nn.Module):
-    """A trainable Featurizer: rows of the pool to pooled vectors of the adapted model.
+    """Rows of the pool to pooled vectors of the adapted model, trainable.
 
     The frozen layers below the lowest adapted one run once, at construction; a model for which
     that would not be exact runs in full at every pass, and `notes` says so. Where layers share
@@ -123,6 +123,12 @@ class AdaptedText(nn.Module):
             return self._vectors(rows)
         with merged(self._lora):
             return self._vectors(rows)
+
+    @torch.no_grad()
+    def read(self, tokens: embed.Tokens) -> Tensor:
+        """Pooled vectors n x h, float64, of n other texts, by the model as it is adapted now."""
+        with merged(self._lora):
+            return embed.embed(self.backbone, tokens)
 
     def _vectors(self, rows: NDArray[np.int64]) -> Tensor:
         distinct, back = np.unique(self.tokens.index[rows], return_inverse=True)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from gollum.campaign.events import Suggestion
-from gollum.campaign.requests import Hooks
 from gollum.campaign.sheets import sheet_names
 from gollum.campaign.state import State
+from gollum.listener import Listener
 from gollum.report.campaign.status import conditions, telling, visible
 from gollum.report.drawing import shortened
 
 
-class Display:
+class Display(Listener):
     """Stages with a bar, a clock and the time left; plain lines where there is no terminal."""
 
     def __init__(self, console: Console, quiet: bool = False) -> None:
@@ -38,19 +40,18 @@ class Display:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def hooks(self) -> Hooks:
-        """What a suggestion calls."""
-        return Hooks(self._reading, self._noted, self._stage)
-
-    def _reading(self, done: int, total: int) -> None:
+    def advanced(self, done: int, total: int) -> None:
+        """Move the bar."""
         self._progress.update(self._task, completed=done, total=total)
 
-    def _stage(self, words: str) -> None:
+    def stage(self, words: str) -> None:
+        """Begin a new bar, or print a line."""
         self._progress.reset(self._task, description=words, total=None)
         if not self._live and not self.quiet:
             self.console.print(f"{words} …", highlight=False)
 
-    def _noted(self, notes: tuple[str, ...]) -> None:
+    def noted(self, notes: Sequence[str]) -> None:
+        """Print remarks."""
         if not self.quiet:
             for note in notes:
                 text = visible(self.console, f"Note: {note}")

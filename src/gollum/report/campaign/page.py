@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,18 @@ from gollum import __version__
 from gollum.analysis.cross_validation import shares_inside
 from gollum.campaign.advice import best, progress
 from gollum.campaign.calibration import INTERVAL
-from gollum.campaign.events import Avoided, Created, Event, Recorded, Retold, Suggested
-from gollum.campaign.state import Logged, State, cell_text
+from gollum.campaign.events import (
+    Avoided,
+    Configured,
+    Created,
+    Event,
+    Recorded,
+    Retold,
+    Suggested,
+)
+from gollum.campaign.state import Logged, State
 from gollum.campaign.trust import RANDOM, named
+from gollum.data.pool import cell_text
 from gollum.report import html
 from gollum.report.campaign import pictures
 from gollum.report.campaign.status import conditions, counts, telling, wanted, written_like
@@ -106,22 +115,28 @@ def outcomes(state: State) -> pd.DataFrame:
 
 def describe(event: Event) -> str:
     """What happened, a few words."""
-    if isinstance(event, Created):
-        source = f" with candidates of {event.source.name}" if event.source else ""
-        return f"begun{source}"
-    if isinstance(event, Suggested):
-        by = event.surrogate or "first design"
-        return f"batch {event.batch}: {len(event.suggestions)} suggested ({by})"
-    if isinstance(event, Recorded):
-        source = f" from {event.source.name}" if event.source else ""
-        joined = f", {len(event.joined.ids)} new candidates" if event.joined else ""
-        return f"{len(event.results)} results{source}{joined}"
-    if isinstance(event, Avoided):
-        what = f"{event.column or 'id'}: {', '.join(event.values)}"
-        reason = f" ({event.reason})" if event.reason else ""
-        return f"{what} {'allowed again' if event.lifted else 'avoided'}{reason}"
-    assert isinstance(event, Retold)  # noqa: S101 (there is no other kind)
-    return "template replaced"
+    match event:
+        case Created():
+            source = f" with candidates of {event.source.name}" if event.source else ""
+            return f"begun{source}"
+        case Suggested():
+            by = event.surrogate or "first design"
+            return f"batch {event.batch}: {len(event.suggestions)} suggested ({by})"
+        case Recorded():
+            source = f" from {event.source.name}" if event.source else ""
+            joined = f", {len(event.joined.ids)} new candidates" if event.joined else ""
+            return f"{len(event.results)} results{source}{joined}"
+        case Avoided():
+            what = f"{event.column or 'id'}: {', '.join(event.values)}"
+            reason = f" ({event.reason})" if event.reason else ""
+            return f"{what} {'allowed again' if event.lifted else 'avoided'}{reason}"
+        case Retold():
+            return "template replaced"
+        case Configured():
+            changes = (f"{k} {'as preset' if v is None else v}" for k, v in event.keys.items())
+            return f"from now on: {', '.join(changes)}"
+        case _:
+            assert_never(event)
 
 
 def _pictures(
@@ -226,14 +241,17 @@ def _provenance(
     state: State, log: Sequence[Logged], insights: Insights | None
 ) -> list[tuple[str, str]]:
     """What it takes to tell where the figures come from."""
-    created, last = state.created, state.batches[-1] if state.batches else None
+    created, policy = state.created, state.policy
+    last = state.batches[-1] if state.batches else None
     versions = ", ".join(dict.fromkeys(entry.version for entry in log))
     source = created.source
     rows = [
         ("candidates", f"{source.name}, sha256 {source.sha256}" if source else ""),
         ("table of candidates", f"sha256 {created.candidates}"),
-        ("surrogate", f"{created.surrogate}, preset {created.preset}"),
-        ("language model", created.model),
+        ("surrogate", f"{policy.surrogate}, preset {policy.preset}"),
+        ("kernel", policy.kernel or ""),
+        ("acquisition", policy.acquisition),
+        ("language model", policy.model.name if policy.has_model else ""),
         ("its weights", f"sha256 {last.revision}" if last and last.revision else ""),
         ("text of an experiment", state.template),
         ("a failed experiment", _failed(created)),

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from gollum.campaign.advice import best, progress
-from gollum.campaign.state import State, cell_text
+from gollum.campaign.state import State
+from gollum.data.pool import cell_text
 from gollum.errors import quoted
 from gollum.report.drawing import shortened
 

@@ -16,7 +16,7 @@ from gollum.language.embed import Tokens
 from gollum.language.engine import top_layers, transformer_layers
 from gollum.language.loading import weights_size
 from gollum.runtime import Runtime
-from gollum.surrogates.presets import Settings, Variant
+from gollum.settings import Settings
 
 PROCESS = 2**30  # Python, PyTorch and what a batch needs, in bytes
 WORTH_TELLING = 500_000  # tokens below which it takes seconds
@@ -63,18 +63,18 @@ class Plan:
             "has more, take a surrogate or a model with fewer features, or fewer candidates."
         )
 
-    def note(self, backbone: Backbone, tokens: Tokens, variant: Variant, fraction: float) -> str:
+    def note(self, backbone: Backbone, tokens: Tokens, adapted: bool, fraction: float) -> str:
         """One sentence with time and memory, after timing one batch; empty for small pools."""
         count = int(tokens.lengths.sum())
         if count < WORTH_TELLING:
             return ""
         once = count * _seconds_per_token(backbone, tokens)
         each = ""
-        if variant.lora:
+        if adapted:
             depth = len(transformer_layers(backbone.model))
-            adapted = len(top_layers(depth, fraction)) / depth
-            each = f" and {_duration(once * adapted)} in every iteration"
-            once *= 1.0 - adapted
+            share = len(top_layers(depth, fraction)) / depth
+            each = f" and {_duration(once * share)} in every iteration"
+            once *= 1.0 - share
         stored = ""
         if self.activations > self.activations_budget:
             stored = f", and {amount(self.activations)} of disk"
@@ -85,9 +85,24 @@ class Plan:
 
 
 def plan(
-    pool: Pool, backbone: Backbone, tokens: Tokens, variant: Variant, settings: Settings
+    pool: Pool,
+    backbone: Backbone,
+    tokens: Tokens,
+    settings: Settings,
+    *,
+    adapted: bool = False,
+    projected: bool = False,
 ) -> Plan:
-    """Count what will be in memory at the same time."""
+    """Count what will be in memory at the same time.
+
+    Args:
+        pool: the candidates.
+        backbone: the language model.
+        tokens: their texts, tokenized.
+        settings: every number.
+        adapted: whether the language model is fine-tuned.
+        projected: whether a projection follows.
+    """
     size, width = len(pool), backbone.hidden_size
     weights = sum(p.numel() * p.element_size() for p in backbone.model.parameters())
     memory = {
@@ -97,15 +112,15 @@ def plan(
         "the texts": 2 * int(tokens.lengths.sum()) * 4 + size * 100,
         "scores": 4 * size * 8,
     }
-    if variant.projection:
+    if projected:
         memory["projected features"] = size * settings.projection.size * 8
-    elif variant.lora:
+    elif adapted:
         memory["features"] = size * width * 8
-    if not variant.lora or settings.optimizer.fine_tuning:
+    if not adapted or settings.optimizer.fine_tuning:
         copies = 1 if len(tokens) == size else 2
         memory["embeddings"] = copies * size * width * 8
     activations = 0
-    if variant.lora:
+    if adapted:
         activations = int(tokens.lengths.sum()) * width * backbone.runtime.dtype.itemsize
     return Plan(memory, activations, round(settings.memory_gb * 1e9))
 

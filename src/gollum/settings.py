@@ -1,11 +1,12 @@
-"""Surrogates and presets: which parts a surrogate has, and every number with its source."""
+"""Every number of a surrogate, with its source, and the presets that choose them together."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gollum.errors import ConfigError, nearest
 
@@ -70,8 +71,8 @@ class LbfgsSettings(Frozen):
 
     max_iterations: int = Field(2000, ge=1)
     """Most L-BFGS iterations."""
-    prior: Literal["none", "dimension_scaled"] = "none"
-    """Priors on the hyperparameters: none, or those of Hvarfner et al. 2024."""
+    prior: str = "none"
+    """Priors on the hyperparameters: none, or dimension_scaled, those of Hvarfner et al. 2024."""
 
 
 class ModelSettings(Frozen):
@@ -131,6 +132,28 @@ class RemoteSettings(Frozen):
 class Settings(Frozen):
     """Every number of a surrogate."""
 
+    @classmethod
+    def of(cls, keys: Mapping[str, Any]) -> Self:
+        """Settings from dotted keys; what is not among them comes from the preset that they name.
+
+        Raises:
+            ConfigError: a key is unknown, a value is of the wrong kind, or keys contradict each
+                other; one sentence.
+        """
+        refuse_unknown(keys, dict(leaves(cls)))
+        preset = keys.get("preset", "paper")
+        if not isinstance(preset, str) or preset not in PRESETS:
+            raise ConfigError(
+                f"preset '{preset}' is unknown; choose from {', '.join(PRESETS)}."
+                + nearest(str(preset), PRESETS)
+            )
+        merged = {**dict(flatten(PRESETS[preset])), **keys}
+        known = dict(leaves(cls))
+        try:
+            return cls.model_validate(nested({k: v for k, v in merged.items() if k in known}))
+        except ValidationError as error:
+            raise ConfigError(sentence(error)) from None
+
     noise_floor: float = Field(1e-4, gt=0)
     """Smallest noise variance of the standardised objective."""
     memory_gb: float = Field(8.0, gt=0)
@@ -149,72 +172,16 @@ class Settings(Frozen):
     """Fit on fixed features."""
 
 
-@dataclass(frozen=True)
-class Variant:
-    """The parts that make a surrogate; the Gaussian process is the same for all.
-
-    Attributes:
-        features: where features start: a fixed-feature function or the language model.
-        lora: whether the language model is adapted.
-        projection: whether a projection follows.
-        scaling: 'bounds' (while fitting), 'pool' (whole matrix standardised once) or 'none'.
-        about: one line for help texts.
-        model: name of the language model that it always has; None where that is a choice.
-    """
-
-    features: Literal["language", "one_hot", "morgan", "fragments", "descriptors", "drfp"]
-    about: str
-    lora: bool = False
-    projection: bool = False
-    scaling: Literal["bounds", "pool", "none"] = "none"
-    model: str | None = None
-
-    @property
-    def joint(self) -> bool:
-        """Whether something besides the Gaussian process is trained."""
-        return self.lora or self.projection
-
-
-# Scaling per variant: METHOD of arXiv 2504.06265 as its public code runs it.
-VARIANTS = {
-    "static": Variant("language", "frozen embeddings, Gaussian process on top", scaling="pool"),
-    "pllm": Variant(
-        "language", "trained projection of frozen embeddings", projection=True, scaling="bounds"
-    ),
-    "llm_phi": Variant(
-        "language", "language model fine-tuned with LoRA", lora=True, scaling="bounds"
-    ),
-    "pllm_phi": Variant(
-        "language", "LoRA and projection, the paper's best",
-        lora=True, projection=True, scaling="bounds",
-    ),
-    "one_hot": Variant("one_hot", "one-hot categories and scaled numbers"),
-    "morgan": Variant("morgan", "Morgan fingerprints of the structures"),
-    "fragments": Variant("fragments", "counts of functional groups in the structures"),
-    "descriptors": Variant("descriptors", "RDKit's 2D descriptors of the structures"),
-    "drfp": Variant("drfp", "differential reaction fingerprints"),
-    "rxnfp": Variant(
-        "language", "RXNFP: frozen embeddings of reactions", scaling="pool", model="rxnfp"
-    ),
-}  # fmt: skip
-
-# What may choose besides a Gaussian process of this package, with one line for help texts.
-PEERS = {
-    "random": "uniform among the candidates that are left",
-    "baybe": "BayBE with its one-hot encodings (the 'peers' extra)",
-    "baybe_chem": "BayBE with its chemical encodings of structures (the 'peers' extra)",
-}
-
 # What a preset changes from the defaults of the fields, as nested keys of a run.
 PRESETS: dict[str, dict[str, Any]] = {
     # arXiv 2504.06265 and its public code: all defaults above are its numbers.
     "paper": {"acquisition": "ei"},
-    # log-EI (Ament et al. 2023), the priors of Hvarfner et al. 2024 on fixed features, no steps
-    # after the schedule has run out (0.95^90 < 0.01, so what follows moves the parameters by less
-    # than 1 % of the first 90), and adapters that start from a fit on the pretrained embeddings,
-    # which costs next to nothing, and are trained for eight evaluations.
+    # log-EI (Ament et al. 2023), of a batch as a whole, the priors of Hvarfner et al. 2024 on fixed
+    # features, no steps after the schedule has run out (0.95^90 < 0.01, so what follows moves the
+    # parameters by less than 1 % of the first 90), and adapters that start from a fit on the
+    # pretrained embeddings, which costs next to nothing, and are trained for eight evaluations.
     "fast": {
-        "acquisition": "log_ei",
+        "acquisition": "q_log_ei",
         "lora": {"shared_masks": True},
         "optimizer": {"max_evaluations": 90, "fine_tuning": 8},
         "lbfgs": {"prior": "dimension_scaled"},
@@ -222,15 +189,66 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def variant(name: str) -> Variant:
-    """The variant of that name.
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of nested ones."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested values of dotted keys."""
+    values: dict[str, Any] = {}
+    for key, value in flat.items():
+        *path, leaf = key.split(".")
+        level = values
+        for part in path:
+            level = level.setdefault(part, {})
+        level[leaf] = value
+    return values
+
+
+def leaves(model: type[Frozen], prefix: str = "") -> Iterator[tuple[str, tuple[str, Any]]]:
+    """Every dotted key of some settings, with its description and default, in order."""
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Frozen):
+            yield from leaves(kind, f"{prefix}{name}.")
+        else:
+            options = get_args(kind) if getattr(kind, "__origin__", None) is Literal else ()
+            about = " ".join((field.description or "").split()) + (
+                f" One of {', '.join(map(str, options))}." if options else ""
+            )
+            yield f"{prefix}{name}", (about, field.get_default())
+
+
+def refuse_unknown(keys: Iterable[str], known: Mapping[str, Any]) -> None:
+    """Refuse a dotted key that is none of the known ones.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: naming the closest one.
     """
-    if name not in VARIANTS:
-        raise ConfigError(
-            f"surrogate '{name}' is unknown; choose from {', '.join(VARIANTS)}."
-            + nearest(name, VARIANTS)
-        )
-    return VARIANTS[name]
+    for key in keys:
+        if key not in known:
+            leaf = {k.split(".")[-1]: k for k in known}
+            close = nearest(key, known) or (
+                f" Did you mean '{leaf[key]}'?"
+                if key in leaf
+                else " `gollum run --help` lists all."
+            )
+            raise ConfigError(f"there is no key '{key}'.{close}")
+
+
+def sentence(error: ValidationError) -> str:
+    """The first thing that is wrong, with its key."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":
+        return message if message.endswith((".", "?")) else f"{message}."
+    shown = first["input"]
+    options = re.findall(r"'([^']+)'", first.get("ctx", {}).get("expected", ""))
+    close = nearest(str(shown), options)
+    return f"key '{key}': {message[0].lower()}{message[1:]}, got {shown!r}.{close}"

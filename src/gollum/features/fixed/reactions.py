@@ -8,11 +8,38 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from gollum.data.pool import Pool
 from gollum.errors import DataError, MissingExtraError
-from gollum.features.columns import Bits, distinct, texts
-from gollum.features.molecules import N_BITS, RADIUS, rdkit
+from gollum.features.fixed.columns import beside, distinct, texts
+from gollum.features.fixed.molecules import N_BITS, RADIUS, rdkit
+from gollum.features.layout import Bits, Blocks, encoded, side_by_side
+from gollum.features.representations import REPRESENTATIONS, Setup
+
+
+@REPRESENTATIONS.register(
+    "drfp",
+    about="differential reaction fingerprints",
+    title="reaction fingerprints",
+    needs=("reactions",),
+)
+def of_reactions(setup: Setup) -> Blocks:
+    """DRFP of the candidates' reactions, with what they do not say beside them."""
+    problem = setup.problem
+    pool = problem.pool
+    if problem.reactions is None:
+        raise DataError(
+            f"{pool.name}: surrogate 'drfp' needs reaction SMILES; give their column or "
+            "a template with --data.reaction, or use --surrogate morgan."
+        )
+
+    def encode(table: pd.DataFrame) -> Bits:
+        return drfp(problem.reactions_of(table), pool.name, list(map(str, table.index)))
+
+    bits = drfp(problem.reactions, pool.name, [str(i) for i in pool.ids])
+    covered = written_with(problem.reactions, pool)
+    return beside(pool, side_by_side([encoded("drfp", covered, "bits", encode, bits)]), covered)
 
 
 def drfp(

@@ -1,4 +1,4 @@
-"""BayBE behind the protocol of this package, through the interface that its users have.
+"""Strategies to compare with: chance, and BayBE through the interface that its users have.
 
 BayBE: github.com/emdgroup/baybe (Fitzner et al., Digital Discovery 2025, doi:10.1039/D5DD00050E).
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -16,28 +16,55 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gollum.benchmark.spec import RunConfig
-from gollum.benchmark.strategies import Choice, Random, Strategy, Vector, timings, unmeasured
+from gollum.acquisition.strategy import BatchRequest, Selection, Vector
 from gollum.data.pool import Pool
-from gollum.errors import DataError, FitError, MissingExtraError
-from gollum.features.columns import numbers, one_hot, partition, texts
-from gollum.features.molecules import canonical
+from gollum.errors import ConfigError, DataError, FitError, MissingExtraError
+from gollum.features.fixed.columns import Scaled, one_hot, partition, texts
+from gollum.features.fixed.molecules import canonical
+from gollum.features.representations import Setup
 from gollum.notes import Note
-from gollum.surrogates.build import Problem
 
 
-def peer(problem: Problem, config: RunConfig) -> Strategy:
-    """What chooses, where that is no Gaussian process of this package.
+@dataclass(frozen=True, eq=False)
+class Random:
+    """Any candidate that may be chosen, all equally likely.
 
-    Args:
-        problem: the candidates.
-        config: of the run; `surrogate` is a key of `PEERS`.
-
-    Raises:
-        DataError: the pool lacks what it needs.
-        MissingExtraError: its package is not installed.
+    Attributes:
+        pool: the candidates.
     """
-    return STRATEGIES[config.surrogate](problem, config.batch_size)
+
+    pool: Pool
+    revision: str = ""
+    notes: tuple[str, ...] = ()
+    surrogate: None = None
+
+    @classmethod
+    def of(cls, setup: Setup) -> Random:
+        """Chance on the candidates of a setup."""
+        return cls(setup.problem.pool)
+
+    def choose(
+        self, ids: Sequence[str], utility: Vector, request: BatchRequest, stream: Sequence[int]
+    ) -> Selection:
+        """Draw without looking at the utilities, one by one where there are limits."""
+        began = time.perf_counter()
+        seed, *rest = stream
+        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=tuple(rest)))
+        rows, chosen = request.rows, list[int]()
+        if not request.limits.groups:
+            chosen = rng.choice(rows, min(request.count, len(rows)), replace=False).tolist()
+        while request.limits.groups and len(chosen) < request.count:
+            left = rows[request.limits.allowed(rows, chosen) & ~np.isin(rows, chosen)]
+            if len(left) == 0:
+                break
+            chosen.append(int(rng.choice(left)))
+        seconds = time.perf_counter() - began
+        return Selection(tuple(str(i) for i in self.pool.ids[chosen]), acquire_seconds=seconds)
+
+    def features(self, seed: int) -> Vector:
+        """One-hot encoding."""
+        features: Vector = one_hot(self.pool).matrix
+        return features
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +78,6 @@ class BayBE:
         pool: the candidates.
         table: N rows, numbered from 0, with a column per parameter.
         space: BayBE's search space made of it.
-        batch_size: experiments to choose.
         notes: what a user should know, one sentence each.
         revision: BayBE's version.
     """
@@ -59,51 +85,76 @@ class BayBE:
     pool: Pool
     table: pd.DataFrame
     space: Any
-    batch_size: int
     notes: tuple[str, ...]
     revision: str
     surrogate: None = None
 
-    def choose(self, ids: Sequence[str], utility: Vector, stream: tuple[int, int]) -> Choice:
-        """Ask a campaign that knows the measurements."""
+    def choose(
+        self, ids: Sequence[str], utility: Vector, request: BatchRequest, stream: Sequence[int]
+    ) -> Selection:
+        """Ask a campaign that knows the measurements; limits and targets are not BayBE's.
+
+        Raises:
+            ConfigError: the request has limits or a target.
+            FitError: BayBE gave no recommendation.
+        """
         from baybe import Campaign
         from baybe.settings import Settings
         from baybe.targets import NumericalTarget
 
+        if request.limits.groups or request.shared or request.target is not None:
+            raise ConfigError("BayBE is asked without limits on a batch and without a target here.")
         began = time.perf_counter()
-        seed, iteration = stream
-        entropy = np.random.SeedSequence(seed, spawn_key=(iteration,)).generate_state(1)[0]
-        rows = self.pool.positions(ids)
-        measured = self.table.loc[rows].assign(**{self.pool.objective: utility})
-        count = min(self.batch_size, len(unmeasured(self.pool, ids)))
+        seed, *rest = stream
+        entropy = np.random.SeedSequence(seed, spawn_key=tuple(rest)).generate_state(1)[0]
+        objective = self.pool.objective or "objective"
+        measured = self.table.loc[self.pool.positions(ids)].assign(**{objective: utility})
+        away = np.setdiff1d(np.arange(len(self.pool)), request.rows)
+        away = np.setdiff1d(away, self.pool.positions(ids))  # pending, failed or excluded
+        count = min(request.count, len(request.rows))
         try:
             with Settings(random_seed=int(entropy)), _quiet():
                 campaign = Campaign(
                     self.space,
-                    NumericalTarget(name=self.pool.objective),
+                    NumericalTarget(name=objective),
                     allow_recommending_already_measured=False,  # its default would repeat some
                 )
-                campaign.add_measurements(measured)
+                if len(measured):
+                    campaign.add_measurements(measured)
+                if len(away):
+                    campaign.toggle_discrete_candidates(self.table.loc[away], exclude=True)
                 chosen = campaign.recommend(count).index
         except Exception as error:  # whatever another package may raise
             raise FitError(f"BayBE gave no recommendation: {error}") from error
-        seconds = timings(0.0, time.perf_counter() - began)
-        return Choice(tuple(str(self.pool.ids[row]) for row in chosen), (seconds,) * len(chosen))
+        return Selection(
+            tuple(str(self.pool.ids[row]) for row in chosen),
+            revision=self.revision,
+            acquire_seconds=time.perf_counter() - began,
+        )
 
     def features(self, seed: int) -> Vector:
         """One-hot encoding."""
-        return one_hot(self.pool)
+        features: Vector = one_hot(self.pool).matrix
+        return features
 
 
-def baybe(problem: Problem, batch_size: int, chemical: bool) -> BayBE:
+def baybe(setup: Setup) -> BayBE:
+    """BayBE with one-hot encodings; raises as `on_pool`."""
+    return on_pool(setup.problem.pool, ())
+
+
+def baybe_chem(setup: Setup) -> BayBE:
+    """BayBE with its chemical encoding of structures (its default, MORDRED); as `on_pool`."""
+    return on_pool(setup.problem.pool, setup.problem.structures)
+
+
+def on_pool(pool: Pool, structures: Sequence[str]) -> BayBE:
     """BayBE on a pool.
 
     Args:
-        problem: the candidates.
-        batch_size: experiments per iteration.
-        chemical: whether structures get BayBE's chemical encoding (its default, MORDRED) instead
-            of the one-hot one. A column with blank cells, or with one molecule written in two
-            ways, stays one-hot.
+        pool: the candidates.
+        structures: columns with SMILES that get a chemical encoding. One with blank cells, or with
+            one molecule written in two ways, stays one-hot.
 
     Raises:
         DataError: no column distinguishes the candidates, or one can't be used.
@@ -114,10 +165,10 @@ def baybe(problem: Problem, batch_size: int, chemical: bool) -> BayBE:
     except ModuleNotFoundError:
         raise MissingExtraError("BayBE", "peers") from None
 
-    pool, notes = problem.pool, list[Note]()
+    notes = list[Note]()
     columns, parameters = dict[str, Any](), list[Any]()
     with _quiet():
-        for column, parameter in _parameters(pool, problem.structures if chemical else (), notes):
+        for column, parameter in _parameters(pool, structures, notes):
             columns[parameter.name] = column
             parameters.append(parameter)
         if not parameters:
@@ -125,14 +176,7 @@ def baybe(problem: Problem, batch_size: int, chemical: bool) -> BayBE:
         table = pd.DataFrame(columns)
         space = SearchSpace.from_dataframe(table, parameters)
     version = f"baybe {metadata.version('baybe')}"
-    return BayBE(pool, table, space, batch_size, tuple(notes), version)
-
-
-STRATEGIES: dict[str, Callable[[Problem, int], Strategy]] = {
-    "random": lambda problem, batch_size: Random(problem.pool, batch_size),
-    "baybe": lambda problem, batch_size: baybe(problem, batch_size, chemical=False),
-    "baybe_chem": lambda problem, batch_size: baybe(problem, batch_size, chemical=True),
-}
+    return BayBE(pool, table, space, tuple(notes), version)
 
 
 def _parameters(
@@ -152,7 +196,8 @@ def _numerical(pool: Pool, column: str) -> Iterator[tuple[Any, Any]]:
     """The number in [0, 1], and where cells are missing, which ones."""
     from baybe.parameters import NumericalDiscreteParameter
 
-    for values, what in zip(numbers(pool, column).T, ("", " is missing"), strict=False):
+    scaled = Scaled.of(pool, column)(pool.table)
+    for values, what in zip(scaled.T, ("", " is missing"), strict=False):
         yield values, NumericalDiscreteParameter(f"{column}{what}", np.unique(values).tolist())
 
 

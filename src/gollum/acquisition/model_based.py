@@ -1,0 +1,203 @@
+"""The strategy of this package: a first design, then the best batch under a fitted surrogate."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from gollum.acquisition.batch import batch_improvement, select
+from gollum.acquisition.criteria import CRITERIA
+from gollum.acquisition.design import features_of_first_design, few_options, representative
+from gollum.acquisition.limits import Rows
+from gollum.acquisition.policy import Policy
+from gollum.acquisition.scoring import Aim, score
+from gollum.acquisition.strategy import (
+    STRATEGIES,
+    BatchRequest,
+    Selection,
+    Strategy,
+    Vector,
+    is_ready,
+)
+from gollum.data.pool import Pool
+from gollum.errors import UserError
+from gollum.features.fixed.columns import one_hot
+from gollum.features.representations import Setup
+from gollum.listener import SILENT, Listener
+from gollum.protocols import require
+from gollum.surrogates.base import Fitted, Surrogate, SurrogateFactory
+from gollum.surrogates.specs import surrogate_factory, with_parts
+
+SHARED = 12  # values of a shared column that a whole batch is built for
+
+
+@dataclass(frozen=True, eq=False)
+class ModelBased:
+    """Fits a surrogate and takes the best batch by an acquisition criterion.
+
+    Attributes:
+        pool: the candidates.
+        build: makes the surrogate, when it is first needed.
+        criterion: name of the criterion.
+        starts: whether it makes first designs of its own until there is something to learn from;
+            otherwise a model is fitted to whatever there is.
+        listener: told what it is at.
+    """
+
+    pool: Pool
+    build: Callable[[], Surrogate]
+    criterion: str
+    starts: bool = True
+    listener: Listener = field(default=SILENT)
+
+    @cached_property
+    def surrogate(self) -> Surrogate:
+        """What is fitted."""
+        self.listener.stage("Reading the experiments")
+        made = self.build()
+        require(made, Surrogate)
+        return made
+
+    @property
+    def revision(self) -> str:
+        """Hash of the language model's weights."""
+        return self.surrogate.revision
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the surrogate has to tell."""
+        return self.surrogate.notes
+
+    def choose(
+        self, ids: Sequence[str], utility: Vector, request: BatchRequest, stream: Sequence[int]
+    ) -> Selection:
+        """A first design, or the best batch that a fit to the results finds.
+
+        Raises:
+            ConfigError: the acquisition is unknown, or knows no targets.
+            FitError: the surrogate could not be fitted.
+            UserError: no candidate meets the request.
+        """
+        request = replace(request, ties=tuple(stream) if request.ties is None else request.ties)
+        if self.starts and not is_ready(ids, utility):
+            self.listener.stage("Choosing first experiments")
+            return self._first(request)
+        CRITERIA[self.criterion]
+        surrogate, began = self.surrogate, time.perf_counter()
+        self.listener.stage("Fitting the model")
+        fitted = surrogate.fit(ids, utility, stream)
+        require(fitted, Fitted)
+        fitting = time.perf_counter() - began
+        self.listener.stage("Choosing experiments")
+        began = time.perf_counter()
+        chosen = self._best(fitted, request)
+        return replace(
+            chosen,
+            fitted=fitted,
+            revision=surrogate.revision,
+            notes=fitted.report.notes,
+            fit_seconds=fitting,
+            acquire_seconds=time.perf_counter() - began,
+        )
+
+    def features(self, seed: int) -> Vector:
+        """What is known before anything is trained: no projection, adapters at zero."""
+        untrained = getattr(self.surrogate, "untrained", None)
+        features: Vector = one_hot(self.pool).matrix if untrained is None else untrained(seed)
+        return features
+
+    def _best(self, fitted: Fitted, request: BatchRequest) -> Selection:
+        """The best batch; with a shared column, the best of those that its values allow."""
+        aim = Aim.of(fitted, self.criterion, request.target)
+        ties, penalties = request.ties or (), request.penalties
+
+        def batch(part: Rows) -> Selection:
+            return select(
+                fitted, part, aim=aim, batch_size=request.count, seed=ties,
+                pending=request.pending, limits=request.limits, penalties=penalties,
+            )  # fmt: skip
+
+        plates = _plates(request)
+        if len(plates) == 1:
+            return batch(plates[0])
+        off = np.zeros(len(self.pool)) if penalties is None else penalties
+        values = np.full(len(self.pool), -np.inf)
+        values[request.rows] = score(fitted, request.rows, aim).cpu().numpy() - off[request.rows]
+        full = [plate for plate in plates if len(plate) >= request.count] or plates
+        full.sort(key=lambda plate: -values[plate].max())
+
+        def worth(selection: Selection) -> float:
+            chosen = self.pool.positions(selection.ids)
+            gain = batch_improvement(fitted, chosen, aim, ties, request.pending)
+            return math.log(max(gain, 1e-300)) - float(off[chosen].mean())
+
+        return max(map(batch, full[:SHARED]), key=worth)
+
+    def _first(self, request: BatchRequest) -> Selection:
+        """A first design; where a value is shared, on the middle one of the largest plates."""
+        ties = request.ties or (0,)
+        features, revision = features_of_first_design(self.pool), ""
+        if features is None:
+            features, revision = self.features(ties[0]), self.revision
+        plates = _plates(request)
+        largest = [plate for plate in plates if len(plate) == max(map(len, plates))]
+        plate = largest[len(largest) // 2]
+        seed = np.random.SeedSequence([ties[0], ties[-1]]).generate_state(1)[0]
+        seen = np.union1d(request.done, request.pending).astype(np.int64)
+        options = few_options(self.pool)
+        chosen = representative(
+            features, plate, request.count, int(seed), seen, request.limits, options
+        )
+        return Selection(tuple(str(i) for i in self.pool.ids[chosen]), revision=revision)
+
+
+def make_strategy(
+    setup: Setup,
+    policy: Policy,
+    *,
+    starts: bool = True,
+    build: Callable[[SurrogateFactory, Setup], Surrogate] | None = None,
+) -> Strategy:
+    """The strategy that a policy names: the same for campaigns and benchmarks.
+
+    Args:
+        setup: the candidates and where it runs.
+        policy: surrogate or strategy, its parts and the acquisition, by name.
+        starts: whether it makes first designs of its own.
+        build: makes a surrogate by its factory instead of calling that.
+
+    Raises:
+        ConfigError: a name is unknown.
+        MissingExtraError: a package is not installed.
+    """
+    if policy.surrogate in STRATEGIES:
+        strategy = STRATEGIES[policy.surrogate](setup)
+        require(strategy, Strategy)
+        return strategy
+    factory = with_parts(surrogate_factory(policy.surrogate), policy.representations, policy.kernel)
+    make = (lambda f, s: f(s)) if build is None else build
+    return ModelBased(
+        setup.problem.pool, lambda: make(factory, setup), policy.acquisition, starts, setup.listener
+    )
+
+
+def _plates(request: BatchRequest) -> list[Rows]:
+    """The candidates apart by the values that a batch shares; one part without such columns.
+
+    Raises:
+        UserError: no candidate is within the limits.
+    """
+    plates = [request.rows]
+    if request.shared:
+        keys = np.stack([codes[request.rows] for codes in request.shared], axis=1)
+        _, group = np.unique(keys, axis=0, return_inverse=True)
+        plates = [request.rows[group == number] for number in range(int(group.max()) + 1)]
+    plates = [plate for plate in plates if request.limits.allowed(plate, []).any()]
+    if not plates:
+        raise UserError("no candidate meets the limits of this request; loosen --at-most.")
+    return plates

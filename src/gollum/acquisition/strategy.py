@@ -1,0 +1,138 @@
+"""What chooses the next experiments, in campaigns and in benchmarks alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gollum.acquisition.limits import NO_LIMITS, Limits, Rows
+from gollum.features.representations import Setup
+from gollum.registry import Registry
+
+if TYPE_CHECKING:
+    from gollum.surrogates.base import Fitted, Surrogate
+
+Vector = NDArray[np.float64]
+NO_ROWS: Rows = np.array([], dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class BatchRequest:
+    """What a batch has to respect, with candidates as positions in the pool.
+
+    Attributes:
+        count: how many experiments to choose; fewer when candidates or limits end before.
+        rows: candidates that may be chosen.
+        pending: experiments whose results are not there yet.
+        done: experiments that were run, failed ones included.
+        limits: what the batch must not exceed.
+        shared: for each column whose value the whole batch shares, the group of each of N
+            candidates.
+        penalties: for all N candidates, what is taken off their acquisition value; or None.
+        target: the utility to come close to; None where larger is better.
+        ties: numbers that break ties and name samples; those of the stream by default.
+    """
+
+    count: int
+    rows: Rows
+    pending: Rows = field(default_factory=lambda: NO_ROWS)
+    done: Rows = field(default_factory=lambda: NO_ROWS)
+    limits: Limits = NO_LIMITS
+    shared: tuple[Rows, ...] = ()
+    penalties: Vector | None = None
+    target: float | None = None
+    ties: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What to measure next.
+
+    Attributes:
+        ids: chosen candidates, best first.
+        scores: their acquisition values at the moment of choosing, of the standardised utility;
+            empty where nothing was predicted, as the two after it.
+        means: posterior mean of their utility, before anything of this batch was assumed.
+        deviations: posterior standard deviation of their utility, likewise.
+        fitted: the model that predicted, where there is one.
+        revision: hash of the model's weights, or which other package; empty where the choice did
+            not depend on it.
+        notes: what a user should know, one sentence each.
+        fit_seconds: time that the fit took.
+        acquire_seconds: time that choosing took.
+    """
+
+    ids: tuple[str, ...]
+    scores: tuple[float, ...] = ()
+    means: tuple[float, ...] = ()
+    deviations: tuple[float, ...] = ()
+    fitted: Fitted | None = None
+    revision: str = ""
+    notes: tuple[str, ...] = ()
+    fit_seconds: float = 0.0
+    acquire_seconds: float = 0.0
+
+
+class Strategy(Protocol):
+    """Chooses among the candidates of one pool.
+
+    Attributes:
+        revision: hash of the language model's weights, or which other package; may be empty.
+        notes: what a user should know before it starts, one sentence each.
+        surrogate: the surrogate that can be judged and asked for reasons, where there is one.
+    """
+
+    @property
+    def revision(self) -> str: ...  # noqa: D102 (attributes of the class)
+    @property
+    def notes(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def surrogate(self) -> Surrogate | None: ...  # noqa: D102
+
+    def choose(
+        self, ids: Sequence[str], utility: Vector, request: BatchRequest, stream: Sequence[int]
+    ) -> Selection:
+        """The next experiments, as a function of these arguments and nothing else.
+
+        Args:
+            ids: n measured candidates, in order; an id may repeat (replicates).
+            utility: their n values, larger is better.
+            request: what to respect.
+            stream: numbers that name the random stream, such as (seed, iteration).
+
+        Raises:
+            FitError: a surrogate could not be fitted.
+            UserError: no candidate meets the request.
+        """
+        ...
+
+    def features(self, seed: int) -> Vector:
+        """N x d features, known before anything is measured, for a first design to spread over."""
+        ...
+
+
+STRATEGIES: Registry[Callable[[Setup], Strategy]] = Registry(
+    "strategy",
+    "strategies",
+    {
+        "random": "gollum.acquisition.baselines:Random.of",
+        "baybe": "gollum.acquisition.baselines:baybe",
+        "baybe_chem": "gollum.acquisition.baselines:baybe_chem",
+    },
+)
+
+
+def is_ready(ids: Sequence[str], utility: Vector) -> bool:
+    """Whether there are enough results for a model: of two experiments, and not all the same."""
+    return len(set(ids)) >= 2 and len(set(utility[np.isfinite(utility)].tolist())) > 1
+
+
+def unmeasured(count: int, done: Rows) -> Rows:
+    """Positions of N candidates that are left, in pool order."""
+    left = np.ones(count, dtype=bool)
+    left[done] = False
+    return np.flatnonzero(left)

@@ -1,0 +1,1 @@
+"""Features that need no language model; each module registers its own."""

@@ -1,0 +1,373 @@
+"""Representations of words: embeddings of a language model, fine-tuned or not, and projections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from gollum.data.pool import Pool
+from gollum.errors import ConfigError, DataError
+from gollum.features.base import Bounded, FixedFeatures, Projection
+from gollum.features.fixed.columns import beside, distinct, partition, texts
+from gollum.features.fixed.reactions import written_with
+from gollum.features.layout import (
+    Blocks,
+    Encoded,
+    Layout,
+    Slot,
+    encoded,
+    require_columns,
+    side_by_side,
+)
+from gollum.features.plan import Plan, check_weights, plan
+from gollum.features.problem import Problem
+from gollum.features.representations import Representation, Setup
+from gollum.language.backbone import Backbone
+from gollum.language.embed import Tokens, embed, random_vectors, tokenize
+from gollum.language.engine import AdaptedText
+from gollum.language.loading import load_backbone
+from gollum.language.remote import Endpoint, Store, embed_remote
+from gollum.language.vectors import are_kept, kept_vectors
+from gollum.settings import ModelSettings
+from gollum.text.template import Template
+
+
+def embedded(setup: Setup) -> FixedFeatures:
+    """Frozen embeddings, the whole matrix standardised by one mean and one deviation."""
+    return _frozen(setup, standardised=True)
+
+
+def projected(setup: Setup) -> Representation:
+    """A trained projection of frozen embeddings."""
+    return _projection(setup, _frozen(setup, projected=True))
+
+
+def adapted(setup: Setup) -> Representation:
+    """Embeddings of a model that is fine-tuned with LoRA."""
+    return Bounded(_adapted(setup))
+
+
+def projected_adapters(setup: Setup) -> Representation:
+    """A trained projection of those."""
+    return _projection(setup, _adapted(setup, projected=True))
+
+
+def reaction_fingerprints(setup: Setup) -> FixedFeatures:
+    """RXNFP: embeddings of reactions by a model of their own, unless another is named."""
+    settings = setup.settings
+    if settings.model.name == ModelSettings().name:
+        model = settings.model.model_copy(update={"name": "rxnfp"})
+        settings = settings.model_copy(update={"model": model})
+    return _frozen(replace(setup, settings=settings), standardised=True)
+
+
+def embedded_levels(setup: Setup) -> FixedFeatures:
+    """Frozen embeddings of each level of a column by itself, a slot per column of words.
+
+    A table of thousands of rows has a few dozen levels. Columns that rename an earlier one, and
+    constant ones, are left out, as in `one_hot`; each block is standardised as a whole.
+
+    Raises:
+        DataError: no column of words differs between the candidates.
+    """
+    pool, seen, parts = setup.problem.pool, set[bytes](), list[Encoded]()
+    reader = _Reader(setup)
+    for column in pool.table.columns.difference(pool.numeric_columns(), sort=False):
+        if (key := partition(pool.table[column])) is None or key in seen:
+            continue
+        seen.add(key)
+        parts.append(_levels(reader, pool, str(column)))
+    if not parts:
+        raise DataError(
+            f"{pool.name}: no column of words differs between the candidates, so there are no "
+            "levels to embed; use --surrogate one_hot."
+        )
+    notes, revision = reader.describe()
+    return FixedFeatures(side_by_side(parts), notes, revision)
+
+
+class AdaptedTexts(nn.Module):
+    """The texts of a problem through a model with trainable adapters."""
+
+    def __init__(self, text: AdaptedText, problem: Problem | None = None) -> None:
+        super().__init__()
+        self.text, self.problem = text, problem
+        columns = problem.template.columns if problem and problem.template else ()
+        self.layout = Layout((Slot("adapters", tuple(columns), text.size),))
+        self.notes, self.revision = text.notes, text.revision
+
+    def reset(self) -> None:
+        """Start over from the pretrained weights, with fresh adapters."""
+        self.text.reset()
+
+    def freeze(self, frozen: bool) -> bool:
+        """Give the pretrained model's vectors as long as `frozen`."""
+        return self.text.freeze(frozen)
+
+    def forward(self, rows: NDArray[np.int64]) -> Tensor:
+        """Pooled vectors n x h, float64, of n rows of the pool."""
+        vectors: Tensor = self.text(rows)
+        return vectors
+
+    def encode(self, table: pd.DataFrame) -> Tensor:
+        """Pooled vectors m x h of other rows, read by the model as it is adapted now.
+
+        Raises:
+            DataError: their texts can't be written.
+        """
+        if self.problem is None:
+            raise DataError("these features were given as tokens, so other rows have none.")
+        read: Tensor = self.text.read(_read_of(self.problem, self.text.backbone, table))
+        return read
+
+
+class _Reader:
+    """Reads texts with the model, local or behind a server, that the settings name."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self._backbone: Backbone | None = None
+        self._remote: tuple[str, str] | None = None
+
+    def __call__(self, words: Sequence[str]) -> Tensor:
+        """Vectors n x h, float64."""
+        setup, settings = self.setup, self.setup.settings
+        if settings.remote.url is None:
+            return self.read(tokenize(self.backbone, words, settings.model.max_tokens))
+        keys = settings.remote
+        endpoint = Endpoint(**keys.model_dump(exclude={"confirm"}))
+        vectors = embed_remote(
+            endpoint,
+            words,
+            Store(),
+            confirm=lambda sentence: keys.confirm or setup.listener.consents(sentence),
+            progress=setup.listener.advanced,
+        )
+        about = f"{endpoint.model} at {endpoint.host}: {vectors.shape[1]} features."
+        self._remote = about, endpoint.revision
+        return torch.from_numpy(vectors)
+
+    def read(self, tokens: Tokens) -> Tensor:
+        """Vectors n x h, float64, of n tokenized texts, or what a control puts in their place."""
+        noise = self.setup.problem.noise
+        if noise is not None:
+            return random_vectors(self.backbone, tokens, noise)
+        read = kept_vectors if self.keeps else embed
+        return read(self.backbone, tokens, self.setup.listener.advanced)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether vectors are kept on disk."""
+        return self.setup.keep and self.setup.settings.model.bits is None
+
+    @property
+    def backbone(self) -> Backbone:
+        """The local model, loaded when it is first needed.
+
+        Raises:
+            ModelError: it can't be, or would not fit.
+        """
+        if self._backbone is None:
+            settings, runtime = self.setup.settings, self.setup.runtime
+            check_weights(settings, runtime)
+            names = ("pooling", "normalize", "prefix", "bits", "trust_remote_code")
+            keys = settings.model.model_dump(include={*names})
+            self._backbone = load_backbone(settings.model.name, runtime, **keys)
+        return self._backbone
+
+    def forget(self) -> None:
+        """Let go of the weights; they are loaded anew should other rows come."""
+        self._backbone = None
+
+    def describe(self) -> tuple[tuple[str, ...], str]:
+        """A note on the model, and its revision."""
+        if self._remote is not None:
+            return (self._remote[0],), self._remote[1]
+        return (self.backbone.describe(),), self.backbone.revision
+
+
+def _frozen(setup: Setup, *, standardised: bool = False, projected: bool = False) -> FixedFeatures:
+    """Embeddings of the candidates' texts, or of their reactions where the model reads those."""
+    problem, reader = setup.problem, _Reader(setup)
+    cut: tuple[str, ...] = ()
+    if setup.settings.remote.url is not None:
+        vectors, reads_reactions = reader(problem.texts), False
+    else:
+        reads_reactions = reader.backbone.reads != "text"
+        tokens, needs = _tokens(setup, reader.backbone, projected=projected)
+        known = reader.keeps and are_kept(reader.backbone, tokens)
+        if not known and (note := needs.note(reader.backbone, tokens, False, 1.0)):
+            setup.listener.noted((note,))
+        vectors = reader.read(tokens)
+        cut = _truncation(reader.backbone, tokens, problem.pool.name, setup)
+    (about, *_), revision = reader.describe()
+    centre, scale = (vectors.mean(), vectors.std()) if standardised else (None, None)
+    if centre is not None and scale is not None:
+        vectors.sub_(centre).div_(scale)  # in place: a copy of a million rows is large
+
+    def encode(table: pd.DataFrame) -> NDArray[np.float64]:
+        written = problem.reactions_of if reads_reactions else problem.texts_of
+        if problem.noise is not None:
+            raise DataError(f"{problem.pool.name}: random embeddings are those of its rows only.")
+        found = reader(written(table))
+        reader.forget()
+        if centre is not None and scale is not None:
+            found = found.sub_(centre).div_(scale)
+        return found.cpu().numpy()
+
+    reader.forget()
+    columns = problem.template.columns if problem.template and not reads_reactions else ()
+    name = "rxnfp" if reads_reactions else "text"
+    slot = Slot(name, tuple(columns), vectors.shape[1])
+    blocks = Blocks(vectors, Layout((slot,)), encode)
+    if reads_reactions:
+        blocks = _with_other_columns(problem, blocks)
+    return FixedFeatures(blocks, (about, *cut), revision)
+
+
+def _adapted(setup: Setup, *, projected: bool = False) -> AdaptedTexts:
+    """The candidates' texts through a model with adapters.
+
+    Raises:
+        ConfigError: the model is behind a server.
+    """
+    if setup.settings.remote.url is not None:
+        raise ConfigError(
+            "a model behind a server can't be adapted; use --surrogate pllm or static with "
+            "--remote.url."
+        )
+    backbone = _Reader(setup).backbone
+    tokens, needs = _tokens(setup, backbone, adapted=True, projected=projected)
+    if note := needs.note(backbone, tokens, True, setup.settings.lora.fraction):
+        setup.listener.noted((note,))
+    about = (
+        backbone.describe(),
+        *_truncation(backbone, tokens, setup.problem.pool.name, setup),
+    )
+    text = AdaptedText(
+        backbone,
+        tokens,
+        **setup.settings.lora.model_dump(),
+        notes=about,
+        progress=setup.listener.advanced,
+        states_budget=needs.activations_budget,
+    )
+    return AdaptedTexts(text, setup.problem)
+
+
+def _projection(setup: Setup, inner: Representation) -> Representation:
+    keys = setup.settings.projection
+    return Bounded(Projection(inner, keys.size, keys.bias))
+
+
+def _levels(reader: _Reader, pool: Pool, column: str) -> Encoded:
+    """Vectors of the levels of a column, handed out to the rows."""
+    template = Template.from_columns(replace(pool, table=pool.table[[column]]))
+
+    def written(table: pd.DataFrame) -> list[str]:
+        blank = np.full(len(table), np.nan)
+        rows = replace(pool, table=table[[column]], values=blank)
+        return [text.text for text in template.render_pool(rows)]
+
+    def vectors(table: pd.DataFrame) -> Tensor:
+        require_columns(table, [column], pool.name)
+        first, back = distinct(texts(table[column]))[1:]
+        return reader(written(table.iloc[first]))[torch.from_numpy(back)]
+
+    matrix = vectors(pool.table)
+    centre, scale = matrix.mean(), matrix.std()
+
+    def encode(table: pd.DataFrame) -> NDArray[np.float64]:
+        return ((vectors(table) - centre) / scale).cpu().numpy()
+
+    made = ((matrix - centre) / scale).cpu().numpy()
+    return encoded("text_levels", [column], "vector", encode, made)
+
+
+def _tokens(
+    setup: Setup, backbone: Backbone, *, adapted: bool = False, projected: bool = False
+) -> tuple[Tokens, Plan]:
+    """What the model reads of each candidate, and what that needs.
+
+    Raises:
+        DataError: a text loses a column, or memory does not suffice.
+    """
+    problem, model = setup.problem, setup.settings.model
+    words = _words(problem, backbone)
+    tokens = tokenize(backbone, words, model.max_tokens)
+    if words is problem.texts and not model.allow_truncation:
+        _refuse_lost_columns(problem, tokens, min(model.max_tokens, backbone.max_tokens))
+    parts = {"adapted": adapted, "projected": projected}
+    needs = plan(problem.pool, backbone, tokens, setup.settings, **parts)
+    needs.check(problem.pool)
+    return tokens, needs
+
+
+def _read_of(problem: Problem, backbone: Backbone, table: pd.DataFrame) -> Tokens:
+    """Other rows as the model reads them."""
+    written = problem.texts_of if backbone.reads == "text" else problem.reactions_of
+    return tokenize(backbone, written(table), backbone.max_tokens)
+
+
+def _with_other_columns(problem: Problem, features: Blocks) -> Blocks:
+    """What a reaction SMILES does not say (temperatures, times) beside its vector."""
+    covered = written_with(problem.reactions or (), problem.pool)
+    matrix = features.matrix.cpu().numpy()
+    return beside(problem.pool, Blocks(matrix, features.layout, features.encode), covered)
+
+
+def _words(problem: Problem, backbone: Backbone) -> tuple[str, ...]:
+    """What the model reads of each candidate.
+
+    Raises:
+        DataError: it reads reaction SMILES and there are none.
+    """
+    if backbone.reads == "text":
+        return problem.texts
+    if problem.reactions is None:
+        raise DataError(
+            f"{problem.pool.name}: model '{backbone.name}' reads reaction SMILES; give their "
+            "column or a template with --data.reaction, or take a model that reads text."
+        )
+    return problem.reactions
+
+
+def _refuse_lost_columns(problem: Problem, tokens: Tokens, limit: int) -> None:
+    """A candidate whose text is cut must not lose what tells it from others.
+
+    A text that was read from one column is nobody's to judge; a note counts the cut ones.
+
+    Raises:
+        DataError: naming the first row and what it loses.
+    """
+    if problem.template is None or len(problem.template.slots) < 2:
+        return
+    _, first = np.unique(tokens.index, return_index=True)
+    for number, read in sorted(tokens.read.items()):
+        row = int(first[number])
+        spans = problem.template.render_row(problem.pool, row).spans
+        lost = dict.fromkeys(span.column for span in spans if span.end > read)
+        if lost:
+            raise DataError(
+                f"{problem.pool.name}: the text of '{problem.pool.ids[row]}' is cut at {limit} "
+                f"tokens and loses {', '.join(map(repr, lost))}; shorten the template, put these "
+                "columns first, raise --model.max_tokens if the model takes more, or allow it "
+                "with --model.allow_truncation true."
+            )
+
+
+def _truncation(backbone: Backbone, tokens: Tokens, pool: str, setup: Setup) -> tuple[str, ...]:
+    if not tokens.truncated:
+        return ()
+    max_tokens = setup.settings.model.max_tokens
+    longer = " or raise --model.max_tokens" if max_tokens < backbone.max_tokens else ""
+    return (
+        f"{pool}: {tokens.truncated} of {len(tokens)} distinct texts were cut at "
+        f"{min(max_tokens, backbone.max_tokens)} tokens; shorten the template{longer}.",
+    )

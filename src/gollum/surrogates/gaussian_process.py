@@ -1,0 +1,329 @@
+"""Gaussian processes on representations: every surrogate of the paper, and most others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from botorch.models import SingleTaskGP
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from gollum.data.pool import Pool
+from gollum.errors import FitError
+from gollum.features.base import FixedFeatures, OnTop, SideBySide, remember
+from gollum.features.layout import Layout
+from gollum.features.representations import Representation
+from gollum.runtime import Runtime, seeded
+from gollum.settings import Settings
+from gollum.surrogates.base import Fitted, Rows, Standardised
+from gollum.surrogates.fit import fit_joint, fit_lbfgs
+from gollum.surrogates.gp import Conditioned, ExactGP, to_botorch
+from gollum.surrogates.kernels import PRIORS, KernelFactory, isotropic, make_kernel
+
+CHUNK = 16384  # rows of the pool featurized at a time
+SCORED = 4096  # rows scored at a time: their covariances stay in the processor's cache
+PAIRS = 512  # of candidates, by which slots are weighed
+SAMPLE = 2000  # candidates whose pairwise distances are averaged
+
+
+class DeepKernelGP(nn.Module):
+    """Representation and Gaussian process, with the loss that trains them both.
+
+    The kernel is k(t, t') = k_θ(g_φ(t), g_φ(t')) with g_φ the representation.
+    """
+
+    def __init__(
+        self,
+        representation: Representation,
+        noise_floor: float = 1e-4,
+        device: torch.device | None = None,
+        kernel: str | KernelFactory = isotropic,
+        prior: str = "none",
+    ) -> None:
+        super().__init__()
+        self.representation = representation
+        self.gp = ExactGP(make_kernel(kernel, representation.layout), noise_floor, device)
+        PRIORS[prior](self.gp, representation.layout)
+
+    def features(self, rows: Rows) -> Tensor:
+        """What the kernel sees of n rows: n x d."""
+        return self.representation(rows)
+
+    def loss(self, rows: Rows, targets: Tensor) -> Tensor:
+        """−(L + log prior)/n for n rows and their n standardised targets."""
+        likelihood = self.gp.log_marginal_likelihood(self.features(rows), targets)
+        return -likelihood / len(targets) - self.gp.log_prior() / len(targets)
+
+    def train(self, mode: bool = True) -> DeepKernelGP:
+        """Switch the representation, which may be no module, and the process."""
+        self.training = mode
+        self.representation.train(mode)
+        self.gp.train(mode)
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianProcess:
+    """A Gaussian process on a representation of the rows of one pool, not fitted yet.
+
+    Attributes:
+        pool: the candidates.
+        representation: features of its rows.
+        settings: every number.
+        runtime: where it runs.
+        kernel: makes the kernel from the representation's layout, or its name.
+    """
+
+    pool: Pool
+    representation: Representation
+    settings: Settings
+    runtime: Runtime
+    kernel: str | KernelFactory = field(default=isotropic)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the representation has to tell."""
+        return self.representation.notes
+
+    @property
+    def revision(self) -> str:
+        """Hash of the language model's weights; empty without one."""
+        return self.representation.revision
+
+    @property
+    def trained(self) -> bool:
+        """Whether something besides the process is trained."""
+        return next(iter(self.representation.parameters()), None) is not None
+
+    def fit(
+        self, ids: Sequence[str], utility: NDArray[np.float64], seed: Sequence[int]
+    ) -> FittedProcess:
+        """Fit to measurements.
+
+        Args:
+            ids: n measured candidates; an id may repeat (replicates).
+            utility: n measured values, larger is better; rows with NaN are left out.
+            seed: numbers that name the random stream, such as (seed, iteration).
+
+        Raises:
+            DataError: nothing was measured.
+            FitError: the fit failed, also after retries.
+        """
+        self._refuse_not_finite()
+        observed = Standardised.of(self.pool, ids, utility, self.runtime.device)
+        settings, trained = self.settings, self.trained
+        prior = "none" if trained else settings.lbfgs.prior
+        model = DeepKernelGP(
+            self.representation, settings.noise_floor, self.runtime.device, self.kernel, prior
+        )
+        rows, targets = observed.rows, observed.targets
+        with seeded(*seed):
+            self.representation.reset()
+            if trained:
+                report = fit_joint(model, rows, targets, settings.optimizer)
+            else:
+                report = fit_lbfgs(model, rows, targets, settings.lbfgs)
+        model.eval()
+        features = self._pool_features(model)
+        process = model.gp.condition(features[torch.as_tensor(rows)].double(), targets)
+        if process.jitter:
+            note = f"{process.jitter:g} had to be added to the diagonal of the covariance."
+            report = replace(report, notes=(*report.notes, note))
+        return FittedProcess(
+            self.pool, **observed.attributes(), report=report, features=features, process=process,
+            representation=self.representation, restore=remember(self.representation),
+        )  # fmt: skip
+
+    @torch.no_grad()
+    def untrained(self, seed: int) -> NDArray[np.float64]:
+        """Features N x d before anything is trained: no projection, adapters at zero."""
+        every = np.arange(len(self.pool))
+        with seeded(seed, 0):
+            parts = [_fresh(source)(every) for source in _sources(self.representation)]
+        matrix: NDArray[np.float64] = torch.cat(parts, dim=1).cpu().numpy()
+        return matrix
+
+    def _refuse_not_finite(self) -> None:
+        """Refuse fixed features that are no numbers, before anything is fitted to them."""
+        source = self.representation
+        if isinstance(source, FixedFeatures) and not source.finite:
+            row, slot = source.where_not_finite()
+            raise FitError(
+                f"{self.pool.name}: candidate '{self.pool.ids[row]}', column "
+                f"'{', '.join(slot.columns) or 'unknown'}': a feature of '{slot.representation}' "
+                "is not finite; correct the cell, or take another representation."
+            )
+
+    @torch.no_grad()
+    def _pool_features(self, model: DeepKernelGP) -> Tensor:
+        """Features of all candidates, N x d; fixed ones are not copied.
+
+        Raises:
+            FitError: some are not finite.
+        """
+        source = self.representation
+        if isinstance(source, FixedFeatures):
+            return source.matrix
+        every = np.arange(len(self.pool))
+        features: Tensor | None = None
+        for start in range(0, len(every), CHUNK):
+            rows = every[start : start + CHUNK]
+            part = model.features(rows)
+            if not bool(part.isfinite().all()):
+                raise FitError(f"{self.pool.name}: some features are not finite after fitting.")
+            if features is None:
+                features = part.new_empty((len(every), part.shape[1]))
+            features[start : start + CHUNK] = part
+        assert features is not None  # noqa: S101
+        return features
+
+
+def _sources(representation: Any) -> list[Any]:
+    """What lies below projections and scaling, in order."""
+    if isinstance(representation, OnTop):
+        return _sources(representation.inner)
+    if isinstance(representation, SideBySide):
+        return [source for part in representation.parts for source in _sources(part)]
+    return [representation]
+
+
+def _fresh(source: Any) -> Any:
+    """With fresh weights, for predicting."""
+    source.reset()
+    source.train(False)
+    return source
+
+
+@dataclass(frozen=True, eq=False)
+class FittedProcess(Fitted):
+    """A Gaussian process given observations, on the features of a whole pool.
+
+    Attributes:
+        features: N x d, as the kernel sees them; bits of fingerprints may be small integers.
+        process: the process, on standardised targets.
+        representation: what the features come from.
+        restore: puts the representation back to where this fit left it.
+    """
+
+    features: Tensor
+    process: Conditioned
+    representation: Any = None
+    restore: Any = None
+
+    @property
+    def noise(self) -> float:
+        """σ² of the process."""
+        return float(self.process.gp.noise.item())
+
+    @property
+    def layout(self) -> Layout:
+        """Which features belong to which column."""
+        layout: Layout = self.representation.layout
+        return layout
+
+    def standardised(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """Posterior mean and variance of (utility − location)/scale at m rows; m and m.
+
+        Takes a piece of the pool at a time: no m x d or m x n matrix is ever whole.
+        """
+        means, variances = [], []
+        for start in range(0, max(1, len(rows)), SCORED):
+            part = self.features_at(rows[start : start + SCORED])
+            mean, variance = self.process.marginals(part)
+            means.append(mean)
+            variances.append(variance)
+        return torch.cat(means), torch.cat(variances)
+
+    def covariance(self, a: Rows, b: Rows) -> Tensor:
+        """Posterior covariance of n and m rows; n x m."""
+        return self.process.posterior_covariance(self.features_at(a), self.features_at(b))
+
+    @torch.no_grad()
+    def encoded(self, table: pd.DataFrame) -> tuple[Tensor, Tensor]:
+        """Posterior mean and variance of m rows outside the pool; m and m.
+
+        Raises:
+            DataError: a column is missing, or a cell can't be read.
+        """
+        now = remember(self.representation)
+        try:
+            self.restore()
+            self.representation.train(False)
+            return self.process.marginals(self.representation.encode(table))
+        finally:
+            now()
+
+    @torch.no_grad()
+    def similarity(self, a: Rows, b: Rows) -> Tensor:
+        """Correlation under the fitted kernel; n x m."""
+        gp, first, second = self.process.gp, self.features_at(a), self.features_at(b)
+        scale = gp.variance(first).sqrt().unsqueeze(1) * gp.variance(second).sqrt()
+        return (gp.covariance(first, second) / scale).clamp_max(1.0)
+
+    def condition(self, ids: Sequence[str], utility: Tensor) -> FittedProcess:
+        """The same hyperparameters and scales with more observations (m ids, m values)."""
+        rows = np.concatenate([self.rows, self.pool.positions(ids)])
+        values = torch.cat([self.utility, utility.to(self.utility)])
+        targets = (values - self.location) / self.scale
+        process = self.process.gp.condition(self.features_at(rows), targets)
+        return replace(self, process=process, rows=rows, utility=values)
+
+    @torch.no_grad()
+    def weights(self) -> dict[str, float]:
+        """How much each slot tells experiments apart under the fitted kernel; together 1.
+
+        By how much the correlation of an experiment with itself falls, on average, when the slot's
+        features alone are those of another candidate.
+        """
+        rng, count = np.random.default_rng(0), len(self.pool)
+        rows, others = rng.integers(count, size=PAIRS), rng.integers(count, size=PAIRS)
+        gp, own, other = self.process.gp, self.features_at(rows), self.features_at(others)
+        falls = {}
+        for name in self.layout.names:
+            changed, dims = own.clone(), self.layout.dims(name)
+            changed[:, dims] = other[:, dims]
+            both = (gp.variance(own) * gp.variance(changed)).sqrt()
+            falls[name] = (1.0 - gp.kernel(own, changed, diag=True) / both).mean().item()
+        total = sum(falls.values())
+        return {name: fall / total if total > 0 else 0.0 for name, fall in falls.items()}
+
+    def latent_distance_ratio(self) -> float:
+        """Lengthscale over mean pairwise distance: ℓ / d̄ of arXiv 2504.06265.
+
+        Distances are those between features of the pool as the kernel sees them, of all candidates
+        or of a fixed sample of `SAMPLE`; not-a-number when they are all 0, and for kernels of
+        several lengthscales.
+        """
+        count, scale = len(self.pool), (self.report.hyperparameters or {}).get("lengthscale")
+        if scale is None:
+            return float("nan")
+        rows = np.arange(count)
+        if count > SAMPLE:
+            rows = np.sort(np.random.default_rng(0).choice(count, SAMPLE, replace=False))
+        mean = torch.pdist(self.features_at(rows)).mean().item() if count > 1 else 0.0
+        return scale / mean if mean > 0 else float("nan")
+
+    def to_botorch(self) -> SingleTaskGP:
+        """The fitted process as an ordinary BoTorch model on features, in units of utility.
+
+        Any BoTorch acquisition function, fantasy or sampler works on it; its inputs are rows of
+        `features`.
+        """
+        return to_botorch(
+            self.process.gp, self.features_at(self.rows), self.utility, self.location, self.scale
+        )
+
+    def features_at(self, rows: Rows) -> Tensor:
+        """Features m x d, float64, of m rows of the pool."""
+        if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
+            return self.features[rows[0] : rows[-1] + 1].double()  # in place: no copy
+        return self.features[torch.as_tensor(rows, device=self.features.device)].double()
+
+    def features_of(self, ids: Sequence[str]) -> Tensor:
+        """Features m x d, float64, of m ids."""
+        return self.features_at(self.pool.positions(ids))

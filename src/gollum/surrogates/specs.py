@@ -1,0 +1,157 @@
+"""Surrogates by name: specs of Gaussian processes, and whatever else can be fitted.
+
+A spec says what is combined; `gollum.settings` has the numbers. Nothing here needs PyTorch before a
+surrogate is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from gollum.errors import ConfigError
+from gollum.features.representations import REPRESENTATIONS, Builder, Setup, builder_of, needs_of
+from gollum.registry import Registry
+
+if TYPE_CHECKING:
+    from gollum.surrogates.base import Surrogate
+
+
+@dataclass(frozen=True)
+class SurrogateSpec:
+    """A Gaussian process: what it sees, and how its kernel weighs that.
+
+    Attributes:
+        representations: names or builders, side by side.
+        kernel: name or factory of the kernel.
+        about: one line for help texts.
+        title: what it is called in sentences; its name by default.
+        model: name of the language model that it always has; None where that is a choice.
+        name: by which it is recorded, where it is not one of this package's.
+    """
+
+    representations: tuple[str | Builder, ...]
+    kernel: str | Callable[..., Any] = "isotropic"
+    about: str = ""
+    title: str = ""
+    model: str | None = None
+    name: str = ""
+
+    def __call__(self, setup: Setup) -> Surrogate:
+        """Make it: everything that no fit changes is computed.
+
+        Raises:
+            ConfigError: a representation or the kernel is unknown, or is none.
+            DataError: the pool lacks what the features need, or does not fit into memory.
+            ModelError: the language model can't be loaded.
+        """
+        from torch import nn
+
+        from gollum.features.base import represented
+        from gollum.surrogates.gaussian_process import GaussianProcess
+        from gollum.surrogates.kernels import make_kernel
+
+        builders = [builder_of(representation) for representation in self.representations]
+        representation = represented([build(setup) for build in builders])
+        if isinstance(representation, nn.Module):
+            representation.to(setup.runtime.device)
+        make_kernel(self.kernel, representation.layout)  # refused before anything is fitted
+        return GaussianProcess(
+            setup.problem.pool, representation, setup.settings, setup.runtime, self.kernel
+        )
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What it is made from: of 'structures', 'reactions' and 'texts'."""
+        return needs_of(self.representations)
+
+    @property
+    def trained(self) -> bool:
+        """Whether something besides the process is trained."""
+        return any(getattr(builder_of(r), "trained", False) for r in self.representations)
+
+    @property
+    def adapted(self) -> bool:
+        """Whether the language model is fine-tuned."""
+        return any(getattr(builder_of(r), "adapted", False) for r in self.representations)
+
+    @property
+    def has_model(self) -> bool:
+        """Whether a language model is part of it."""
+        return self.model is not None or "texts" in self.needs
+
+
+# Representations and scaling as in METHOD of arXiv 2504.06265, as its public code runs it.
+SURROGATES: Registry[Callable[[Setup], Surrogate]] = Registry(
+    "surrogate",
+    "surrogates",
+    {
+        "static": SurrogateSpec(("text",), about="frozen embeddings, Gaussian process on top"),
+        "pllm": SurrogateSpec(("projection",), about="trained projection of frozen embeddings"),
+        "llm_phi": SurrogateSpec(("adapters",), about="language model fine-tuned with LoRA"),
+        "pllm_phi": SurrogateSpec(
+            ("projected_adapters",), about="LoRA and projection, the paper's best"
+        ),
+        "rxnfp": SurrogateSpec(
+            ("rxnfp",), about="RXNFP: frozen embeddings of reactions", model="rxnfp"
+        ),
+    },
+)
+
+
+def surrogate_names() -> list[str]:
+    """Names of all surrogates; a representation is one by itself, in an isotropic kernel."""
+    alone = [name for name, entry in REPRESENTATIONS.items() if getattr(entry, "alone", True)]
+    return [*dict.fromkeys((*SURROGATES, *alone))]
+
+
+def surrogate_factory(surrogate: str | Callable[[Setup], Surrogate]) -> Callable[[Setup], Any]:
+    """What makes a surrogate, by its name or as it stands.
+
+    Raises:
+        ConfigError: no surrogate has that name, or the object can't be called.
+    """
+    if not isinstance(surrogate, str):
+        if callable(surrogate):
+            return surrogate
+        raise ConfigError(
+            f"{surrogate!r} is no surrogate; give a name, a SurrogateSpec or a function of a Setup."
+        )
+    if surrogate in SURROGATES:
+        return SURROGATES[surrogate]
+    if surrogate not in surrogate_names():
+        raise ConfigError(SURROGATES.unknown(surrogate, surrogate_names()))
+    entry = REPRESENTATIONS[surrogate]
+    facts = {fact: getattr(entry, fact, "") for fact in ("about", "title")}
+    return SurrogateSpec((surrogate,), **facts)
+
+
+def with_parts(
+    factory: Callable[[Setup], Any],
+    representations: Sequence[str | Builder] | None,
+    kernel: str | Callable[..., Any] | None,
+) -> Callable[[Setup], Any]:
+    """A spec with other representations or another kernel, where they are given.
+
+    Raises:
+        ConfigError: what is given is unknown, or the surrogate is no spec of a Gaussian process.
+    """
+    if not representations and kernel is None:
+        return factory
+    if not isinstance(factory, SurrogateSpec):
+        raise ConfigError(
+            "keys 'representations' and 'kernel' go with surrogates that are Gaussian processes of "
+            "this package; leave them out."
+        )
+    if representations:
+        for representation in representations:
+            builder_of(representation)
+        factory = replace(factory, representations=tuple(representations), model=None)
+    return factory if kernel is None else replace(factory, kernel=kernel)
+
+
+def named(surrogate: str) -> str:
+    """What a surrogate is called in sentences."""
+    known = surrogate_factory(surrogate) if surrogate in surrogate_names() else None
+    return getattr(known, "title", "") or surrogate
