@@ -101,6 +101,11 @@ class Registry(Mapping[str, T]):
     def __contains__(self, name: object) -> bool:
         return any(name == known for known in self)
 
+    def fact(self, name: str, what: str, default: Any) -> Any:
+        """An attribute of an entry that is here already; the default where it would be imported."""
+        self._complete()
+        return getattr(self._known.get(name), what, default)
+
     def unknown(self, name: str, also: Iterable[str] = ()) -> str:
         """What is said of a name that stands for nothing."""
         names = [*dict.fromkeys((*self, *also))]

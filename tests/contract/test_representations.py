@@ -138,8 +138,10 @@ def test_several_stand_side_by_side_and_fixed_ones_become_one(setup):
     fixed = represented([REPRESENTATIONS[n](setup) for n in ("one_hot", "morgan")])
     assert type(fixed).__name__ == "FixedFeatures"
     assert fixed.layout.names[:2] == ["one_hot:ligand", "one_hot:hours"]
-    # What stands beside the fingerprints is the fingerprint's own.
-    assert fixed.layout.names[-1] == "one_hot:hours"
+    # What stands beside the fingerprints is there already.
+    assert fixed.layout.names[2:] == ["one_hot:start", "morgan:start", "morgan:product"]
+    rows = setup.problem.pool.table.iloc[[7, 1]]
+    assert torch.equal(fixed.encode(rows), fixed(np.array([7, 1])))
     both = represented([REPRESENTATIONS[n](setup) for n in ("one_hot", "projection")])
     with seeded(1):
         both.reset()
@@ -202,5 +204,5 @@ def test_what_is_no_representation_is_refused(setup):
         SurrogateSpec(("onehot",))(setup)
     with pytest.raises(ConfigError, match="3 is no representation"):
         SurrogateSpec((3,))(setup)
-    with pytest.raises(ValueError, match=r"expected 2 features, got shape \(4, 1\)"):
+    with pytest.raises(ConfigError, match=r"slots two: expected 2 features, got shape \(4, 1\)"):
         Blocks(np.zeros((4, 1)), Layout((Slot("two", (), 2),)), lambda table: table)

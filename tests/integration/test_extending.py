@@ -78,6 +78,7 @@ def test_packages_announce_entries_by_entry_points(monkeypatch):
     assert registry["forest"].__name__ == "OrderedDict"
     assert registry["built_in"].__name__ == "Counter"  # our own names can't be taken
     assert asked == ["gollum.things"]
+    assert registry.fact("broken", "about", "not asked") == "not asked"
     with pytest.raises(ConfigError, match=r"thing 'broken' of a package can't be loaded \(No mod"):
         registry["broken"]
     with pytest.raises(ConfigError, match=r"thing 'forst' is unknown.*Did you mean 'forest'\?"):

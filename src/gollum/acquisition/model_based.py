@@ -25,7 +25,7 @@ from gollum.acquisition.strategy import (
     is_ready,
 )
 from gollum.data.pool import Pool
-from gollum.errors import UserError
+from gollum.errors import FitError, GollumError, UserError
 from gollum.features.fixed.columns import one_hot
 from gollum.features.representations import Setup
 from gollum.listener import SILENT, Listener
@@ -90,7 +90,15 @@ class ModelBased:
         CRITERIA[self.criterion]
         surrogate, began = self.surrogate, time.perf_counter()
         self.listener.stage("Fitting the model")
-        fitted = surrogate.fit(ids, utility, stream)
+        try:
+            fitted = surrogate.fit(ids, utility, stream)
+        except GollumError:
+            raise
+        except Exception as error:  # whatever somebody's own surrogate may raise
+            if type(surrogate).__module__.startswith("gollum."):
+                raise  # a defect of ours, to be seen whole
+            what = f"{type(error).__name__}: {error}"
+            raise FitError(f"{type(surrogate).__name__} could not be fitted ({what}).") from error
         require(fitted, Fitted)
         fitting = time.perf_counter() - began
         self.listener.stage("Choosing experiments")

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from gollum.acquisition.criteria import CRITERIA
 from gollum.acquisition.strategy import STRATEGIES
 from gollum.errors import ConfigError
+from gollum.language.catalog import CATALOG
 from gollum.settings import Settings, flatten
 from gollum.surrogates.specs import (
     SURROGATES,
@@ -117,7 +118,6 @@ class Policy(Settings):
     @property
     def reads_texts(self) -> bool:
         """Whether a language model reads the candidates' texts (and not their reactions)."""
-        of_reactions = {getattr(entry, "model", None) for entry in SURROGATES.values()} - {None}
-        return "texts" in self.needs and (
-            self.remote.url is not None or self.model.name not in of_reactions
-        )
+        card = CATALOG.get(self.model.name)
+        of_reactions = self.remote.url is None and card is not None and card.reads != "text"
+        return "texts" in self.needs and not of_reactions

@@ -143,7 +143,7 @@ def without_direction(directions: Mapping[str, int]) -> tuple[list[str], list[st
 def baselines(runs: pd.DataFrame) -> list[str]:
     """Methods that train nothing but the Gaussian process and are no control; all if none is so."""
     keys = _keys(runs)
-    trained = [name for name, entry in SURROGATES.items() if getattr(entry, "trained", False)]
+    trained = [name for name in SURROGATES if SURROGATES.fact(name, "trained", False)]
     honest = ~keys["surrogate"].isin(trained) & (keys["control"] == "")
     chosen = runs["method"][honest] if honest.any() else runs["method"]
     return [str(m) for m in chosen.unique()]

@@ -195,7 +195,7 @@ def check_policy(keys: Mapping[str, Any], goal: Goal) -> Policy:
         raise ConfigError(f"there is no model '{model}'.{close} `gollum models` lists them.")
     towards = getattr(CRITERIA[policy.acquisition], "towards_target", False)
     if goal.kind == "target" and not towards:
-        able = [name for name, made in CRITERIA.items() if getattr(made, "towards_target", False)]
+        able = [name for name in CRITERIA if CRITERIA.fact(name, "towards_target", False)]
         raise ConfigError(
             f"acquisition '{policy.acquisition}' has no target; use {' or '.join(able)}."
         )

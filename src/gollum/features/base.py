@@ -199,18 +199,30 @@ def represented(made: Sequence[Representation | Blocks]) -> Representation:
     parts = [FixedFeatures(part) if isinstance(part, Blocks) else part for part in made]
     for part in parts:
         require(part, Representation, nn.Module)
-    if len(parts) == 1:
-        return parts[0]
-    joined = SideBySide(parts)
     fixed = [part for part in parts if isinstance(part, FixedFeatures)]
-    if len(fixed) < len(parts):
-        return joined
-    matrix = torch.cat([part.matrix.double() for part in fixed], dim=1)
+    if len(fixed) > 1:
+        parts = [_joined(fixed), *(part for part in parts if part not in fixed)]
+    return parts[0] if len(parts) == 1 else SideBySide(parts)
+
+
+def _joined(parts: Sequence[FixedFeatures]) -> FixedFeatures:
+    """Fixed features as one matrix.
+
+    Of slots with one name, such as the columns that stand beside two fingerprints, the first stays.
+    """
+    both = SideBySide(parts)
+    names = both.layout.names
+    kept = [slot for i, slot in enumerate(both.layout) if names.index(slot.name) == i]
+    flags = [
+        names.index(slot.name) == i for i, slot in enumerate(both.layout) for _ in range(slot.size)
+    ]
+    dims = np.flatnonzero(flags)
+    matrix = torch.cat([part.matrix.double() for part in parts], dim=1)[:, dims]
 
     def encode(table: pd.DataFrame) -> NDArray[np.float64]:
-        return np.hstack([part.encode(table).cpu().numpy() for part in fixed])
+        return np.hstack([part.encode(table).cpu().numpy() for part in parts])[:, dims]
 
-    return FixedFeatures(Blocks(matrix, joined.layout, encode), joined.notes, joined.revision)
+    return FixedFeatures(Blocks(matrix, Layout(tuple(kept)), encode), both.notes, both.revision)
 
 
 def remember(representation: Representation) -> Callable[[], None]:

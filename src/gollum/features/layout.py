@@ -61,9 +61,6 @@ class Layout:
     def __len__(self) -> int:
         return len(self.slots)
 
-    def __add__(self, other: Layout) -> Layout:
-        return Layout(self.slots + other.slots)
-
     @property
     def size(self) -> int:
         """d, the number of features."""
@@ -79,29 +76,28 @@ class Layout:
         """All columns that are read."""
         return tuple(dict.fromkeys(c for slot in self.slots for c in slot.columns))
 
-    def dims(self, name: str) -> list[int]:
-        """Positions of the features of a slot.
+    def only(self, names: Sequence[str] = ()) -> list[tuple[Slot, list[int]]]:
+        """Slots of these names with the positions of their features; all without names.
 
         Raises:
             ConfigError: there is no such slot; the message says which there are.
         """
-        names = self.names
-        if name not in names:
-            close = nearest(name, names)
-            raise ConfigError(
-                f"there is no slot '{name}' in these features.{close} There are {', '.join(names)}."
-            )
-        start = sum(slot.size for slot in self.slots[: names.index(name)])
-        return list(range(start, start + self.slots[names.index(name)].size))
+        ends = np.cumsum([slot.size for slot in self.slots]).tolist()
+        found = {
+            slot.name: (slot, list(range(end - slot.size, end)))
+            for slot, end in zip(self.slots, ends, strict=True)
+        }
+        for name in names:
+            if name not in found:
+                raise ConfigError(
+                    f"there is no slot '{name}' in these features.{nearest(name, found)} There are "
+                    f"{', '.join(found)}."
+                )
+        return [found[name] for name in names or found]
 
-    def only(self, names: Sequence[str]) -> list[tuple[Slot, list[int]]]:
-        """Slots of these names with their positions, or all of them without names.
-
-        Raises:
-            ConfigError: as for `dims`.
-        """
-        by_name = dict(zip(self.names, self.slots, strict=True))
-        return [(by_name[name], dims) for name in names or self.names if (dims := self.dims(name))]
+    def dims(self, name: str) -> list[int]:
+        """Positions of the features of a slot; raises as `only`."""
+        return self.only([name])[0][1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,49 +116,51 @@ class Blocks:
 
     def __post_init__(self) -> None:
         if self.matrix.shape[1] != self.layout.size:
-            raise ValueError(
-                f"expected {self.layout.size} features, got shape {tuple(self.matrix.shape)}."
+            raise ConfigError(
+                f"slots {', '.join(self.layout.names)}: expected {self.layout.size} features, got "
+                f"shape {tuple(self.matrix.shape)}."
             )
-        slots, start = [], 0
-        for slot in self.layout:
-            part = self.matrix[:, start : start + slot.size]
-            slots.append(slot if slot.spread else replace(slot, spread=spread(part)))
-            start += slot.size
+        if len(set(self.layout.names)) < len(self.layout):
+            raise ConfigError(f"slots need names of their own: {', '.join(self.layout.names)}.")
+        slots = [
+            slot if slot.spread else replace(slot, spread=spread(self.matrix[:, dims]))
+            for slot, dims in self.layout.only()
+        ]
         object.__setattr__(self, "layout", Layout(tuple(slots)))
 
 
 Encoder = Callable[[pd.DataFrame], NDArray[Any]]
-Encoded = tuple[Slot, Encoder, NDArray[Any]]
 
 
-def encoded(
+def block(
     representation: str,
     columns: Sequence[str],
     form: Form,
-    encoder: Encoder,
+    encode: Encoder,
     table: pd.DataFrame | NDArray[Any],
-) -> Encoded:
-    """One slot: what it is, how it is made, and its features of a pool.
+) -> Blocks:
+    """One slot.
 
     Args:
         representation: name.
         columns: what is read.
         form: what kind of numbers they are.
-        encoder: a table → its features.
+        encode: a table → its features.
         table: the pool's, or its features where they are known.
     """
-    matrix = encoder(table) if isinstance(table, pd.DataFrame) else table
-    return Slot(representation, tuple(columns), matrix.shape[1], form), encoder, matrix
+    matrix = encode(table) if isinstance(table, pd.DataFrame) else table
+    slot = Slot(representation, tuple(columns), matrix.shape[1], form)
+    return Blocks(matrix, Layout((slot,)), encode)
 
 
-def side_by_side(parts: Sequence[Encoded]) -> Blocks:
-    """Slots as one matrix, in order."""
-    encoders = [encoder for _, encoder, _ in parts]
-    matrices = [matrix for _, _, matrix in parts]
+def side_by_side(parts: Sequence[Blocks]) -> Blocks:
+    """Blocks as one, in order."""
+    if len(parts) == 1:
+        return parts[0]
     return Blocks(
-        matrices[0] if len(parts) == 1 else np.hstack(matrices),
-        Layout(tuple(slot for slot, _, _ in parts)),
-        lambda table: np.hstack([encoder(table) for encoder in encoders]),
+        np.hstack([part.matrix for part in parts]),
+        Layout(tuple(slot for part in parts for slot in part.layout)),
+        lambda table: np.hstack([part.encode(table) for part in parts]),
     )
 
 

@@ -18,10 +18,9 @@ from gollum.features.fixed.columns import beside, distinct, partition, texts
 from gollum.features.fixed.reactions import written_with
 from gollum.features.layout import (
     Blocks,
-    Encoded,
     Layout,
     Slot,
-    encoded,
+    block,
     require_columns,
     side_by_side,
 )
@@ -76,7 +75,7 @@ def embedded_levels(setup: Setup) -> FixedFeatures:
     Raises:
         DataError: no column of words differs between the candidates.
     """
-    pool, seen, parts = setup.problem.pool, set[bytes](), list[Encoded]()
+    pool, seen, parts = setup.problem.pool, set[bytes](), list[Blocks]()
     reader = _Reader(setup)
     for column in pool.table.columns.difference(pool.numeric_columns(), sort=False):
         if (key := partition(pool.table[column])) is None or key in seen:
@@ -89,6 +88,7 @@ def embedded_levels(setup: Setup) -> FixedFeatures:
             "levels to embed; use --surrogate one_hot."
         )
     notes, revision = reader.describe()
+    reader.forget()
     return FixedFeatures(side_by_side(parts), notes, revision)
 
 
@@ -266,7 +266,7 @@ def _projection(setup: Setup, inner: Representation) -> Representation:
     return Bounded(Projection(inner, keys.size, keys.bias))
 
 
-def _levels(reader: _Reader, pool: Pool, column: str) -> Encoded:
+def _levels(reader: _Reader, pool: Pool, column: str) -> Blocks:
     """Vectors of the levels of a column, handed out to the rows."""
     template = Template.from_columns(replace(pool, table=pool.table[[column]]))
 
@@ -287,7 +287,7 @@ def _levels(reader: _Reader, pool: Pool, column: str) -> Encoded:
         return ((vectors(table) - centre) / scale).cpu().numpy()
 
     made = ((matrix - centre) / scale).cpu().numpy()
-    return encoded("text_levels", [column], "vector", encode, made)
+    return block("text_levels", [column], "vector", encode, made)
 
 
 def _tokens(

@@ -48,18 +48,22 @@ class SurrogateSpec:
         """
         from torch import nn
 
-        from gollum.features.base import represented
+        from gollum.features.base import FixedFeatures, represented
         from gollum.surrogates.gaussian_process import GaussianProcess
         from gollum.surrogates.kernels import make_kernel
 
         builders = [builder_of(representation) for representation in self.representations]
         representation = represented([build(setup) for build in builders])
+        pool = setup.problem.pool
+        if isinstance(representation, FixedFeatures) and len(representation.matrix) != len(pool):
+            raise ConfigError(
+                f"{pool.name}: the representation has features of {len(representation.matrix)} "
+                f"rows, but there are {len(pool)} candidates."
+            )
         if isinstance(representation, nn.Module):
             representation.to(setup.runtime.device)
         make_kernel(self.kernel, representation.layout)  # refused before anything is fitted
-        return GaussianProcess(
-            setup.problem.pool, representation, setup.settings, setup.runtime, self.kernel
-        )
+        return GaussianProcess(pool, representation, setup.settings, setup.runtime, self.kernel)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -102,7 +106,7 @@ SURROGATES: Registry[Callable[[Setup], Surrogate]] = Registry(
 
 def surrogate_names() -> list[str]:
     """Names of all surrogates; a representation is one by itself, in an isotropic kernel."""
-    alone = [name for name, entry in REPRESENTATIONS.items() if getattr(entry, "alone", True)]
+    alone = [name for name in REPRESENTATIONS if REPRESENTATIONS.fact(name, "alone", True)]
     return [*dict.fromkeys((*SURROGATES, *alone))]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -15,9 +15,9 @@ from gollum.errors import DataError
 from gollum.features.layout import (
     Bits,
     Blocks,
-    Encoded,
+    Layout,
     Matrix,
-    encoded,
+    block,
     require_columns,
     side_by_side,
 )
@@ -89,13 +89,8 @@ def beside(pool: Pool, fingerprint: Blocks, covered: Sequence[str]) -> Blocks:
     parts = _parts(pool, [c for c in others if not _names_rows(pool, c)], seen)
     if not parts:
         return fingerprint
-    stretched = [_stretched(part, np.sqrt(share / _variance(part[2]))) for part in parts]
-    added = side_by_side(stretched)
-    return Blocks(
-        np.hstack([fingerprint.matrix, added.matrix]),
-        fingerprint.layout + added.layout,
-        lambda table: np.hstack([fingerprint.encode(table), added.encode(table)]),
-    )
+    stretched = [_stretched(part, np.sqrt(share / _variance(part.matrix))) for part in parts]
+    return side_by_side([fingerprint, *stretched])
 
 
 def texts(column: pd.Series) -> list[str]:
@@ -198,12 +193,12 @@ def _finite(table: pd.DataFrame, column: str, name: str) -> tuple[Matrix, NDArra
     return values, np.isnan(values)
 
 
-def _parts(pool: Pool, columns: Iterable[str], seen: set[bytes]) -> list[Encoded]:
+def _parts(pool: Pool, columns: Iterable[str], seen: set[bytes]) -> list[Blocks]:
     """A slot for each column that says something new; `seen` holds the partitions so far."""
     numeric = set(pool.numeric_columns())
-    parts: list[Encoded] = []
+    parts: list[Blocks] = []
     for column in columns:
-        slot = partial(encoded, "one_hot", [str(column)])
+        slot = partial(block, "one_hot", [str(column)])
         if column in numeric:
             part = slot("number", Scaled.of(pool, column), pool.table)
         elif (new := partition(pool.table[column])) is None or new in seen:
@@ -212,15 +207,15 @@ def _parts(pool: Pool, columns: Iterable[str], seen: set[bytes]) -> list[Encoded
             seen.add(new)
             levels = distinct(texts(pool.table[column]))[0]
             part = slot("indicators", Indicators(pool.name, column, levels), pool.table)
-        if part[2].shape[1]:
+        if part.layout.size:
             parts.append(part)
     return parts
 
 
-def _stretched(part: Encoded, factor: float) -> Encoded:
-    """A slot whose features are multiplied by a number."""
-    slot, encoder, matrix = part
-    return slot, lambda table: factor * encoder(table), factor * matrix
+def _stretched(part: Blocks, factor: float) -> Blocks:
+    """Features multiplied by a number."""
+    slots = tuple(replace(slot, spread=None) for slot in part.layout)
+    return Blocks(factor * part.matrix, Layout(slots), lambda table: factor * part.encode(table))
 
 
 def _names_rows(pool: Pool, column: str) -> bool:

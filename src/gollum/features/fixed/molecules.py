@@ -23,7 +23,7 @@ from gollum.features.layout import (
     Blocks,
     Form,
     Matrix,
-    encoded,
+    block,
     require_columns,
     side_by_side,
 )
@@ -265,17 +265,17 @@ def _blocks(
         DataError: a SMILES is not valid, or nothing differs between the candidates.
     """
     used = _informative(pool, columns)
-    blocks = [_read(pool.name, column, encode, pool.table) for column in used]
-    changes = [prepare(block) for block in blocks]  # all, before any is used
+    raw = [_read(pool.name, column, encode, pool.table) for column in used]
+    changes = [prepare(found) for found in raw]  # all, before any is used
     parts = []
-    for column, block, change in zip(used, blocks, changes, strict=True):
+    for column, found, change in zip(used, raw, changes, strict=True):
 
         def encoder(
             table: pd.DataFrame, column: str = column, change: Change = change
         ) -> NDArray[Any]:
             return change(_read(pool.name, column, encode, table))
 
-        if (part := encoded(name, [column], form, encoder, change(block)))[2].shape[1]:
+        if (part := block(name, [column], form, encoder, change(found))).layout.size:
             parts.append(part)
     if not parts:
         what = name.removesuffix("s").replace("fragment", "fragment count")

@@ -14,7 +14,7 @@ from gollum.data.pool import Pool
 from gollum.errors import DataError, MissingExtraError
 from gollum.features.fixed.columns import beside, distinct, texts
 from gollum.features.fixed.molecules import N_BITS, RADIUS, rdkit
-from gollum.features.layout import Bits, Blocks, encoded, side_by_side
+from gollum.features.layout import Bits, Blocks, block
 from gollum.features.representations import REPRESENTATIONS, Setup
 
 
@@ -39,7 +39,7 @@ def of_reactions(setup: Setup) -> Blocks:
 
     bits = drfp(problem.reactions, pool.name, [str(i) for i in pool.ids])
     covered = written_with(problem.reactions, pool)
-    return beside(pool, side_by_side([encoded("drfp", covered, "bits", encode, bits)]), covered)
+    return beside(pool, block("drfp", covered, "bits", encode, bits), covered)
 
 
 def drfp(
