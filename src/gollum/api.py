@@ -12,6 +12,7 @@ import pandas as pd
 
 from gollum.acquisition.criteria import CRITERIA
 from gollum.acquisition.policy import Policy
+from gollum.acquisition.strategy import STRATEGIES
 from gollum.campaign import begin as beginning
 from gollum.campaign.events import Avoided, Configured, Goal, Retold, Source
 from gollum.campaign.factors import read_factors
@@ -19,11 +20,11 @@ from gollum.campaign.intake import Intake, read_results
 from gollum.campaign.lint import lint, lint_tokens, tokenizer_of
 from gollum.campaign.requests import asked_for, check_cells, open_batch
 from gollum.campaign.sheets import export_frame, export_json, suggestion_sheet
-from gollum.campaign.state import State
+from gollum.campaign.state import Logged, State
 from gollum.campaign.store import Moved, Store
 from gollum.data.pool import cell_text
 from gollum.data.readers import read_frame, read_table
-from gollum.errors import BusyError, DataError, UserError, nearest
+from gollum.errors import BusyError, ConfigError, DataError, UserError, nearest
 from gollum.features.representations import REPRESENTATIONS
 from gollum.files import sha256_of
 from gollum.listener import SILENT, Listener
@@ -121,6 +122,8 @@ class Campaign:
             source=source,
             **options,
         )
+        begun = [Logged(1, "", "", start.created)]
+        _check_slots(State.of(begun, lambda _: start.candidates))
         Store.create(file, start.created, start.candidates, start.recorded)
         campaign = cls(file)
         return campaign, replace(start, notes=(*start.notes, *campaign.lint()))
@@ -323,6 +326,10 @@ class Campaign:
         with self._store.deciding() as ledger:
             state = ledger.state
             values = adopted(keys)
+            if values.get("surrogate", "") is None:
+                raise ConfigError("a campaign has a surrogate; name another one.")
+            if "surrogate" in values:  # which has representations of its own
+                values = {"representations": None, **values}
             wanted = {k: v for k, v in {**state.keys, **values}.items() if v is not None}
             policy = beginning.check_policy(wanted, state.created.goal)
             if "structures" in policy.needs and not state.structures:
@@ -332,7 +339,11 @@ class Campaign:
                 )
             given = {key: value for key, value in values.items() if value is not None}
             changed = dict.fromkeys(values) | policy.typed(given)
-            if {**state.keys, **changed} != state.keys:
+            if "surrogate" in given:
+                changed["model.name"] = policy.model.name
+            after = {k: v for k, v in {**state.keys, **changed}.items() if v is not None}
+            if after != state.keys:
+                _check_slots(replace(state, keys=after))
                 ledger.append(Configured(keys=changed))
         return policy
 
@@ -406,9 +417,17 @@ def run(
     from gollum.benchmark.run import run as replay
     from gollum.benchmark.spec import RunConfig
 
-    given = config.model_dump(exclude_none=True) if isinstance(config, RunConfig) else config
+    given = config.model_dump() if isinstance(config, RunConfig) else config
     keys = {**dict(flatten(given)), **objects}
     return replay(load_config(None, adopted(keys).items()), listener)
+
+
+def _check_slots(state: State) -> None:
+    """Refuse a kernel that names slots which the campaign's features don't have."""
+    if "(" in (state.policy.kernel or ""):
+        from gollum.campaign.planning import surrogate_of
+
+        surrogate_of(state)
 
 
 def adopted(keys: Mapping[str, Any]) -> dict[str, Any]:
@@ -429,7 +448,8 @@ def adopted(keys: Mapping[str, Any]) -> dict[str, Any]:
         if key == "representations" and isinstance(given, Sequence) and not isinstance(given, str):
             values[key] = [REPRESENTATIONS.adopt(one) for one in given]
         elif given is not None and not isinstance(given, str):
-            values[key] = registries[key]().adopt(given)
+            taken = {*STRATEGIES, *REPRESENTATIONS} if key == "surrogate" else ()
+            values[key] = registries[key]().adopt(given, taken)
     return values
 
 

@@ -39,6 +39,7 @@ class Registry(Mapping[str, T]):
         self.what, self._group = what, f"gollum.{group}"
         self._known: dict[str, Any] = dict(known or {})
         self._package = package
+        self._adopted: list[Any] = []
 
     def register(self, name: str, **facts: Any) -> Callable[[Registered], Registered]:
         """A decorator that enters what it decorates; facts become its attributes."""
@@ -51,8 +52,14 @@ class Registry(Mapping[str, T]):
 
         return enter
 
-    def adopt(self, given: T | str) -> str:
+    def adopt(self, given: T | str, taken: Iterable[str] = ()) -> str:
         """The name of an entry: one that is given as a name, or an object's own, entered here.
+
+        What is defined anew, as by a notebook's cell that runs again, takes its own place.
+
+        Args:
+            given: the name or the object.
+            taken: names that stand for something else.
 
         Raises:
             ConfigError: the object has no name, or another entry has it.
@@ -65,12 +72,15 @@ class Registry(Mapping[str, T]):
                 f"a {self.what} needs a name by which it is recorded; give {given!r} an attribute "
                 "'name' of letters, digits, - and _."
             )
-        if name in self and self[name] is not given and self[name] != given:
+        known = self[name] if name in self else None  # noqa: SIM401 (a missing name is an error)
+        again = known in self._adopted and _place(known) == _place(given) != (None, None)
+        if name in taken or (known is not None and known != given and not again):
             raise ConfigError(
                 f"there is another {self.what} '{name}'; give yours another name, in an attribute "
                 "'name'."
             )
         self._known[name] = given
+        self._adopted.append(given)
         return name
 
     def __getitem__(self, name: str) -> T:
@@ -120,7 +130,7 @@ class Registry(Mapping[str, T]):
     def _loaded(self, point: metadata.EntryPoint) -> Any:
         try:
             return point.load()
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # whatever another package may raise
             package = point.dist.name if point.dist else "a package"
             raise ConfigError(
                 f"{self.what} '{point.name}' of {package} can't be loaded ({error}); install that "
@@ -129,7 +139,12 @@ class Registry(Mapping[str, T]):
 
     def _complete(self) -> None:
         """Import the modules that register entries, once."""
-        package, self._package = self._package, None
-        if package is not None:
+        if (package := self._package) is not None:
             for module in pkgutil.iter_modules(import_module(package).__path__):
                 import_module(f"{package}.{module.name}")
+            self._package = None
+
+
+def _place(entry: Any) -> tuple[str | None, str | None]:
+    """Where an object is defined."""
+    return getattr(entry, "__module__", None), getattr(entry, "__qualname__", None)

@@ -147,3 +147,74 @@ def test_an_object_is_needed_again_in_another_process(campaign):
     campaign._store.append(Configured(keys={"surrogate": "forest"}), expected=2)
     with pytest.raises(ConfigError, match=r"surrogate 'forest' is unknown.*give it to Campaign"):
         campaign.suggest(1)
+
+
+def test_keys_may_say_what_options_say_and_not_something_else(tmp_path):
+    keys = {"surrogate": "one_hot", "preset": "paper", "model.name": "minilm"}
+    campaign, start = Campaign.create(
+        tmp_path / "a.gollum", table=table(), objective="yield", keys=keys
+    )
+    created = start.created
+    assert (created.surrogate, created.preset, created.keys) == ("one_hot", "paper", {})
+    assert campaign.state().policy.acquisition == "ei"
+    with pytest.raises(ConfigError, match="'surrogate' is given as 'pllm' and as 'one_hot'"):
+        Campaign.create(
+            tmp_path / "b.gollum", table=table(), objective="yield", surrogate="pllm", keys=keys
+        )
+    assert not (tmp_path / "b.gollum").exists()
+
+
+def test_a_target_is_for_an_acquisition_that_knows_one_unless_said(tmp_path):
+    campaign, _ = Campaign.create(
+        tmp_path / "t.gollum", table=table(), objective="yield", goal="target", target=30.0,
+        surrogate="one_hot", preset="paper",
+    )  # fmt: skip
+    assert campaign.state().policy.acquisition == "q_log_ei"
+    assert len(campaign.suggest(2)) == 2
+
+
+def test_another_preset_brings_its_acquisition_unless_one_was_said(campaign):
+    campaign.configure({"preset": "paper"})
+    assert campaign.state().policy.acquisition == "ei"
+    campaign.configure({"acquisition": "log_ei", "preset": "fast"})
+    assert campaign.state().policy.acquisition == "log_ei"
+
+
+def test_another_surrogate_comes_without_the_representations_of_the_last(campaign):
+    campaign.configure({"representations": ["one_hot", "text_levels"], "kernel": "slot_ard"})
+    assert campaign.state().policy.representations == ["one_hot", "text_levels"]
+    policy = campaign.configure({"surrogate": "static"})
+    assert (policy.representations, policy.kernel) == (None, "slot_ard")
+    with pytest.raises(ConfigError, match="a campaign has a surrogate"):
+        campaign.configure({"surrogate": None})
+
+
+def test_slots_that_are_not_there_are_refused_before_anything_is_written(campaign, tmp_path):
+    before = campaign.path.read_bytes()
+    with pytest.raises(ConfigError, match=r"no slot 'nope'.*There are one_hot:ligand, one_hot:h"):
+        campaign.configure({"kernel": "additive(nope)"})
+    assert campaign.path.read_bytes() == before
+    with pytest.raises(ConfigError, match="no slot 'nope'"):
+        Campaign.create(
+            tmp_path / "n.gollum", table=table(), objective="yield", surrogate="one_hot",
+            kernel="additive(nope)",
+        )  # fmt: skip
+    assert not (tmp_path / "n.gollum").exists()
+
+
+def test_chance_chooses_anew_when_it_is_asked_to(campaign):
+    campaign.configure({"surrogate": "random"})
+    first, second = campaign.suggest(5), campaign.suggest(5, fresh=True)
+    assert first["id"].tolist() != second["id"].tolist()
+    assert all(r.same_experiments for r in campaign.replay())
+
+
+def test_the_language_model_is_judged_where_it_is_a_part(campaign):
+    assert campaign.insights().trust.language is None
+    campaign.configure({"representations": ["one_hot", "text_levels"]})
+    found = campaign.insights()
+    assert found.trust.language == "one_hot (one_hot, text_levels)"
+    assert set(found.trust.gains["other"]) == {"one_hot", "random"}
+    assert list(found.weights) == [
+        "one_hot:ligand", "one_hot:hours", "text_levels:ligand",
+    ]  # fmt: skip

@@ -3,12 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
-from gollum.acquisition.strategy import STRATEGIES
+from gollum.acquisition.strategy import STRATEGIES, Selection
 from gollum.benchmark.config import load_config
 from gollum.benchmark.loop import fate
 from gollum.benchmark.run import run
-from gollum.errors import ConfigError
+from gollum.errors import ConfigError, FitError
+from gollum.report.console import ConsoleListener
 
 KEYS = {"data.task": "bh-ethyl", "surrogate": "one_hot", "preset": "fast", "protocol": "campaign"}
 
@@ -99,3 +101,36 @@ def test_a_replay_may_begin_as_a_campaign_does(tmp_path, result):
     begun = replay(tmp_path / "run", **keys)
     assert begun.trace["id"].tolist() == result.trace["id"].tolist()[:8]
     assert "failed" not in begun.trace
+
+
+def test_a_strategy_that_chooses_nothing_or_something_else_is_stopped(tmp_path, monkeypatch):
+    class Stubborn:
+        revision, notes, surrogate = "", (), None
+
+        def __init__(self, setup):
+            self.pool = setup.problem.pool
+
+        def choose(self, ids, utility, request, stream):
+            chosen = self.ids
+            return Selection(tuple(str(self.pool.ids[i]) for i in chosen))
+
+        def features(self, seed):
+            return np.zeros((len(self.pool), 1))
+
+    monkeypatch.setitem(STRATEGIES._known, "stubborn", Stubborn)
+    keys = {"surrogate": "stubborn", "protocol": "replay", "n_iters": 3}
+    for ids, words in (((), "chose nothing"), ((0, 0), "chose what it was not asked for")):
+        Stubborn.ids = ids
+        with pytest.raises(FitError, match=f"strategy Stubborn {words}"):
+            replay(tmp_path / words[-8:].strip(), initial="random", n_init=2, batch_size=1, **keys)
+
+
+def test_a_campaign_whose_first_experiments_all_fail_goes_on(tmp_path, capsys):
+    keys = {"campaign.failed": 0.9, "n_init": 2, "n_iters": 3, "batch_size": 2}
+    result = replay(tmp_path / "run", **keys)
+    assert len(result.trace) == 8
+    console = Console(width=200)
+    with ConsoleListener(console, quiet=True) as listener:
+        listener.prepared(result.config, result.problem, 0)
+        listener.measured([{**result.trace.iloc[0].to_dict(), "best_so_far": None}])
+    assert "none yet" in capsys.readouterr().out

@@ -250,17 +250,50 @@ def test_priors_of_a_kernels_own_are_kept():
 
 
 @pytest.mark.parametrize("name", KERNELS)
-def test_the_botorch_model_shares_modules_and_posterior(name):
+def test_the_botorch_model_is_a_copy_with_the_same_posterior(name):
     gp = ExactGP(make_kernel(name, LAYOUT))
     a, targets = points(5, 9, 0.0, 1.0), torch.randn(9, dtype=torch.float64)
     grid = points(6, 20, 0.0, 1.0)
     zero, one = torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64)
     model = to_botorch(gp, a, targets, zero, one)
-    assert model.covar_module is gp.kernel
-    assert model.likelihood is gp.likelihood
+    assert type(model.covar_module) is type(gp.kernel)
     process = gp.condition(a, targets)
     mean, variance = process.marginals(grid)
     with torch.no_grad(), gpytorch.settings.fast_computations(False, False, False):
         posterior = model.posterior(grid)
     torch.testing.assert_close(mean, posterior.mean.squeeze(-1), rtol=1e-8, atol=1e-8)
     torch.testing.assert_close(variance, posterior.variance.squeeze(-1), rtol=1e-8, atol=1e-8)
+    for parameter in model.parameters():
+        parameter.data.add_(1.0)  # whoever fits it anew leaves ours alone
+    torch.testing.assert_close(process.marginals(grid), (mean, variance))
+
+
+def test_a_kernel_that_is_handed_out_twice_is_fitted_twice():
+    shared = ScaleKernel(MaternKernel(nu=2.5))
+    first, second = (ExactGP(make_kernel(lambda layout: shared, LAYOUT)) for _ in range(2))
+    first.kernel.outputscale = 5.0
+    assert second.kernel.outputscale.item() == pytest.approx(np.log(2.0))
+
+
+def test_variances_of_a_kernel_that_differs_between_points():
+    class Growing(Kernel):
+        has_lengthscale = True  # which GPyTorch takes for stationary
+
+        def forward(self, x1, x2, diag=False, **params):
+            grown = x1.square().sum(-1).sqrt(), x2.square().sum(-1).sqrt()
+            return grown[0] * grown[1] if diag else grown[0].unsqueeze(-1) * grown[1].unsqueeze(-2)
+
+    gp, a = ExactGP(Growing()), points(0, 5)
+    with torch.no_grad():
+        torch.testing.assert_close(gp.variance(a), gp.covariance(a, a).diagonal())
+
+
+def test_slots_of_columns_with_brackets_can_be_named():
+    layout = Layout((Slot("one_hot", ("hours (h)",), 1, "number", 0.1), *LAYOUT.slots[:1]))
+    kernel = make_kernel("slot_ard(one_hot:hours (h))", layout)
+    assert kernel.base_kernel.lengthscale.shape == (1, 1)
+
+
+def test_slots_have_names_of_their_own():
+    with pytest.raises(ConfigError, match="slots need names of their own"):
+        Layout((LAYOUT.slots[0], LAYOUT.slots[0]))

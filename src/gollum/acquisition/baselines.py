@@ -48,7 +48,7 @@ class Random:
     ) -> Selection:
         """Draw without looking at the utilities, one by one where there are limits."""
         began = time.perf_counter()
-        seed, *rest = stream
+        seed, *rest = (*stream, *(request.ties or ())[-1:])
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=tuple(rest)))
         rows, chosen = request.rows, list[int]()
         if not request.limits.groups:

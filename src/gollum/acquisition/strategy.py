@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gollum.acquisition.limits import NO_LIMITS, Limits, Rows
+from gollum.data.pool import Pool
+from gollum.errors import FitError
 from gollum.features.representations import Setup
+from gollum.protocols import require
 from gollum.registry import Registry
 
 if TYPE_CHECKING:
@@ -124,6 +127,29 @@ STRATEGIES: Registry[Callable[[Setup], Strategy]] = Registry(
         "baybe_chem": "gollum.acquisition.baselines:baybe_chem",
     },
 )
+
+
+def ask(
+    strategy: Strategy,
+    pool: Pool,
+    ids: Sequence[str],
+    utility: Vector,
+    request: BatchRequest,
+    stream: Sequence[int],
+) -> Selection:
+    """What a strategy chooses, as its `choose`, and checked.
+
+    Raises:
+        FitError: it chose nothing, or what it was not asked for.
+    """
+    selection = strategy.choose(ids, utility, request, stream)
+    require(selection, Selection)
+    chosen = pool.positions(selection.ids)
+    odd = len(set(chosen)) < len(chosen) or not set(chosen) <= set(request.rows.tolist())
+    if odd or len(chosen) == 0:
+        what = "what it was not asked for" if odd else "nothing"
+        raise FitError(f"strategy {type(strategy).__name__} chose {what}.")
+    return selection
 
 
 def is_ready(ids: Sequence[str], utility: Vector) -> bool:

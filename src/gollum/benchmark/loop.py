@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gollum import __version__
-from gollum.acquisition.strategy import BatchRequest, Selection, Strategy, unmeasured
+from gollum.acquisition.strategy import BatchRequest, Selection, Strategy, ask, unmeasured
 from gollum.analysis.metrics import (
     QUALITY,
     auc_best_so_far,
@@ -106,7 +106,7 @@ class Loop:
             count, unmeasured(len(self.pool), done), self.pool.positions(late), done
         )
         return self._ask(
-            lambda ids, utility, stream: self.strategy().choose(ids, utility, request, stream),
+            lambda *known: ask(self.strategy(), self.pool, known[0], known[1], request, known[2]),
             iteration,
         )
 
@@ -131,12 +131,14 @@ class Loop:
         rest, surrogate = unmeasured(len(self.pool), done), self.strategy().surrogate
         if surrogate is None or len(rest) == 0:
             return dict.fromkeys(QUALITY), ()
-        fitted = self._ask(surrogate.fit, self.iterations_done + 1)
+        fitted = self._ask(surrogate.fit, self.iterations_done + 1, everything=True)
         notes = tuple(Note.of(n).within("last fit") for n in fitted.report.notes)
         return quality(fitted, rest, self.pool.utility[rest]), notes
 
-    def _ask(self, answer: Callable[..., Answer], iteration: int) -> Answer:
-        """What a strategy or surrogate makes of the measurements so far.
+    def _ask(
+        self, answer: Callable[..., Answer], iteration: int, everything: bool = False
+    ) -> Answer:
+        """What a strategy or surrogate makes of the results that have arrived, or of all.
 
         Raises:
             FitError: with the iteration, and what to do.
@@ -144,7 +146,7 @@ class Loop:
         known = [
             str(row["id"])
             for row in self.rows
-            if not row.get("failed") and row.get("arrives", 0) < iteration
+            if not row.get("failed") and (everything or row.get("arrives", 0) < iteration)
         ]
         utility = self.pool.utility[self.pool.positions(known)]
         try:
@@ -200,7 +202,7 @@ class Loop:
             "top5_found": int(last["top5_found"]),
             "best": last["best_so_far"],
             "best_id": self._best_id(),
-            "auc": auc_best_so_far(utility, order),
+            "auc": auc_best_so_far(utility, order) if len(order) else None,
             **({} if self.config.protocol == "replay" else {"failed": len(self.rows) - len(order)}),
             "top_found": {str(k): v for k, v in top_k_found(utility, order).items()},
             "quantile_found": {str(q): v for q, v in quantile_counts(utility, order).items()},

@@ -83,7 +83,7 @@ def _run(config: RunConfig, listener: Listener, build: Build | None) -> RunResul
 
     @cache
     def strategy() -> Strategy:
-        starts = config.initial == REPRESENTATIVE
+        starts = config.protocol == "campaign" or config.initial == REPRESENTATIVE
         made = make_strategy(setup, config, starts=starts, build=build)
         listener.noted(made.notes)
         return made

@@ -27,6 +27,7 @@ from gollum.data.readers import read_frame
 from gollum.errors import ConfigError, DataError, TemplateError, nearest
 from gollum.language.catalog import CATALOG
 from gollum.notes import Note
+from gollum.settings import PRESETS
 from gollum.surrogates.specs import surrogate_factory, surrogate_names
 from gollum.text.template import Template
 
@@ -34,6 +35,8 @@ DEFAULT_SURROGATE = "pllm"
 FOR_NUMBERS = "one_hot"  # where all inputs are numbers; docs/benchmarks.md says how much that gains
 DEFAULT_PRESET = "fast"
 DEFAULT_MODEL = "minilm"
+TOWARDS_TARGET = "q_log_ei"  # where a preset's acquisition knows no targets
+NAMED = ("surrogate", "preset", "model.name", "acquisition")  # keys with a field of their own
 
 ID_COLUMNS = ("id", "ID", "Id")
 OUTCOME_COLUMNS = ("status", "note")  # of our sheets, and welcome in other ones
@@ -78,8 +81,8 @@ def begin(
     template: str | None = None,
     failed_as: float | None = None,
     surrogate: str | None = None,
-    preset: str = DEFAULT_PRESET,
-    model: str = DEFAULT_MODEL,
+    preset: str | None = None,
+    model: str | None = None,
     acquisition: str | None = None,
     keys: Mapping[str, Any] | None = None,
     seed: int = 0,
@@ -104,9 +107,10 @@ def begin(
         failed_as: what a failed experiment counts as; None leaves it out of the model.
         surrogate: name of the surrogate or strategy; by default 'one_hot' where all inputs are
             numbers, and 'pllm' elsewhere.
-        preset: name of the preset.
-        model: name of the language model.
-        acquisition: name of the acquisition; what the preset says by default.
+        preset: name of the preset; 'fast' by default.
+        model: name of the language model; 'minilm' by default.
+        acquisition: name of the acquisition; by default what the preset says, and 'q_log_ei' for a
+            target that the preset's does not know.
         keys: further keys of the policy, dotted, such as 'kernel' or 'lora.rank'.
         seed: of everything random.
 
@@ -115,10 +119,10 @@ def begin(
         DataError: the table can't be used; the message names row and column.
         TemplateError: the template can't.
     """
-    chosen = {**(keys or {}), "preset": preset, "model.name": model}
-    chosen |= {} if acquisition is None else {"acquisition": acquisition}
     _check_settings(goal, failed_as, seed)
-    check_policy({**chosen, "surrogate": surrogate or DEFAULT_SURROGATE}, goal)
+    named = dict(zip(NAMED, (surrogate, preset, model, acquisition), strict=True))
+    chosen = _chosen({k: v for k, v in named.items() if v is not None}, keys or {}, goal)
+    check_policy({"surrogate": DEFAULT_SURROGATE, **chosen}, goal)
     where = name if source is None else source.name
     table, notes = read_frame(frame, where), list[Note]()
     if len(table) == 0:
@@ -133,10 +137,10 @@ def begin(
     ids = rows.ids(id_column)
     notes = [*rows.table.attrs["notes"], *notes, *rows.notes()]
     candidates = rows.candidates(ids, cost)
-    if surrogate is None:
-        surrogate = DEFAULT_SURROGATE
+    if "surrogate" not in chosen:
+        chosen["surrogate"] = DEFAULT_SURROGATE
         if all(pd.api.types.is_numeric_dtype(candidates[c]) for c in columns):
-            surrogate = FOR_NUMBERS
+            chosen["surrogate"] = FOR_NUMBERS
             what = (
                 "all inputs are numbers, with which a language model finds less, so the surrogate "
                 f"is '{FOR_NUMBERS}'; --surrogate names another."
@@ -149,10 +153,11 @@ def begin(
     elif unknown := [c for c in structures if c not in columns]:
         close = nearest(unknown[0], columns)
         raise DataError(f"{where}: there is no input '{unknown[0]}' to hold SMILES.{close}")
-    policy = check_policy({**chosen, "surrogate": surrogate}, goal)
+    policy = check_policy(chosen, goal)
     if "structures" in policy.needs and not structures:
         raise ConfigError(
-            f"surrogate '{surrogate}' needs columns with SMILES; name them with --structures."
+            f"surrogate '{policy.surrogate}' needs columns with SMILES; name them with "
+            "--structures."
         )
     spoken = _spoken(candidates[columns], structures)
     if template is None and len(spoken) < len(columns):
@@ -164,12 +169,30 @@ def begin(
     created = Created(
         name=name, objective=objective, goal=goal, also=tuple(also), structures=tuple(structures),
         id_column=id_column, cost=cost, units=rows.units, template=words.source,
-        surrogate=surrogate, preset=preset, model=model, failed_as=failed_as, seed=seed,
-        source=source, candidates=table_sha256(candidates), acquisition=policy.acquisition,
-        keys=policy.typed(keys or {}),
+        surrogate=policy.surrogate, preset=policy.preset, model=policy.model.name,
+        acquisition=chosen.get("acquisition"), failed_as=failed_as, seed=seed, source=source,
+        candidates=table_sha256(candidates), keys=policy.typed(k for k in chosen if k not in NAMED),
     )  # fmt: skip
     recorded, told = _results(created, candidates, rows, ids)
     return Start(created, candidates, recorded, (*notes, *told), words)
+
+
+def _chosen(named: Mapping[str, Any], keys: Mapping[str, Any], goal: Goal) -> dict[str, Any]:
+    """Dotted keys as they were given, and what they are by default.
+
+    Raises:
+        ConfigError: one was given twice, with different values.
+    """
+    for key in named.keys() & keys.keys():
+        if named[key] != keys[key]:
+            raise ConfigError(
+                f"key '{key}' is given as '{named[key]}' and as '{keys[key]}'; give one of them."
+            )
+    chosen = {"preset": DEFAULT_PRESET, "model.name": DEFAULT_MODEL, **keys, **named}
+    usual = PRESETS.get(str(chosen["preset"]), {}).get("acquisition", "")
+    if goal.kind == "target" and not CRITERIA.fact(usual, "towards_target", False):
+        chosen.setdefault("acquisition", TOWARDS_TARGET)
+    return chosen
 
 
 def check_policy(keys: Mapping[str, Any], goal: Goal) -> Policy:

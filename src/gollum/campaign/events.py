@@ -70,7 +70,8 @@ class Created(Part):
     source: Source | None = None
     candidates: str
     """sha256 of the table of candidates, which the store keeps."""
-    acquisition: str = "q_log_ei"
+    acquisition: str | None = "q_log_ei"
+    """None for what the preset says; old files have no such field."""
     keys: dict[str, Any] = {}
     """Further keys of the policy, dotted, that the campaign began with."""
 

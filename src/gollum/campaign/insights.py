@@ -11,7 +11,7 @@ from gollum.campaign.advice import Advice, advice
 from gollum.campaign.explain import main_effects
 from gollum.campaign.planning import has_enough, inflation_of, learn, surrogate_of
 from gollum.campaign.state import State
-from gollum.campaign.trust import Trust, trust
+from gollum.campaign.trust import Trust, own_name, trust
 from gollum.errors import UserError
 from gollum.listener import SILENT, Listener
 from gollum.notes import Note
@@ -52,7 +52,7 @@ def insights(state: State, listener: Listener = SILENT) -> Insights | None:
     if not has_enough(state) or state.policy.factory is None:
         return None
     own = surrogate_of(state, listener=listener)
-    surrogates, notes = {state.policy.surrogate: own}, list[Note]()
+    surrogates, notes = {own_name(state): own}, list[Note]()
     for baseline in BASELINES:
         policy = state.policy_with(surrogate=baseline)
         if baseline in surrogates or ("structures" in policy.needs and not state.structures):

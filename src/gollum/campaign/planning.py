@@ -11,7 +11,7 @@ from gollum import __version__
 from gollum.acquisition.model_based import make_strategy
 from gollum.acquisition.policy import Policy
 from gollum.acquisition.scoring import Aim
-from gollum.acquisition.strategy import Selection, Strategy, is_ready
+from gollum.acquisition.strategy import Selection, Strategy, ask, is_ready
 from gollum.campaign.calibration import INTERVAL, variance_inflation
 from gollum.campaign.choosing import batch_request
 from gollum.campaign.events import Request, Suggested, Suggestion
@@ -41,8 +41,12 @@ def strategy_of(
     policy, template, pool = policy or state.policy, state.words(), state.pool
     texts = tuple(text.text for text in template.render_pool(pool))
     problem = Problem(pool, texts, template, state.created.structures)
-    runtime = Runtime.resolve("auto", policy.model.precision)
-    return make_strategy(Setup(problem, policy, runtime, listener, keep=True), policy)
+    setup = Setup(problem, policy, _runtime(policy), listener, keep=True)
+    return make_strategy(setup, policy)
+
+
+def _runtime(policy: Policy) -> Runtime:
+    return Runtime.resolve("auto", policy.model.precision)
 
 
 def surrogate_of(
@@ -109,7 +113,7 @@ def propose(
     )  # fmt: skip
     strategy = strategy_of(state, listener=listener)
     stream = (state.created.seed, state.learned)
-    chosen = strategy.choose(ids, state.sign() * values, wanted, stream)
+    chosen = ask(strategy, pool, ids, state.sign() * values, wanted, stream)
     listener.noted(chosen.notes)
     batch = state.batch if extends else state.batch + 1
     fit: dict[str, float] = {}
@@ -133,7 +137,7 @@ def propose(
         surrogate=state.policy.surrogate if is_ready(ids, values) else None,
         fit=fit,
         revision=chosen.revision,
-        provenance={"gollum": __version__, "commit": commit(), **Runtime.resolve().describe()},
+        provenance={"gollum": __version__, "commit": commit(), **_runtime(state.policy).describe()},
         seconds=round(time.perf_counter() - began, 3),
     )
 

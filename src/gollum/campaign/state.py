@@ -272,7 +272,7 @@ def _begin(entry: Logged, table: Callable[[str], pd.DataFrame]) -> State:
         "surrogate": created.surrogate,
         "preset": created.preset,
         "model.name": created.model,
-        "acquisition": created.acquisition,
+        **({} if created.acquisition is None else {"acquisition": created.acquisition}),
         **created.keys,
     }
     return State(created, entry.sequence, inputs, costs, created.template, keys=keys)

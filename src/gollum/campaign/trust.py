@@ -75,7 +75,7 @@ def trust(
 
     Args:
         state: the campaign.
-        surrogates: name → surrogate on the campaign's candidates.
+        surrogates: name → surrogate on the campaign's candidates; its own by `own_name`.
         progress: called with (fits done, fits in all).
 
     Returns:
@@ -88,11 +88,13 @@ def trust(
     if possible:
         predictions, notes = _left_out(state, surrogates, progress)
     methods = {str(method): rows for method, rows in predictions.groupby("method", sort=False)}
+    own = own_name(state)
     language = next(
         (
             name
-            for name in (state.policy.surrogate, *surrogates)
-            if name in methods and state.policy_with(surrogate=name).has_model
+            for name in (own, *surrogates)
+            if name in methods
+            and (state.policy if name == own else state.policy_with(surrogate=name)).has_model
         ),
         None,
     )
@@ -112,6 +114,13 @@ def trust(
         gains=gains,
         notes=(*notes, *_overconfident(judged)),
     )
+
+
+def own_name(state: State) -> str:
+    """What the campaign's surrogate is called: its name, and its parts where these are others."""
+    policy = state.policy
+    parts = [*(policy.representations or ()), *([policy.kernel] if policy.kernel else ())]
+    return f"{policy.surrogate} ({', '.join(parts)})" if parts else policy.surrogate
 
 
 def named(method: str) -> str:

@@ -322,7 +322,9 @@ def _change(
     if keys:
         policy = campaign.configure(keys)
         words = [f"surrogate {policy.surrogate}", f"preset {policy.preset}"]
-        words += [f"kernel {policy.kernel}"] if policy.kernel else []
+        for key in ("representations", "kernel"):
+            value = getattr(policy, key)
+            words += [f"{key} {value if key == 'kernel' else ', '.join(value)}"] if value else []
         words += [f"acquisition {policy.acquisition}"]
         words += [f"model {policy.model.name}"] if policy.has_model else []
         _say(console, f"{campaign.path}: from now on {', '.join(words)}.")

@@ -46,7 +46,7 @@ class FixedFeatures(nn.Module):
         self.finite = all(bool(part.isfinite().all()) for part in self.matrix.split(2**14))
         anonymous = Layout((Slot("features", (), self.matrix.shape[1]),))
         self.layout = anonymous if blocks is None else blocks.layout
-        self._encode = None if blocks is None else blocks.encode
+        self.rows_of = _unknown if blocks is None else blocks.encode
         self.notes = notes
         self.revision = revision
 
@@ -62,9 +62,7 @@ class FixedFeatures(nn.Module):
         Raises:
             DataError: they can't be made.
         """
-        if self._encode is None:
-            raise DataError("these features were given as numbers, so other rows have none.")
-        return torch.as_tensor(self._encode(table), device=self.matrix.device).double()
+        return torch.as_tensor(self.rows_of(table), device=self.matrix.device).double()
 
     def reset(self) -> None:
         """There is nothing to draw."""
@@ -76,6 +74,10 @@ class FixedFeatures(nn.Module):
     def forward(self, rows: NDArray[np.int64]) -> Tensor:
         """Rows of the matrix, n x d, float64."""
         return self.matrix[torch.as_tensor(rows, device=self.matrix.device)].double()
+
+
+def _unknown(table: pd.DataFrame) -> NDArray[np.float64]:
+    raise DataError("these features were given as numbers, so other rows have none.")
 
 
 class OnTop(nn.Module):
@@ -168,8 +170,7 @@ class SideBySide(nn.Module):
         super().__init__()
         self.parts: Any = nn.ModuleList(parts)
         self.layout = Layout(tuple(slot for part in parts for slot in part.layout))
-        self.notes = tuple(note for part in parts for note in part.notes)
-        self.revision = "+".join(dict.fromkeys(part.revision for part in parts if part.revision))
+        self.notes, self.revision = _described(parts)
 
     def reset(self) -> None:
         """Fresh weights of each, in order."""
@@ -210,19 +211,25 @@ def _joined(parts: Sequence[FixedFeatures]) -> FixedFeatures:
 
     Of slots with one name, such as the columns that stand beside two fingerprints, the first stays.
     """
-    both = SideBySide(parts)
-    names = both.layout.names
-    kept = [slot for i, slot in enumerate(both.layout) if names.index(slot.name) == i]
-    flags = [
-        names.index(slot.name) == i for i, slot in enumerate(both.layout) for _ in range(slot.size)
-    ]
-    dims = np.flatnonzero(flags)
+    slots = {slot.name: slot for part in reversed(parts) for slot in reversed(part.layout.slots)}
+    names = [slot.name for part in parts for slot in part.layout]
+    first = [i for i, name in enumerate(names) if names.index(name) == i]
+    wide = np.cumsum([0, *(slot.size for part in parts for slot in part.layout)])
+    dims = np.concatenate([np.arange(wide[i], wide[i + 1]) for i in first])
     matrix = torch.cat([part.matrix.double() for part in parts], dim=1)[:, dims]
+    encoders = [part.rows_of for part in parts]  # without their matrices, which are large
 
     def encode(table: pd.DataFrame) -> NDArray[np.float64]:
-        return np.hstack([part.encode(table).cpu().numpy() for part in parts])[:, dims]
+        return np.hstack([rows_of(table) for rows_of in encoders])[:, dims]
 
-    return FixedFeatures(Blocks(matrix, Layout(tuple(kept)), encode), both.notes, both.revision)
+    blocks = Blocks(matrix, Layout(tuple(slots[names[i]] for i in first)), encode)
+    return FixedFeatures(blocks, *_described(parts))
+
+
+def _described(parts: Sequence[Any]) -> tuple[tuple[str, ...], str]:
+    """Notes and revisions of several representations."""
+    revisions = dict.fromkeys(part.revision for part in parts if part.revision)
+    return tuple(note for part in parts for note in part.notes), "+".join(revisions)
 
 
 def remember(representation: Representation) -> Callable[[], None]:

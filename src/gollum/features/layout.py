@@ -55,6 +55,10 @@ class Layout:
 
     slots: tuple[Slot, ...]
 
+    def __post_init__(self) -> None:
+        if len(set(self.names)) < len(self.slots):
+            raise ConfigError(f"slots need names of their own: {', '.join(self.names)}.")
+
     def __iter__(self) -> Iterator[Slot]:
         return iter(self.slots)
 
@@ -120,8 +124,6 @@ class Blocks:
                 f"slots {', '.join(self.layout.names)}: expected {self.layout.size} features, got "
                 f"shape {tuple(self.matrix.shape)}."
             )
-        if len(set(self.layout.names)) < len(self.layout):
-            raise ConfigError(f"slots need names of their own: {', '.join(self.layout.names)}.")
         slots = [
             slot if slot.spread else replace(slot, spread=spread(self.matrix[:, dims]))
             for slot, dims in self.layout.only()
@@ -157,10 +159,11 @@ def side_by_side(parts: Sequence[Blocks]) -> Blocks:
     """Blocks as one, in order."""
     if len(parts) == 1:
         return parts[0]
+    encoders = [part.encode for part in parts]  # without their matrices, which are large
     return Blocks(
         np.hstack([part.matrix for part in parts]),
         Layout(tuple(slot for part in parts for slot in part.layout)),
-        lambda table: np.hstack([part.encode(table) for part in parts]),
+        lambda table: np.hstack([encode(table) for encode in encoders]),
     )
 
 

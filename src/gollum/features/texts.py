@@ -95,9 +95,11 @@ def embedded_levels(setup: Setup) -> FixedFeatures:
 class AdaptedTexts(nn.Module):
     """The texts of a problem through a model with trainable adapters."""
 
-    def __init__(self, text: AdaptedText, problem: Problem | None = None) -> None:
+    def __init__(
+        self, text: AdaptedText, problem: Problem | None = None, max_tokens: int = 512
+    ) -> None:
         super().__init__()
-        self.text, self.problem = text, problem
+        self.text, self.problem, self.max_tokens = text, problem, max_tokens
         columns = problem.template.columns if problem and problem.template else ()
         self.layout = Layout((Slot("adapters", tuple(columns), text.size),))
         self.notes, self.revision = text.notes, text.revision
@@ -123,7 +125,10 @@ class AdaptedTexts(nn.Module):
         """
         if self.problem is None:
             raise DataError("these features were given as tokens, so other rows have none.")
-        read: Tensor = self.text.read(_read_of(self.problem, self.text.backbone, table))
+        reads_texts = self.text.backbone.reads == "text"
+        written = self.problem.texts_of if reads_texts else self.problem.reactions_of
+        tokens = tokenize(self.text.backbone, written(table), self.max_tokens)
+        read: Tensor = self.text.read(tokens)
         return read
 
 
@@ -258,7 +263,7 @@ def _adapted(setup: Setup, *, projected: bool = False) -> AdaptedTexts:
         progress=setup.listener.advanced,
         states_budget=needs.activations_budget,
     )
-    return AdaptedTexts(text, setup.problem)
+    return AdaptedTexts(text, setup.problem, setup.settings.model.max_tokens)
 
 
 def _projection(setup: Setup, inner: Representation) -> Representation:
@@ -284,7 +289,9 @@ def _levels(reader: _Reader, pool: Pool, column: str) -> Blocks:
     centre, scale = matrix.mean(), matrix.std()
 
     def encode(table: pd.DataFrame) -> NDArray[np.float64]:
-        return ((vectors(table) - centre) / scale).cpu().numpy()
+        found = (vectors(table) - centre) / scale
+        reader.forget()
+        return found.cpu().numpy()
 
     made = ((matrix - centre) / scale).cpu().numpy()
     return block("text_levels", [column], "vector", encode, made)
@@ -307,12 +314,6 @@ def _tokens(
     needs = plan(problem.pool, backbone, tokens, setup.settings, **parts)
     needs.check(problem.pool)
     return tokens, needs
-
-
-def _read_of(problem: Problem, backbone: Backbone, table: pd.DataFrame) -> Tokens:
-    """Other rows as the model reads them."""
-    written = problem.texts_of if backbone.reads == "text" else problem.reactions_of
-    return tokenize(backbone, written(table), backbone.max_tokens)
 
 
 def _with_other_columns(problem: Problem, features: Blocks) -> Blocks:

@@ -97,7 +97,7 @@ class ConsoleListener(Listener):
         last = rows[-1]
         iteration = int(last["iteration"])
         status = (
-            f"best {last['best_so_far']:.4g}{self._spaced_unit()} · "
+            f"best {_number(last['best_so_far'], self._spaced_unit())} · "
             f"top 5 % found {100 * last['top5_coverage']:.0f} %"
         )
         eta = self._eta(iteration)
@@ -138,7 +138,7 @@ def print_result(console: Console, result: RunResult, random_coverage: float) ->
     table.add_column("value", justify="right")
     for label, value in (
         ("experiments", f"{summary['evaluations']}"),
-        (f"best {pool.objective}", f"{summary['best']:.4g}{unit}"),
+        (f"best {pool.objective}", _number(summary["best"], unit)),
         ("best possible", f"{_extreme(result):.4g}{unit}"),
         ("top 5 % found", f"{100 * summary['top5_coverage']:.0f} %"),
         ("random search", f"{100 * random_coverage:.0f} %"),
@@ -153,6 +153,11 @@ def print_result(console: Console, result: RunResult, random_coverage: float) ->
 def _extreme(result: RunResult) -> float:
     pool = result.problem.pool
     return pool.sign() * float(pool.utility.max())
+
+
+def _number(value: float | None, unit: str) -> str:
+    """A value with its unit; in words where every experiment failed so far."""
+    return "none yet" if value is None else f"{value:.4g}{unit}"
 
 
 def _best_rows(result: RunResult) -> Table:

@@ -143,6 +143,8 @@ class Fitted(ABC):
         Raises:
             DataError: there is no such candidate, or the rows can't be read.
         """
+        if isinstance(where, pd.DataFrame) and len(where) == 0:
+            where = []
         if isinstance(where, pd.DataFrame):
             mean, variance = self.encoded(where)
             return self.location + self.scale * mean, self.scale.square() * variance

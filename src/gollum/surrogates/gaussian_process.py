@@ -300,7 +300,8 @@ class FittedProcess(Fitted):
         several lengthscales.
         """
         count, scale = len(self.pool), (self.report.hyperparameters or {}).get("lengthscale")
-        if scale is None:
+        base = getattr(self.process.gp.kernel, "base_kernel", None)
+        if scale is None or getattr(base, "active_dims", None) is not None:
             return float("nan")
         rows = np.arange(count)
         if count > SAMPLE:

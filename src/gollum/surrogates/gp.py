@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 
 import gpytorch
@@ -25,7 +26,7 @@ import torch
 from botorch.models import SingleTaskGP
 from botorch.models.transforms.outcome import Standardize
 from gpytorch.constraints import GreaterThan
-from gpytorch.kernels import Kernel
+from gpytorch.kernels import Kernel, ScaleKernel
 from gpytorch.likelihoods import GaussianLikelihood
 from gpytorch.means import ConstantMean
 from torch import Tensor
@@ -119,7 +120,10 @@ class ExactGP(gpytorch.Module):
 
     def variance(self, features: Tensor) -> Tensor:
         """Prior variance of f at m points, m x d; m."""
-        alike = self.kernel.is_stationary and len(features) > 0
+        kernel = self.kernel
+        while isinstance(kernel, ScaleKernel):
+            kernel = kernel.base_kernel
+        alike = getattr(kernel, "same_everywhere", False) and len(features) > 0
         points = features[:1] if alike else features
         value: Tensor = self.kernel(points, points, diag=True)
         return value.expand(len(features)) if alike else value
@@ -224,7 +228,7 @@ class Conditioned:
 def to_botorch(
     gp: ExactGP, features: Tensor, utility: Tensor, location: Tensor, scale: Tensor
 ) -> SingleTaskGP:
-    """An ordinary BoTorch model on features, made of the same modules.
+    """An ordinary BoTorch model on features, made of copies of the same modules.
 
     Args:
         gp: the hyperparameters.
@@ -239,9 +243,9 @@ def to_botorch(
     model = SingleTaskGP(
         features,
         ((utility - location) / scale).unsqueeze(-1),
-        likelihood=gp.likelihood,
-        mean_module=gp.mean,
-        covar_module=gp.kernel,
+        likelihood=deepcopy(gp.likelihood),
+        mean_module=deepcopy(gp.mean),
+        covar_module=deepcopy(gp.kernel),
         outcome_transform=None,
     )
     # Set afterwards: the constructor would learn location and scale anew from its targets.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from functools import partial
 
 import torch
@@ -42,7 +43,7 @@ def kernel_factory(spec: str | KernelFactory) -> KernelFactory:
         raise ConfigError(
             f"{spec!r} is no kernel; give a name or a function that makes one of a Layout."
         )
-    found = re.fullmatch(r"([\w.-]+)(?:\(([^()]*)\))?", spec.strip())
+    found = re.fullmatch(r"([\w.-]+)(?:\((.*)\))?", spec.strip())
     if found is None:
         raise ConfigError(f"kernel '{spec}' can't be read; write NAME or NAME(SLOT, SLOT).")
     name, slots = found.groups()
@@ -61,7 +62,7 @@ def make_kernel(spec: str | KernelFactory, layout: Layout) -> Kernel:
     kernel = kernel_factory(spec)(layout)
     if not isinstance(kernel, Kernel):
         raise ConfigError(f"kernel {spec!r} gave a {type(kernel).__name__}, not a GPyTorch Kernel.")
-    return kernel
+    return deepcopy(kernel)  # a factory may hand out one object again and again
 
 
 @KERNELS.register("isotropic", about="one lengthscale for all features")
@@ -126,6 +127,8 @@ class Matern(MaternKernel):
     product where there are thousands of bits.
     """
 
+    same_everywhere = True  # the variance of one point is that of all
+
     def forward(self, x1: Tensor, x2: Tensor, diag: bool = False, **params: object) -> Tensor:
         """Correlations n x m of n x d and m x d; n of the diagonal."""
         lengthscale = self.lengthscale.squeeze(-1) if diag else self.lengthscale
@@ -141,6 +144,7 @@ class SlotMatern(Kernel):
     """
 
     has_lengthscale = True
+    same_everywhere = True
     slot_of: Tensor
     spread: Tensor
 

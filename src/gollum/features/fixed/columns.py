@@ -214,8 +214,8 @@ def _parts(pool: Pool, columns: Iterable[str], seen: set[bytes]) -> list[Blocks]
 
 def _stretched(part: Blocks, factor: float) -> Blocks:
     """Features multiplied by a number."""
-    slots = tuple(replace(slot, spread=None) for slot in part.layout)
-    return Blocks(factor * part.matrix, Layout(slots), lambda table: factor * part.encode(table))
+    slots, encode = tuple(replace(slot, spread=None) for slot in part.layout), part.encode
+    return Blocks(factor * part.matrix, Layout(slots), lambda table: factor * encode(table))
 
 
 def _names_rows(pool: Pool, column: str) -> bool:

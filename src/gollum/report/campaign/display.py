@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.prompt import Confirm
 
 from gollum.campaign.events import Suggestion
 from gollum.campaign.sheets import sheet_names
@@ -50,6 +52,16 @@ class Display(Listener):
         if not self._live and not self.quiet:
             self.console.print(f"{words} …", highlight=False)
 
+    def consents(self, sentence: str) -> bool:
+        """Ask on a terminal; elsewhere nobody is there to agree."""
+        if not (self._live and sys.stdin.isatty()):
+            return False
+        self._progress.stop()
+        self.console.print(visible(self.console, sentence), highlight=False, soft_wrap=True)
+        agreed = Confirm.ask("Send them?", console=self.console, default=False)
+        self._progress.start()
+        return agreed
+
     def noted(self, notes: Sequence[str]) -> None:
         """Print remarks."""
         if not self.quiet:
@@ -61,13 +73,14 @@ class Display(Listener):
 def print_suggestions(console: Console, state: State, sheet: pd.DataFrame) -> None:
     """A batch on the terminal: what to do, what is expected of it, and what it is for."""
     objective, columns = state.created.objective, telling(state)
+    by = state.batches[-1].surrogate if state.batches else None
     console.print(f"{len(sheet)} experiments to do:", highlight=False)
     for run in sheet[sheet_names(state).run]:
         suggestion = state.plans[run].suggestion
         cells = conditions(state, suggestion.id, columns)
         what = ", ".join(f"{column} {shortened(cell)}" for column, cell in cells)
         for line in (
-            f"  {run} ({suggestion.id})  {_expected(suggestion, objective)}",
+            f"  {run} ({suggestion.id})  {_expected(suggestion, objective, by)}",
             f"    {what}",
         ):
             console.print(visible(console, line), highlight=False, soft_wrap=True)
@@ -78,12 +91,12 @@ def _short(number: float) -> str:
     return f"{number:.0f}" if 1000 <= abs(number) < 1e7 else f"{number:.3g}"
 
 
-def _expected(suggestion: Suggestion, objective: str) -> str:
+def _expected(suggestion: Suggestion, objective: str, by: str | None) -> str:
     mean, low, high, chance = (
         suggestion.mean, suggestion.low, suggestion.high, suggestion.chance,
     )  # fmt: skip
     if mean is None or low is None or high is None or chance is None:
-        return "first design"
+        return f"chosen by {by}" if by else "first design"
     return (
         f"predicted {objective} {_short(mean)} ({_short(low)} to {_short(high)}), beats the best "
         f"with {100 * chance:.0f} %: {suggestion.intent}"
