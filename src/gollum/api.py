@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -31,7 +32,7 @@ from gollum.listener import SILENT, Listener
 from gollum.notes import Note
 from gollum.registry import Registry
 from gollum.settings import flatten
-from gollum.surrogates.specs import SURROGATES
+from gollum.surrogates.specs import SURROGATES, SurrogateSpec, surrogate_factory, surrogate_names
 from gollum.text.template import Template
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 What = Literal["results", "suggestions", "history", "candidates"]
 
+KEYS = ("kernel", "representations")  # of the policy, which `create` takes by name
 ATTEMPTS = 5  # of a suggestion that others overtake
 MOST = 1000  # experiments in one suggestion
 
@@ -101,8 +103,12 @@ class Campaign:
         file = Path(path).expanduser()
         if file.exists():
             raise DataError(f"{file} exists already; choose another name, or go on with it.")
+        unknown = options.keys() - inspect.signature(beginning.begin).parameters - set(KEYS)
+        for name in sorted(unknown):
+            close = nearest(name, [*inspect.signature(beginning.begin).parameters, *KEYS])
+            raise UserError(f"a campaign has no option '{name}'.{close}")
         keys = dict(options.pop("keys", {}))
-        keys |= {k: options.pop(k) for k in ("kernel", "representations") if k in options}
+        keys |= {k: options.pop(k) for k in KEYS if k in options}
         options |= adopted({k: options[k] for k in ("surrogate", "acquisition") if k in options})
         options["keys"] = adopted(keys)
         source = None
@@ -196,10 +202,11 @@ class Campaign:
         """
         if not 1 <= n <= MOST:
             raise UserError(f"-n is the number of experiments, from 1 to {MOST}, not {n}.")
-        if policy:
-            self.configure(policy)
         for _ in range(ATTEMPTS):
             state = self.state()
+            known, change = state.sequence, _configured(state, policy) if policy else None
+            if change is not None:
+                state = state.after(Logged(known + 1, "", "", change))
             request = asked_for(state, at_most or {}, same, cost_weight)
             already = [] if fresh else open_batch(state)
             if already:
@@ -217,7 +224,8 @@ class Campaign:
                 state, n, request=request, fresh=fresh, extends=bool(already), listener=listener
             )
             try:
-                self._store.append(event, expected=state.sequence)
+                changes = () if change is None else (change,)
+                self._store.append(*changes, event, expected=known)
             except Moved:
                 listener.noted(("Somebody else wrote to the campaign meanwhile; choosing again.",))
                 continue
@@ -324,28 +332,10 @@ class Campaign:
             ConfigError: a key or value can't be used; nothing is changed.
         """
         with self._store.deciding() as ledger:
-            state = ledger.state
-            values = adopted(keys)
-            if values.get("surrogate", "") is None:
-                raise ConfigError("a campaign has a surrogate; name another one.")
-            if "surrogate" in values:  # which has representations of its own
-                values = {"representations": None, **values}
-            wanted = {k: v for k, v in {**state.keys, **values}.items() if v is not None}
-            policy = beginning.check_policy(wanted, state.created.goal)
-            if "structures" in policy.needs and not state.structures:
-                raise UserError(
-                    f"surrogate '{policy.surrogate}' needs columns with SMILES, which this "
-                    "campaign does not have."
-                )
-            given = {key: value for key, value in values.items() if value is not None}
-            changed = dict.fromkeys(values) | policy.typed(given)
-            if "surrogate" in given:
-                changed["model.name"] = policy.model.name
-            after = {k: v for k, v in {**state.keys, **changed}.items() if v is not None}
-            if after != state.keys:
-                _check_slots(replace(state, keys=after))
-                ledger.append(Configured(keys=changed))
-        return policy
+            event = _configured(ledger.state, keys)
+            if event is not None:
+                ledger.append(event)
+            return ledger.state.policy
 
     def export(self, what: What = "results") -> pd.DataFrame:
         """A table: 'results', 'suggestions', 'history' or 'candidates'.
@@ -420,6 +410,40 @@ def run(
     given = config.model_dump() if isinstance(config, RunConfig) else config
     keys = {**dict(flatten(given)), **objects}
     return replay(load_config(None, adopted(keys).items()), listener)
+
+
+def _configured(state: State, keys: Mapping[str, Any]) -> Configured | None:
+    """The event that changes keys of a policy; None where nothing changes.
+
+    Raises:
+        UserError: a key or value can't be used.
+    """
+    values = adopted(keys)
+    if values.get("surrogate", "") is None:
+        raise ConfigError("a campaign has a surrogate; name another one.")
+    if "surrogate" in values:  # which has representations of its own, and perhaps no kernel
+        own = values["surrogate"] in surrogate_names() and isinstance(
+            surrogate_factory(values["surrogate"]), SurrogateSpec
+        )
+        values = (
+            dict.fromkeys(("representations",) if own else ("representations", "kernel")) | values
+        )
+    wanted = {k: v for k, v in {**state.keys, **values}.items() if v is not None}
+    policy = beginning.check_policy(wanted, state.created.goal)
+    if "structures" in policy.needs and not state.structures:
+        raise UserError(
+            f"surrogate '{policy.surrogate}' needs columns with SMILES, which this campaign does "
+            "not have."
+        )
+    given = {key: value for key, value in values.items() if value is not None}
+    changed = dict.fromkeys(values) | policy.typed(given)
+    if "surrogate" in given:
+        changed["model.name"] = policy.model.name
+    after = {k: v for k, v in {**state.keys, **changed}.items() if v is not None}
+    if after == state.keys:
+        return None
+    _check_slots(replace(state, keys=after))
+    return Configured(keys=changed)
 
 
 def _check_slots(state: State) -> None:

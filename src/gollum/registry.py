@@ -14,6 +14,7 @@ from operator import attrgetter
 from typing import Any, TypeVar
 
 from gollum.errors import ConfigError, nearest
+from gollum.protocols import a
 
 T = TypeVar("T")
 Registered = TypeVar("Registered", bound=Callable[..., Any])
@@ -69,7 +70,7 @@ class Registry(Mapping[str, T]):
         name = getattr(given, "name", None) or getattr(given, "__name__", None)
         if not isinstance(name, str) or not name.replace("_", "a").replace("-", "a").isalnum():
             raise ConfigError(
-                f"a {self.what} needs a name by which it is recorded; give {given!r} an attribute "
+                f"{a(self.what)} needs a name by which it is recorded; give {given!r} an attribute "
                 "'name' of letters, digits, - and _."
             )
         known = self[name] if name in self else None  # noqa: SIM401 (a missing name is an error)

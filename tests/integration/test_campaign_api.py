@@ -150,11 +150,11 @@ def test_results_that_arrive_while_choosing_are_minded(made, monkeypatch):
     made.record(filled(made.suggest(4)))
     append, disturbed = Store.append, []
 
-    def late(self, event, *, expected=None):
+    def late(self, *events, expected=None):
         if not disturbed:
             disturbed.append(1)
             made.record(filled(grid().tail(1)))
-        return append(self, event, expected=expected)
+        return append(self, *events, expected=expected)
 
     monkeypatch.setattr(Store, "append", late)
     sheet = made.suggest(3)

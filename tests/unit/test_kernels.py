@@ -219,7 +219,7 @@ def test_what_can_not_be_used_is_refused():
         kernel_factory("ard(")
     with pytest.raises(ConfigError, match="3 is no kernel"):
         kernel_factory(3)
-    with pytest.raises(ConfigError, match="gave a int, not a GPyTorch Kernel"):
+    with pytest.raises(ConfigError, match="gave an int, not a GPyTorch Kernel"):
         make_kernel(lambda layout: 3, LAYOUT)
 
 

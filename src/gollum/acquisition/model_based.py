@@ -25,11 +25,11 @@ from gollum.acquisition.strategy import (
     is_ready,
 )
 from gollum.data.pool import Pool
-from gollum.errors import FitError, GollumError, UserError
+from gollum.errors import ConfigError, FitError, UserError
 from gollum.features.fixed.columns import one_hot
 from gollum.features.representations import Setup
 from gollum.listener import SILENT, Listener
-from gollum.protocols import require
+from gollum.protocols import require, running
 from gollum.surrogates.base import Fitted, Surrogate, SurrogateFactory
 from gollum.surrogates.specs import surrogate_factory, with_parts
 
@@ -60,6 +60,11 @@ class ModelBased:
         """What is fitted."""
         self.listener.stage("Reading the experiments")
         made = self.build()
+        if hasattr(made, "choose") and not hasattr(made, "fit"):
+            raise ConfigError(
+                f"{type(made).__name__} is a Strategy and no Surrogate; enter it in "
+                "gollum.STRATEGIES."
+            )
         require(made, Surrogate)
         return made
 
@@ -87,23 +92,20 @@ class ModelBased:
         if self.starts and not is_ready(ids, utility):
             self.listener.stage("Choosing first experiments")
             return self._first(request)
-        CRITERIA[self.criterion]
+        criterion = CRITERIA[self.criterion]
         surrogate, began = self.surrogate, time.perf_counter()
         self.listener.stage("Fitting the model")
-        try:
+        name = type(surrogate).__name__
+        with running(surrogate, f"fitting {name}"):
             fitted = surrogate.fit(ids, utility, stream)
-        except GollumError:
-            raise
-        except Exception as error:  # whatever somebody's own surrogate may raise
-            if type(surrogate).__module__.startswith("gollum."):
-                raise  # a defect of ours, to be seen whole
-            what = f"{type(error).__name__}: {error}"
-            raise FitError(f"{type(surrogate).__name__} could not be fitted ({what}).") from error
         require(fitted, Fitted)
         fitting = time.perf_counter() - began
         self.listener.stage("Choosing experiments")
         began = time.perf_counter()
-        chosen = self._best(fitted, request)
+        with running(fitted, f"predicting by {name}"), running(criterion, f"'{self.criterion}'"):
+            chosen = self._best(fitted, request)
+        if not np.isfinite([*chosen.means, *chosen.deviations]).all():
+            raise FitError(f"{name} predicts what is no number, such as for '{chosen.ids[0]}'.")
         return replace(
             chosen,
             fitted=fitted,
@@ -188,10 +190,13 @@ def make_strategy(
         require(strategy, Strategy)
         return strategy
     factory = with_parts(surrogate_factory(policy.surrogate), policy.representations, policy.kernel)
-    make = (lambda f, s: f(s)) if build is None else build
-    return ModelBased(
-        setup.problem.pool, lambda: make(factory, setup), policy.acquisition, starts, setup.listener
-    )
+
+    def made() -> Surrogate:
+        with running(factory, f"surrogate '{policy.surrogate}'"):
+            surrogate: Surrogate = factory(setup) if build is None else build(factory, setup)
+        return surrogate
+
+    return ModelBased(setup.problem.pool, made, policy.acquisition, starts, setup.listener)
 
 
 def _plates(request: BatchRequest) -> list[Rows]:

@@ -13,7 +13,7 @@ from gollum.acquisition.limits import NO_LIMITS, Limits, Rows
 from gollum.data.pool import Pool
 from gollum.errors import FitError
 from gollum.features.representations import Setup
-from gollum.protocols import require
+from gollum.protocols import require, running
 from gollum.registry import Registry
 
 if TYPE_CHECKING:
@@ -142,7 +142,8 @@ def ask(
     Raises:
         FitError: it chose nothing, or what it was not asked for.
     """
-    selection = strategy.choose(ids, utility, request, stream)
+    with running(strategy, f"strategy {type(strategy).__name__}"):
+        selection = strategy.choose(ids, utility, request, stream)
     require(selection, Selection)
     chosen = pool.positions(selection.ids)
     odd = len(set(chosen)) < len(chosen) or not set(chosen) <= set(request.rows.tolist())

@@ -135,7 +135,7 @@ class Suggestion(Part):
     chance: float | None = None
     """Probability that it beats the best so far, 0 to 1."""
     acquisition: float | None = None
-    intent: Literal["start", "explore", "balance", "exploit"] = "start"
+    intent: Literal["start", "chosen", "explore", "balance", "exploit"] = "start"
     neighbours: tuple[Neighbour, ...] = ()
     effects: tuple[Effect, ...] = ()
     """Largest first, by absolute value."""

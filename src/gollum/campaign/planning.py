@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Literal
 
 import numpy as np
 import torch
@@ -117,7 +118,8 @@ def propose(
     listener.noted(chosen.notes)
     batch = state.batch if extends else state.batch + 1
     fit: dict[str, float] = {}
-    suggestions = [Suggestion(run="", id=candidate) for candidate in chosen.ids]
+    kind: Literal["start", "chosen"] = "start" if state.policy.factory is not None else "chosen"
+    suggestions = [Suggestion(run="", id=candidate, intent=kind) for candidate in chosen.ids]
     if chosen.fitted is not None and strategy.surrogate is not None:
         listener.stage("Checking the intervals")
         inflation = inflation_of(state, strategy.surrogate, listener)
@@ -134,7 +136,7 @@ def propose(
         request=request,
         asked=asked,
         suggestions=named,
-        surrogate=state.policy.surrogate if is_ready(ids, values) else None,
+        surrogate=state.policy.surrogate if fit or kind == "chosen" else None,
         fit=fit,
         revision=chosen.revision,
         provenance={"gollum": __version__, "commit": commit(), **_runtime(state.policy).describe()},

@@ -20,6 +20,7 @@ RESERVED = (
 )  # fmt: skip
 _INTENT = {
     "start": "first design, spread over the candidates",
+    "chosen": "chosen without a model",
     "explore": "explores",
     "balance": "explores and exploits",
     "exploit": "exploits",

@@ -126,6 +126,10 @@ class State:
         assert state is not None  # noqa: S101 (the store refuses an empty log)
         return state
 
+    def after(self, entry: Logged) -> State:
+        """What would be known after a further event."""
+        return _next(self, entry)
+
     @property
     def batch(self) -> int:
         """Number of the last batch; 0 before the first."""

@@ -106,11 +106,11 @@ class Store:
         with _session(self.path) as connection:
             return _state(self.path, connection)
 
-    def append(self, event: Event, *, expected: int | None = None) -> Logged:
-        """Write one event; it is on disk when this returns.
+    def append(self, *events: Event, expected: int | None = None) -> Logged:
+        """Write events, all or none; they are on disk when this returns, and the last is given.
 
         Args:
-            event: what happened.
+            events: what happened, in order.
             expected: number of the last event that the caller knows of.
 
         Raises:
@@ -119,7 +119,7 @@ class Store:
         with _session(self.path, WRITE) as connection:
             if expected is not None and expected != content.last_sequence(connection):
                 raise Moved(f"somebody else has just written to '{self.path}'; try again.")
-            return _append(connection, event)
+            return [_append(connection, event) for event in events][-1]
 
     @contextmanager
     def deciding(self) -> Iterator[Ledger]:

@@ -113,7 +113,7 @@ def init(known: argparse.Namespace) -> int:
 
     console = _console()
     file = Path(known.campaign).expanduser()
-    policy = {n: getattr(known, n) for n in POLICY if getattr(known, n) is not None}
+    policy = {n: _or_null(getattr(known, n)) for n in POLICY if getattr(known, n) is not None}
     if known.table is None and known.factors is None:
         keys = {"model.name" if n == "model" else n: v for n, v in policy.items()} | known.keys
         if not file.exists() or (known.template is None and not keys):
@@ -125,7 +125,7 @@ def init(known: argparse.Namespace) -> int:
     goal = "minimize" if known.minimize else "maximize" if known.target is None else "target"
     names = ("also", "inputs", "id_column", "structures", "cost", "template", "failed_as", "seed")
     options = {n: getattr(known, n) for n in names if getattr(known, n) is not None} | policy
-    options |= {"keys": known.keys} if known.keys else {}
+    options |= {"keys": {k: v for k, v in known.keys.items() if v is not None}}
     campaign, start = Campaign.create(
         file,
         table=known.table,
@@ -322,11 +322,14 @@ def _change(
     if keys:
         policy = campaign.configure(keys)
         words = [f"surrogate {policy.surrogate}", f"preset {policy.preset}"]
+        told = ("surrogate", "preset", "representations", "kernel", "acquisition", "model.name")
+        told_of = [f"{key} {policy.typed([key])[key]}" for key in keys if key not in told]
         for key in ("representations", "kernel"):
             value = getattr(policy, key)
             words += [f"{key} {value if key == 'kernel' else ', '.join(value)}"] if value else []
-        words += [f"acquisition {policy.acquisition}"]
+        words += [f"acquisition {policy.acquisition}"] if policy.factory is not None else []
         words += [f"model {policy.model.name}"] if policy.has_model else []
+        words += told_of
         _say(console, f"{campaign.path}: from now on {', '.join(words)}.")
     if template is not None:
         known = campaign.retell(template)
@@ -339,10 +342,15 @@ def _with_keys(handler: Callable[..., int]) -> Callable[..., int]:
     """A handler to which further --KEY VALUE pairs are keys of the policy."""
 
     def run(known: argparse.Namespace, rest: Sequence[str]) -> int:
-        known.keys = {k: None if v == "null" else v for k, v in overrides(rest)}
+        known.keys = {key: _or_null(value) for key, value in overrides(rest)}
         return handler(known)
 
     return run
+
+
+def _or_null(text: str) -> str | None:
+    """What was typed; None for what puts a key back to what the preset says."""
+    return None if text == "null" else text
 
 
 def _complete(name: str, handler: Callable[..., int]) -> Callable[..., int]:

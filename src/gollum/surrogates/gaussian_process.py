@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gollum.data.pool import Pool
-from gollum.errors import FitError
+from gollum.errors import DataError, FitError
 from gollum.features.base import FixedFeatures, OnTop, SideBySide, remember
 from gollum.features.layout import Layout
 from gollum.features.representations import Representation
@@ -114,7 +114,7 @@ class GaussianProcess:
             DataError: nothing was measured.
             FitError: the fit failed, also after retries.
         """
-        self._refuse_not_finite()
+        self.refuse_not_finite()
         observed = Standardised.of(self.pool, ids, utility, self.runtime.device)
         settings, trained = self.settings, self.trained
         prior = "none" if trained else settings.lbfgs.prior
@@ -148,12 +148,16 @@ class GaussianProcess:
         matrix: NDArray[np.float64] = torch.cat(parts, dim=1).cpu().numpy()
         return matrix
 
-    def _refuse_not_finite(self) -> None:
-        """Refuse fixed features that are no numbers, before anything is fitted to them."""
+    def refuse_not_finite(self) -> None:
+        """Refuse fixed features that are no numbers, before anything is fitted to them.
+
+        Raises:
+            DataError: with candidate, column and representation.
+        """
         source = self.representation
         if isinstance(source, FixedFeatures) and not source.finite:
             row, slot = source.where_not_finite()
-            raise FitError(
+            raise DataError(
                 f"{self.pool.name}: candidate '{self.pool.ids[row]}', column "
                 f"'{', '.join(slot.columns) or 'unknown'}': a feature of '{slot.representation}' "
                 "is not finite; correct the cell, or take another representation."

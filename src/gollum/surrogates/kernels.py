@@ -6,6 +6,7 @@ Matérn-5/2 (Rasmussen & Williams 2006, eq. 4.17) in different distances, but fo
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from gollum.errors import ConfigError
 from gollum.features.layout import Layout, Slot
+from gollum.protocols import a, running
 from gollum.registry import Registry
 from gollum.surrogates.gp import ExactGP
 
@@ -50,6 +52,8 @@ def kernel_factory(spec: str | KernelFactory) -> KernelFactory:
     factory = KERNELS[name]
     if slots is None:
         return factory
+    if "slots" not in inspect.signature(factory).parameters:
+        raise ConfigError(f"kernel '{name}' takes no slots; write --kernel {name}.")
     return partial(factory, slots=tuple(slot.strip() for slot in slots.split(",")))
 
 
@@ -59,9 +63,14 @@ def make_kernel(spec: str | KernelFactory, layout: Layout) -> Kernel:
     Raises:
         ConfigError: the spec can't be used, names a slot that is not there, or makes no kernel.
     """
-    kernel = kernel_factory(spec)(layout)
+    factory = kernel_factory(spec)
+    name = spec if isinstance(spec, str) else getattr(spec, "__name__", repr(spec))
+    with running(getattr(factory, "func", factory), f"kernel '{name}'"):
+        kernel = factory(layout)
     if not isinstance(kernel, Kernel):
-        raise ConfigError(f"kernel {spec!r} gave a {type(kernel).__name__}, not a GPyTorch Kernel.")
+        raise ConfigError(
+            f"kernel '{name}' gave {a(type(kernel).__name__)}, not a GPyTorch Kernel."
+        )
     return deepcopy(kernel)  # a factory may hand out one object again and again
 
 

@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from gollum.errors import ConfigError
+from gollum.errors import ConfigError, DataError, nearest
+from gollum.features.layout import Blocks
 from gollum.features.representations import REPRESENTATIONS, Builder, Setup, builder_of, needs_of
+from gollum.protocols import running
 from gollum.registry import Registry
 
 if TYPE_CHECKING:
@@ -48,22 +50,20 @@ class SurrogateSpec:
         """
         from torch import nn
 
-        from gollum.features.base import FixedFeatures, represented
+        from gollum.features.base import represented
         from gollum.surrogates.gaussian_process import GaussianProcess
         from gollum.surrogates.kernels import make_kernel
 
         builders = [builder_of(representation) for representation in self.representations]
-        representation = represented([build(setup) for build in builders])
-        pool = setup.problem.pool
-        if isinstance(representation, FixedFeatures) and len(representation.matrix) != len(pool):
-            raise ConfigError(
-                f"{pool.name}: the representation has features of {len(representation.matrix)} "
-                f"rows, but there are {len(pool)} candidates."
-            )
+        representation = represented([_made(build, setup) for build in builders])
         if isinstance(representation, nn.Module):
             representation.to(setup.runtime.device)
         make_kernel(self.kernel, representation.layout)  # refused before anything is fitted
-        return GaussianProcess(pool, representation, setup.settings, setup.runtime, self.kernel)
+        made = GaussianProcess(
+            setup.problem.pool, representation, setup.settings, setup.runtime, self.kernel
+        )
+        made.refuse_not_finite()
+        return made
 
     @property
     def needs(self) -> frozenset[str]:
@@ -84,6 +84,34 @@ class SurrogateSpec:
     def has_model(self) -> bool:
         """Whether a language model is part of it."""
         return self.model is not None or "texts" in self.needs
+
+
+def _made(build: Builder, setup: Setup) -> Any:
+    """What a builder makes, if the candidates have what it needs and it has their number.
+
+    Raises:
+        ConfigError: its code failed, or it needs what nobody has.
+        DataError: the candidates lack what it needs.
+    """
+    problem, name = setup.problem, getattr(build, "__name__", type(build).__name__)
+    have = {"structures": problem.structures, "reactions": problem.reactions, "texts": True}
+    for need in getattr(build, "needs", ()):
+        if need not in have:
+            raise ConfigError(
+                f"representation '{name}' needs '{need}'; it can be {', '.join(have)}."
+                + nearest(need, have)
+            )
+        if not have[need] and not getattr(build, "__module__", "").startswith("gollum."):
+            raise DataError(f"{problem.pool.name}: representation '{name}' needs {need}.")
+    with running(build, f"representation '{name}'"):
+        made = build(setup)
+    count = len(made.matrix) if isinstance(made, Blocks) else len(problem.pool)
+    if count != len(problem.pool):
+        raise ConfigError(
+            f"representation '{name}' has features of {count} rows, but there are "
+            f"{len(problem.pool)} candidates."
+        )
+    return made
 
 
 # Representations and scaling as in METHOD of arXiv 2504.06265, as its public code runs it.
