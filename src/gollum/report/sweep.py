@@ -186,7 +186,7 @@ def coverage_table(records: Records) -> Table:
     table = Table(title="Top 5 % found, mean (seeds)")
     table.add_column("task")
     for method in means:
-        table.add_column(str(method), justify="right", overflow="fold")
+        table.add_column(str(method), justify="right", overflow="fold", min_width=9)
     for task, row in shown.unstack(fill_value="").iterrows():
         table.add_row(str(task), *row)
     if len(means) > 1:

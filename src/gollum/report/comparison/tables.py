@@ -118,7 +118,9 @@ def _table(heading: str, columns: list[str], caption: str = "") -> Table:
     for column in columns:
         left = column in ("method", "task")
         justify: Literal["left", "right"] = "left" if left else "right"
-        table.add_column(column, justify=justify, overflow="fold", no_wrap=left)
+        table.add_column(
+            column, justify=justify, overflow="fold", no_wrap=left, min_width=min(len(column), 7)
+        )
     return table
 
 
