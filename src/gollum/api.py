@@ -418,7 +418,8 @@ def _configured(state: State, keys: Mapping[str, Any]) -> Configured | None:
     Raises:
         UserError: a key or value can't be used.
     """
-    values = adopted(keys)
+    usual = {"preset": beginning.DEFAULT_PRESET, "model.name": beginning.DEFAULT_MODEL}
+    values = {k: usual.get(k) if v is None else v for k, v in adopted(keys).items()}
     if values.get("surrogate", "") is None:
         raise ConfigError("a campaign has a surrogate; name another one.")
     if "surrogate" in values:  # which has representations of its own, and perhaps no kernel

@@ -176,6 +176,7 @@ def test_a_target_is_for_an_acquisition_that_knows_one_unless_said(tmp_path):
 def test_another_preset_brings_its_acquisition_unless_one_was_said(campaign):
     campaign.configure({"preset": "paper"})
     assert campaign.state().policy.acquisition == "ei"
+    assert campaign.configure({"preset": None}).preset == "fast"
     campaign.configure({"acquisition": "log_ei", "preset": "fast"})
     assert campaign.state().policy.acquisition == "log_ei"
 
