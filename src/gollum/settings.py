@@ -75,6 +75,15 @@ class LbfgsSettings(Frozen):
     """Priors on the hyperparameters: none, or dimension_scaled, those of Hvarfner et al. 2024."""
 
 
+class AveragingSettings(Frozen):
+    """Hyperparameters that are drawn rather than fitted."""
+
+    particles: int = Field(48, ge=8)
+    """How many sets of hyperparameters are averaged over."""
+    moves: int = Field(5, ge=1)
+    """Metropolis moves of each set at every step to the posterior; twice as many at the end."""
+
+
 class ModelSettings(Frozen):
     """The language model."""
 
@@ -170,6 +179,8 @@ class Settings(Frozen):
     """Joint fit."""
     lbfgs: LbfgsSettings = LbfgsSettings()
     """Fit on fixed features."""
+    averaging: AveragingSettings = AveragingSettings()
+    """Averaging over hyperparameters."""
 
 
 # What a preset changes from the defaults of the fields, as nested keys of a run.

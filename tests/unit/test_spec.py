@@ -89,6 +89,8 @@ PAPER = {
     "optimizer.rel_tol": 1e-5,
     "lbfgs.max_iterations": 2000,
     "lbfgs.prior": "none",
+    "averaging.particles": 48,
+    "averaging.moves": 5,
 }
 FAST = {
     "preset": "fast",
@@ -568,6 +570,8 @@ OTHER = {
     "optimizer.rel_tol": -1.0,
     "lbfgs.max_iterations": 5,
     "lbfgs.prior": "dimension_scaled",
+    "averaging.particles": 16,
+    "averaging.moves": 2,
 }
 OF_TABLES = {
     "data.path", "data.name", "data.sheet", "data.objective", "data.direction", "data.inputs",

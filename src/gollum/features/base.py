@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from gollum.data.pool import Pool
 from gollum.errors import DataError
 from gollum.features.layout import Blocks, Layout, Slot
 from gollum.features.representations import Representation
@@ -50,11 +51,21 @@ class FixedFeatures(nn.Module):
         self.notes = notes
         self.revision = revision
 
-    def where_not_finite(self) -> tuple[int, Slot]:
-        """Row and slot of the first feature that is no finite number."""
+    def refuse_not_finite(self, pool: Pool) -> None:
+        """Refuse features that are no finite numbers.
+
+        Raises:
+            DataError: with candidate, column and representation of the first.
+        """
+        if self.finite:
+            return
         row, feature = (int(i) for i in (~self.matrix.isfinite()).nonzero()[0])
-        ends = np.cumsum([slot.size for slot in self.layout])
-        return row, self.layout.slots[int(np.searchsorted(ends, feature, side="right"))]
+        slot = next(slot for slot, dims in self.layout.only() if feature in dims)
+        raise DataError(
+            f"{pool.name}: candidate '{pool.ids[row]}', column "
+            f"'{', '.join(slot.columns) or 'unknown'}': a feature of '{slot.representation}' is "
+            "not finite; correct the cell, or take another representation."
+        )
 
     def encode(self, table: pd.DataFrame) -> Tensor:
         """Features of other rows, m x d, float64.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gollum.data.pool import Pool
-from gollum.errors import DataError, FitError
+from gollum.errors import FitError
 from gollum.features.base import FixedFeatures, OnTop, SideBySide, remember
 from gollum.features.layout import Layout
 from gollum.features.representations import Representation
@@ -154,14 +154,8 @@ class GaussianProcess:
         Raises:
             DataError: with candidate, column and representation.
         """
-        source = self.representation
-        if isinstance(source, FixedFeatures) and not source.finite:
-            row, slot = source.where_not_finite()
-            raise DataError(
-                f"{self.pool.name}: candidate '{self.pool.ids[row]}', column "
-                f"'{', '.join(slot.columns) or 'unknown'}': a feature of '{slot.representation}' "
-                "is not finite; correct the cell, or take another representation."
-            )
+        if isinstance(self.representation, FixedFeatures):
+            self.representation.refuse_not_finite(self.pool)
 
     @torch.no_grad()
     def _pool_features(self, model: DeepKernelGP) -> Tensor:

@@ -31,6 +31,7 @@ class SurrogateSpec:
         title: what it is called in sentences; its name by default.
         model: name of the language model that it always has; None where that is a choice.
         name: by which it is recorded, where it is not one of this package's.
+        averaged: whether hyperparameters are drawn and averaged over, with a kernel of its own.
     """
 
     representations: tuple[str | Builder, ...]
@@ -39,6 +40,12 @@ class SurrogateSpec:
     title: str = ""
     model: str | None = None
     name: str = ""
+    averaged: bool = False
+
+    def __post_init__(self) -> None:
+        if self.averaged and self.kernel != "isotropic":
+            raise ConfigError("hyperparameters are averaged over in a kernel of its own; leave "
+                              "key 'kernel' out.")  # fmt: skip
 
     def __call__(self, setup: Setup) -> Surrogate:
         """Make it: everything that no fit changes is computed.
@@ -58,12 +65,27 @@ class SurrogateSpec:
         representation = represented([_made(build, setup) for build in builders])
         if isinstance(representation, nn.Module):
             representation.to(setup.runtime.device)
+        if self.averaged:
+            return self._averaged(setup, representation)
         make_kernel(self.kernel, representation.layout)  # refused before anything is fitted
         made = GaussianProcess(
             setup.problem.pool, representation, setup.settings, setup.runtime, self.kernel
         )
         made.refuse_not_finite()
         return made
+
+    def _averaged(self, setup: Setup, representation: Any) -> Surrogate:
+        """Hyperparameters drawn rather than fitted."""
+        from gollum.features.base import FixedFeatures
+        from gollum.surrogates.averaged import Averaged
+
+        if not isinstance(representation, FixedFeatures):
+            raise ConfigError(
+                "hyperparameters can't be averaged over representations that are trained; take "
+                "text or text_levels."
+            )
+        representation.refuse_not_finite(setup.problem.pool)
+        return Averaged(setup.problem.pool, representation, setup.settings, setup.runtime)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -125,6 +147,12 @@ SURROGATES: Registry[Callable[[Setup], Surrogate]] = Registry(
         "pllm_phi": SurrogateSpec(
             ("projected_adapters",), about="LoRA and projection, the paper's best"
         ),
+        "averaged": SurrogateSpec(
+            ("one_hot",),
+            about="a weight for each column, averaged over hyperparameters",
+            title="one-hot encoding, averaged",
+            averaged=True,
+        ),
         "rxnfp": SurrogateSpec(
             ("rxnfp",), about="RXNFP: frozen embeddings of reactions", model="rxnfp"
         ),
@@ -155,8 +183,8 @@ def surrogate_factory(surrogate: str | Callable[[Setup], Surrogate]) -> Callable
     if surrogate not in surrogate_names():
         raise ConfigError(SURROGATES.unknown(surrogate, surrogate_names()))
     entry = REPRESENTATIONS[surrogate]
-    facts = {fact: getattr(entry, fact, "") for fact in ("about", "title")}
-    return SurrogateSpec((surrogate,), **facts)
+    about, title = (str(getattr(entry, fact, "")) for fact in ("about", "title"))
+    return SurrogateSpec((surrogate,), about=about, title=title)
 
 
 def with_parts(

@@ -1,0 +1,212 @@
+"""A process averaged over hyperparameters: closed forms, GPyTorch, and what its draws are of."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from gpytorch.kernels import AdditiveKernel, MaternKernel, ScaleKernel
+
+from gollum.acquisition.batch import select
+from gollum.acquisition.scoring import Aim
+from gollum.errors import ConfigError, DataError
+from gollum.features.base import FixedFeatures
+from gollum.features.layout import Blocks, Layout, Slot
+from gollum.features.problem import Problem
+from gollum.features.representations import Setup
+from gollum.runtime import seeded
+from gollum.settings import AveragingSettings, Settings
+from gollum.surrogates.averaged import Averaged, SlotProcess, draw, squared_distances
+from gollum.surrogates.gp import ExactGP
+from gollum.surrogates.specs import SurrogateSpec, surrogate_factory
+from helpers import CPU, make_pool
+
+N, TRAIN = 36, 10
+LAYOUT = Layout(
+    (Slot("one_hot", ("a",), 3, "indicators", 0.4), Slot("one_hot", ("b",), 1, "number", 0.1))
+)
+
+
+def points(count=7, seed=0):
+    rng = np.random.default_rng(seed)
+    a = np.eye(3)[rng.integers(3, size=count)]
+    return torch.tensor(np.hstack([a, rng.random((count, 1))]))
+
+
+def theta(count=5, seed=1):
+    means, deviations = SlotProcess(LAYOUT, 1e-4).prior
+    generator = torch.Generator().manual_seed(seed)
+    return means + deviations * torch.randn(
+        count, len(means), generator=generator, dtype=torch.float64
+    )
+
+
+def gpytorchs(values):
+    """One particle's process in GPyTorch's own kernels."""
+    weights, whole, own = values[:2].exp(), values[2].exp(), values[3:5].exp()
+    wide = [(2 * s.spread / w) ** 0.5 for s, w in zip(LAYOUT, weights, strict=True)]
+    both = MaternKernel(nu=2.5, ard_num_dims=4).double()
+    both.lengthscale = torch.stack([*[wide[0]] * 3, wide[1]])
+    parts = [ScaleKernel(both).double()]
+    parts[0].outputscale = whole
+    for scale, width, (_, dims) in zip(own, wide, LAYOUT.only(), strict=True):
+        kernel = MaternKernel(nu=2.5, active_dims=dims).double()
+        kernel.lengthscale = width
+        parts.append(ScaleKernel(kernel).double())
+        parts[-1].outputscale = scale
+    gp = ExactGP(AdditiveKernel(*parts), 1e-5)
+    gp.likelihood.noise = values[-2].exp() + 1e-4 + 1e-8
+    gp.mean.constant = values[-1]
+    return gp
+
+
+def test_covariance_and_likelihood_are_gpytorchs():
+    process, particles, x = SlotProcess(LAYOUT, 1e-4), theta(), points()
+    squared = squared_distances(LAYOUT, x, x)
+    targets = torch.randn(7, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    found = process.covariance(particles, squared)
+    likelihood = process.log_likelihood(particles, squared, targets)
+    for i, values in enumerate(particles):
+        gp = gpytorchs(values)
+        with torch.no_grad():
+            torch.testing.assert_close(found[i], gp.covariance(x, x), rtol=1e-6, atol=1e-7)
+            expected = gp.log_marginal_likelihood(x, targets).item()
+        assert likelihood[i].item() == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    variance = process.variance(particles)
+    torch.testing.assert_close(found.diagonal(dim1=1, dim2=2).mean(1), variance)
+
+
+def test_distances_of_bits_are_tanimotos():
+    layout = Layout((Slot("morgan", ("s",), 4, "bits", 1.0),))
+    bits = torch.tensor([[1, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0.0]]).double()
+    found = squared_distances(layout, bits, bits)[0]
+    assert found[0].tolist() == pytest.approx([0.0, 2 * (1 - 1 / 3), 2.0])
+    pairs = squared_distances(layout, bits, bits.flip(0), pairs=True)[0]
+    assert pairs.tolist() == pytest.approx([2.0, 0.0, 2.0])
+
+
+def test_draws_are_of_the_posterior():
+    """Against many draws of the prior, weighted by their likelihood."""
+    layout = Layout(LAYOUT.slots[:1])
+    process, x = SlotProcess(layout, 1e-4), points(8)[:, :3]
+    generator = torch.Generator().manual_seed(0)
+    targets = 1.4 * x[:, 0] - 0.9 * x[:, 1]
+    targets = targets + 0.3 * torch.randn(8, generator=generator).double()
+    squared = squared_distances(layout, x, x)
+    means, deviations = process.prior
+    prior = means + deviations * torch.randn(60_000, len(means), generator=generator).double()
+    weights = torch.softmax(process.log_likelihood(prior, squared, targets), 0)
+    expected = weights @ prior
+    spread = (weights @ (prior - expected).square()).sqrt()
+    found = []
+    for seed in range(20):
+        with seeded(seed):
+            theta, _, evaluations = draw(process, squared, targets, AveragingSettings())
+        assert evaluations < 200
+        found.append(theta)
+    mean = torch.cat(found).mean(0)
+    assert ((mean - expected).abs() / spread).max() < 0.25
+    assert torch.cat(found).std(0) == pytest.approx(spread, rel=0.35)
+
+
+@pytest.fixture(scope="module")
+def pool():
+    i = np.arange(N)
+    return make_pool(N, values=40 + 9.0 * (i % 3) + 4 * np.sin(i / 5.0))
+
+
+def surrogate(pool, name="averaged", **keys):
+    setup = Setup(Problem(pool, (), structures=("start",)), Settings(**keys), CPU)
+    return surrogate_factory(name)(setup)
+
+
+@pytest.fixture(scope="module")
+def fitted(pool):
+    return surrogate(pool).fit(pool.ids[:TRAIN], pool.utility[:TRAIN], (0, 1))
+
+
+def test_the_mixture_is_that_of_its_processes(fitted):
+    rows = np.array([30, 5, 17])
+    features = fitted.representation(rows)
+    z = fitted.representation(fitted.rows)
+    targets = (fitted.utility - fitted.location) / fitted.scale
+    layout, means, covariances = fitted.process.layout, [], []
+    for particle in fitted.theta:
+        one = particle.unsqueeze(0)
+
+        def k(a, b, one=one):
+            return fitted.process.covariance(one, squared_distances(layout, a, b))[0]
+
+        sigma = k(z, z) + (fitted.process.noise(one) + 1e-8) * torch.eye(TRAIN)
+        gain = torch.linalg.solve(sigma, k(z, features)).T
+        means.append(particle[-1] + gain @ (targets - particle[-1]))
+        covariances.append(k(features, features) - gain @ k(z, features))
+    means, covariances = torch.stack(means), torch.stack(covariances)
+    expected = covariances.mean(0) + torch.cov(means.T, correction=0)
+    mean, variance = fitted.standardised(rows)
+    torch.testing.assert_close(mean, means.mean(0), rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(fitted.covariance(rows, rows), expected, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(variance, expected.diagonal(), rtol=1e-5, atol=1e-7)
+    table = fitted.pool.table.iloc[rows]
+    torch.testing.assert_close(fitted.posterior(table), fitted.marginals(rows))
+
+
+def test_a_fit_is_a_function_of_measurements_and_seed(pool, fitted):
+    again = surrogate(pool).fit(pool.ids[:TRAIN], pool.utility[:TRAIN], (0, 1))
+    other = surrogate(pool).fit(pool.ids[:TRAIN], pool.utility[:TRAIN], (0, 2))
+    assert torch.equal(again.theta, fitted.theta)
+    assert not torch.equal(other.theta, fitted.theta)
+    assert fitted.report.strategy == "smc"
+    assert fitted.report.evaluations > 10
+    assert "weight one_hot:ligand" in fitted.report.hyperparameters
+
+
+def test_it_learns_which_column_matters(pool):
+    values = 10.0 * (np.arange(N) % 3)  # the ligand, and nothing else
+    found = surrogate(pool).fit(pool.ids[:20], values[:20], (0, 1))
+    weights = found.weights()
+    assert max(weights, key=weights.get) == "one_hot:ligand"
+    assert sum(weights.values()) == pytest.approx(1.0)
+    rest = np.arange(20, N)
+    mean, variance = found.marginals(rest)
+    assert np.corrcoef(mean.numpy(), values[rest])[0, 1] > 0.97
+    assert variance.min() > 0
+
+
+def test_batches_pending_and_repeats(pool, fitted):
+    rest = np.arange(TRAIN, N)
+    batch = select(
+        fitted, rest, aim=Aim("q_log_ei"), batch_size=4, seed=(0,), pending=np.array([20])
+    )
+    assert len(set(batch.ids)) == 4
+    repeated = surrogate(pool).fit(["c0", "c0", "c1"], np.array([1.0, 2.0, 5.0]), (0, 0))
+    assert all(v.isfinite().all() for v in repeated.marginals(np.arange(N)))
+    one = surrogate(pool).fit(["c0"], np.array([1.0]), (0, 0))
+    assert one.marginals(rest)[1].min() > 0
+    assert one.posterior([])[0].shape == (0,)
+
+
+def test_what_can_not_be_averaged_is_refused(pool):
+    with pytest.raises(ConfigError, match="leave key 'kernel' out"):
+        SurrogateSpec(("one_hot",), "ard", averaged=True)
+    with pytest.raises(DataError, match="no measured value"):
+        surrogate(pool).fit(["c0"], np.array([math.nan]), (0, 0))
+    matrix = np.ones((N, 1))
+    matrix[3] = math.inf
+    blocks = Blocks(matrix, Layout((Slot("odd", ("ligand",), 1, spread=1.0),)), lambda t: matrix)
+    with pytest.raises(DataError, match="'c3', column 'ligand': a feature of 'odd' is not finite"):
+        SurrogateSpec((lambda setup: blocks,), averaged=True)(
+            Setup(Problem(pool, ()), Settings(), CPU)
+        )
+
+
+def test_more_particles_are_as_sure(pool, fitted):
+    many = surrogate(pool, averaging=AveragingSettings(particles=256))
+    found = many.fit(pool.ids[:TRAIN], pool.utility[:TRAIN], (0, 1))
+    rest = np.arange(TRAIN, N)
+    mean, variance = found.standardised(rest)
+    few = fitted.standardised(rest)
+    assert (mean - few[0]).abs().max() < 0.5
+    assert (variance / few[1]).log().abs().max() < 1.0
+    assert isinstance(many, Averaged)
+    assert isinstance(many.representation, FixedFeatures)
