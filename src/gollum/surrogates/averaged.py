@@ -146,12 +146,7 @@ class Averaged:
     def fit(
         self, ids: Sequence[str], utility: NDArray[np.float64], seed: Sequence[int]
     ) -> FittedAverage:
-        """Draw hyperparameters given measurements.
-
-        Args:
-            ids: n measured candidates; an id may repeat (replicates).
-            utility: n measured values, larger is better; rows with NaN are left out.
-            seed: numbers that name the random stream, such as (seed, iteration).
+        """Draw hyperparameters given measurements; see `Surrogate.fit`.
 
         Raises:
             DataError: nothing was measured.

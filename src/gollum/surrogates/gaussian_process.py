@@ -103,12 +103,7 @@ class GaussianProcess:
     def fit(
         self, ids: Sequence[str], utility: NDArray[np.float64], seed: Sequence[int]
     ) -> FittedProcess:
-        """Fit to measurements.
-
-        Args:
-            ids: n measured candidates; an id may repeat (replicates).
-            utility: n measured values, larger is better; rows with NaN are left out.
-            seed: numbers that name the random stream, such as (seed, iteration).
+        """Fit to measurements; see `Surrogate.fit`.
 
         Raises:
             DataError: nothing was measured.
