@@ -481,6 +481,10 @@ def test_specs_of_the_project_leave_nothing_out(file):
                 for control in ("", *(f"-{control}" for control in CONTROLS))
             },
         ),
+        "averaged": (
+            10 * 2 * 5,
+            {"one_hot", "morgan", "averaged", "averaged-representations-7f43fba8"},
+        ),
     }[file.stem]  # fmt: skip
 
 
