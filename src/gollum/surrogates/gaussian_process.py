@@ -317,3 +317,7 @@ class FittedProcess(Fitted):
         if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
             return self.features[rows[0] : rows[-1] + 1].double()  # in place: no copy
         return self.features[torch.as_tensor(rows, device=self.features.device)].double()
+
+    def features_of(self, ids: Sequence[str]) -> Tensor:
+        """Features m x d, float64, of m ids."""
+        return self.features_at(self.pool.positions(ids))
