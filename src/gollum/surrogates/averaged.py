@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,17 +24,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gollum.data.pool import Pool
 from gollum.errors import FitError
 from gollum.features.base import FixedFeatures
 from gollum.features.layout import Layout
-from gollum.runtime import Runtime, seeded
-from gollum.settings import AveragingSettings, Settings
-from gollum.surrogates.base import SMALLEST_VARIANCE, FitReport, Fitted, Rows, Standardised
+from gollum.runtime import seeded
+from gollum.settings import AveragingSettings
+from gollum.surrogates.base import (
+    SMALLEST_VARIANCE,
+    FitReport,
+    Fitted,
+    OnRepresentation,
+    Rows,
+    Standardised,
+    slot_weights,
+)
 from gollum.surrogates.kernels import correlation
 
 SCORED = 2048  # rows scored at a time
-PAIRS = 512  # of candidates, by which slots are weighed
 IMPOSSIBLE = -1e10  # log likelihood of hyperparameters with which nothing can be factorised
 JITTER = 1e-8
 
@@ -118,30 +124,10 @@ class SlotProcess:
 
 
 @dataclass(frozen=True, eq=False)
-class Averaged:
-    """A process over the slots of fixed features, averaged over hyperparameters.
+class Averaged(OnRepresentation):
+    """A process over the slots of fixed features, averaged over hyperparameters."""
 
-    Attributes:
-        pool: the candidates.
-        representation: features of its rows.
-        settings: every number.
-        runtime: where it runs.
-    """
-
-    pool: Pool
     representation: FixedFeatures
-    settings: Settings
-    runtime: Runtime
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the representation has to tell."""
-        return self.representation.notes
-
-    @property
-    def revision(self) -> str:
-        """Hash of the language model's weights; empty without one."""
-        return self.representation.revision
 
     def fit(
         self, ids: Sequence[str], utility: NDArray[np.float64], seed: Sequence[int]
@@ -152,6 +138,7 @@ class Averaged:
             DataError: nothing was measured.
             FitError: no drawn hyperparameters are possible.
         """
+        self.refuse_not_finite()
         observed = Standardised.of(self.pool, ids, utility)
         process = SlotProcess(self.representation.layout, self.settings.noise_floor)
         features = self.representation(observed.rows).cpu()
@@ -205,22 +192,19 @@ class FittedAverage(Fitted):
 
     def components(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Posterior means and variances of every particle at m points, m x d; P x m each."""
-        means, variances = [], []
-        for part in features.split(SCORED):
-            v = self._solved(part)
-            means.append(self.theta[:, -1:] + (self.white.transpose(1, 2) @ v).squeeze(1))
-            rest = self.process.variance(self.theta)[:, None] - v.square().sum(1)
-            variances.append(rest.clamp_min(SMALLEST_VARIANCE))
-        empty = self.theta.new_empty(len(self.theta), 0)
-        return torch.cat([empty, *means], dim=1), torch.cat([empty, *variances], dim=1)
+        v = self._solved(features)
+        mean = self.theta[:, -1:] + (self.white.transpose(1, 2) @ v).squeeze(1)
+        rest = self.process.variance(self.theta)[:, None] - v.square().sum(1)
+        return mean, rest.clamp_min(SMALLEST_VARIANCE)
 
     def standardised(self, rows: Rows) -> tuple[Tensor, Tensor]:
-        """Mean and variance of the mixture at m rows; m and m."""
-        return _mixed(*self.components(self._at(rows)))
+        """Mean and variance of the mixture at m rows, a piece of them at a time; m and m."""
+        starts = range(0, max(1, len(rows)), SCORED)
+        return self._mixtures(self._at(rows[start : start + SCORED]) for start in starts)
 
     def encoded(self, table: pd.DataFrame) -> tuple[Tensor, Tensor]:
         """Mean and variance of the mixture at m rows outside the pool; m and m."""
-        return _mixed(*self.components(self.representation.encode(table).cpu()))
+        return self._mixtures(self.representation.encode(table).cpu().split(SCORED))
 
     def covariance(self, a: Rows, b: Rows) -> Tensor:
         """Covariance of the mixture of n and m rows; n x m."""
@@ -240,18 +224,23 @@ class FittedAverage(Fitted):
 
     def weights(self) -> dict[str, float]:
         """How much each slot tells experiments apart, averaged over particles; together 1."""
-        rng, count = np.random.default_rng(0), len(self.pool)
-        rows, others = rng.integers(count, size=PAIRS), rng.integers(count, size=PAIRS)
-        own, other = self._at(rows), self._at(others)
-        falls = {}
-        for name in self.process.layout.names:
-            changed, dims = own.clone(), self.process.layout.dims(name)
-            changed[:, dims] = other[:, dims]
+
+        def correlation(own: Tensor, changed: Tensor) -> Tensor:
             squared = squared_distances(self.process.layout, own, changed, pairs=True)
             prior = self.process.covariance(self.theta, squared.unsqueeze(-1)).squeeze(-1)
-            falls[name] = (1.0 - prior / self.process.variance(self.theta)[:, None]).mean().item()
-        total = sum(falls.values())
-        return {name: fall / total if total > 0 else 0.0 for name, fall in falls.items()}
+            return (prior / self.process.variance(self.theta)[:, None]).mean(0)
+
+        return slot_weights(self.process.layout, len(self.pool), self._at, correlation)
+
+    def _mixtures(self, pieces: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+        """Mean and variance of equally likely normals at all points of all pieces."""
+        means, variances = [], []
+        for features in pieces:
+            each, rest = self.components(features)
+            mean = each.mean(0)
+            means.append(mean)
+            variances.append(rest.mean(0) + (each - mean).square().mean(0))
+        return torch.cat(means), torch.cat(variances)
 
     def _at(self, rows: Rows) -> Tensor:
         features: Tensor = self.representation(rows)
@@ -359,12 +348,6 @@ def _next_power(likelihood: Tensor, power: float) -> float:
         middle = 0.5 * (low + high)
         low, high = (middle, high) if enough(middle) else (low, middle)
     return high if low == power else low
-
-
-def _mixed(means: Tensor, variances: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of equally likely normals, P x m each; m and m."""
-    mean = means.mean(0)
-    return mean, variances.mean(0) + (means - mean).square().mean(0)
 
 
 def _told(process: SlotProcess, theta: Tensor) -> dict[str, float]:

@@ -19,11 +19,16 @@ from torch import Tensor
 
 from gollum.data.pool import Pool
 from gollum.errors import DataError
-from gollum.features.representations import Setup
+from gollum.features.base import FixedFeatures
+from gollum.features.layout import Layout
+from gollum.features.representations import Representation, Setup
+from gollum.runtime import Runtime
+from gollum.settings import Settings
 
 Rows = NDArray[np.int64]
 
 SMALLEST_VARIANCE = 1e-10
+PAIRS = 512  # of candidates, by which slots are weighed
 
 
 @dataclass(frozen=True)
@@ -255,6 +260,70 @@ class Updated(Fitted):
     def weights(self) -> dict[str, float]:
         """As before."""
         return self.before.weights()
+
+
+@dataclass(frozen=True, eq=False)
+class OnRepresentation:
+    """What surrogates on a representation of the rows of one pool have in common.
+
+    Attributes:
+        pool: the candidates.
+        representation: features of its rows.
+        settings: every number.
+        runtime: where it runs.
+    """
+
+    pool: Pool
+    representation: Representation
+    settings: Settings
+    runtime: Runtime
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the representation has to tell."""
+        return self.representation.notes
+
+    @property
+    def revision(self) -> str:
+        """Hash of the language model's weights; empty without one."""
+        return self.representation.revision
+
+    def refuse_not_finite(self) -> None:
+        """Refuse fixed features that are no numbers, before anything is fitted to them.
+
+        Raises:
+            DataError: with candidate, column and representation.
+        """
+        if isinstance(self.representation, FixedFeatures):
+            self.representation.refuse_not_finite(self.pool)
+
+
+def slot_weights(
+    layout: Layout,
+    count: int,
+    features: Callable[[Rows], Tensor],
+    correlation: Callable[[Tensor, Tensor], Tensor],
+) -> dict[str, float]:
+    """How much each slot tells experiments apart; together 1.
+
+    By how much the correlation of an experiment with itself falls, on average over `PAIRS` of
+    candidates, when the slot's features alone are those of another one.
+
+    Args:
+        layout: the slots.
+        count: number of candidates.
+        features: features n x d of n rows.
+        correlation: of n experiments with n changed ones, n x d each; n.
+    """
+    rng = np.random.default_rng(0)
+    own, other = (features(rng.integers(count, size=PAIRS)) for _ in range(2))
+    falls = {}
+    for slot, dims in layout.only():
+        changed = own.clone()
+        changed[:, dims] = other[:, dims]
+        falls[slot.name] = (1.0 - correlation(own, changed)).mean().item()
+    total = sum(falls.values())
+    return {name: fall / total if total > 0 else 0.0 for name, fall in falls.items()}
 
 
 @dataclass(frozen=True)

@@ -13,21 +13,18 @@ from botorch.models import SingleTaskGP
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gollum.data.pool import Pool
 from gollum.errors import FitError
 from gollum.features.base import FixedFeatures, OnTop, SideBySide, remember
 from gollum.features.layout import Layout
 from gollum.features.representations import Representation
-from gollum.runtime import Runtime, seeded
-from gollum.settings import Settings
-from gollum.surrogates.base import Fitted, Rows, Standardised
+from gollum.runtime import seeded
+from gollum.surrogates.base import Fitted, OnRepresentation, Rows, Standardised, slot_weights
 from gollum.surrogates.fit import fit_joint, fit_lbfgs
 from gollum.surrogates.gp import Conditioned, ExactGP, to_botorch
 from gollum.surrogates.kernels import PRIORS, KernelFactory, isotropic, make_kernel
 
 CHUNK = 16384  # rows of the pool featurized at a time
 SCORED = 4096  # rows scored at a time: their covariances stay in the processor's cache
-PAIRS = 512  # of candidates, by which slots are weighed
 SAMPLE = 2000  # candidates whose pairwise distances are averaged
 
 
@@ -68,32 +65,14 @@ class DeepKernelGP(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class GaussianProcess:
+class GaussianProcess(OnRepresentation):
     """A Gaussian process on a representation of the rows of one pool, not fitted yet.
 
     Attributes:
-        pool: the candidates.
-        representation: features of its rows.
-        settings: every number.
-        runtime: where it runs.
         kernel: makes the kernel from the representation's layout, or its name.
     """
 
-    pool: Pool
-    representation: Representation
-    settings: Settings
-    runtime: Runtime
     kernel: str | KernelFactory = field(default=isotropic)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the representation has to tell."""
-        return self.representation.notes
-
-    @property
-    def revision(self) -> str:
-        """Hash of the language model's weights; empty without one."""
-        return self.representation.revision
 
     @property
     def trained(self) -> bool:
@@ -142,15 +121,6 @@ class GaussianProcess:
             parts = [_fresh(source)(every) for source in _sources(self.representation)]
         matrix: NDArray[np.float64] = torch.cat(parts, dim=1).cpu().numpy()
         return matrix
-
-    def refuse_not_finite(self) -> None:
-        """Refuse fixed features that are no numbers, before anything is fitted to them.
-
-        Raises:
-            DataError: with candidate, column and representation.
-        """
-        if isinstance(self.representation, FixedFeatures):
-            self.representation.refuse_not_finite(self.pool)
 
     @torch.no_grad()
     def _pool_features(self, model: DeepKernelGP) -> Tensor:
@@ -268,22 +238,15 @@ class FittedProcess(Fitted):
 
     @torch.no_grad()
     def weights(self) -> dict[str, float]:
-        """How much each slot tells experiments apart under the fitted kernel; together 1.
+        """How much each slot tells experiments apart under the fitted kernel; together 1."""
+        gp = self.process.gp
 
-        By how much the correlation of an experiment with itself falls, on average, when the slot's
-        features alone are those of another candidate.
-        """
-        rng, count = np.random.default_rng(0), len(self.pool)
-        rows, others = rng.integers(count, size=PAIRS), rng.integers(count, size=PAIRS)
-        gp, own, other = self.process.gp, self.features_at(rows), self.features_at(others)
-        falls = {}
-        for name in self.layout.names:
-            changed, dims = own.clone(), self.layout.dims(name)
-            changed[:, dims] = other[:, dims]
+        def correlation(own: Tensor, changed: Tensor) -> Tensor:
             both = (gp.variance(own) * gp.variance(changed)).sqrt()
-            falls[name] = (1.0 - gp.kernel(own, changed, diag=True) / both).mean().item()
-        total = sum(falls.values())
-        return {name: fall / total if total > 0 else 0.0 for name, fall in falls.items()}
+            found: Tensor = gp.kernel(own, changed, diag=True) / both
+            return found
+
+        return slot_weights(self.layout, len(self.pool), self.features_at, correlation)
 
     def latent_distance_ratio(self) -> float:
         """Lengthscale over mean pairwise distance: ℓ / d̄ of arXiv 2504.06265.

@@ -17,6 +17,7 @@ from gollum.protocols import running
 from gollum.registry import Registry
 
 if TYPE_CHECKING:
+    from gollum.surrogates.averaged import Averaged
     from gollum.surrogates.base import Surrogate
 
 
@@ -66,15 +67,16 @@ class SurrogateSpec:
         if isinstance(representation, nn.Module):
             representation.to(setup.runtime.device)
         if self.averaged:
-            return self._averaged(setup, representation)
-        make_kernel(self.kernel, representation.layout)  # refused before anything is fitted
-        made = GaussianProcess(
-            setup.problem.pool, representation, setup.settings, setup.runtime, self.kernel
-        )
+            made: Averaged | GaussianProcess = self._averaged(setup, representation)
+        else:
+            make_kernel(self.kernel, representation.layout)  # refused before anything is fitted
+            made = GaussianProcess(
+                setup.problem.pool, representation, setup.settings, setup.runtime, self.kernel
+            )
         made.refuse_not_finite()
         return made
 
-    def _averaged(self, setup: Setup, representation: Any) -> Surrogate:
+    def _averaged(self, setup: Setup, representation: Any) -> Averaged:
         """Hyperparameters drawn rather than fitted."""
         from gollum.features.base import FixedFeatures
         from gollum.surrogates.averaged import Averaged
@@ -84,7 +86,6 @@ class SurrogateSpec:
                 "hyperparameters can't be averaged over representations that are trained; take "
                 "text or text_levels."
             )
-        representation.refuse_not_finite(setup.problem.pool)
         return Averaged(setup.problem.pool, representation, setup.settings, setup.runtime)
 
     @property
