@@ -31,7 +31,7 @@ from gollum.files import sha256_of
 from gollum.listener import SILENT, Listener
 from gollum.notes import Note
 from gollum.registry import Registry
-from gollum.settings import flatten
+from gollum.settings import USUAL_PRESET, flatten
 from gollum.surrogates.specs import SURROGATES, SurrogateSpec, surrogate_factory, surrogate_names
 from gollum.text.template import Template
 
@@ -418,7 +418,7 @@ def _configured(state: State, keys: Mapping[str, Any]) -> Configured | None:
     Raises:
         UserError: a key or value can't be used.
     """
-    usual = {"preset": beginning.DEFAULT_PRESET, "model.name": beginning.DEFAULT_MODEL}
+    usual = {"preset": USUAL_PRESET, "model.name": beginning.DEFAULT_MODEL}
     values = {k: usual.get(k) if v is None else v for k, v in adopted(keys).items()}
     if values.get("surrogate", "") is None:
         raise ConfigError("a campaign has a surrogate; name another one.")

@@ -16,11 +16,8 @@ from gollum.errors import ConfigError, GollumError
 INTERRUPTED = 130
 DEMO = {
     "data.task": "bh-ethyl",
-    "surrogate": "pllm_phi",
-    "preset": "paper",
-    "model.name": "minilm",
-    "model.precision": "auto",
-    "n_iters": 12,
+    "preset": "default",
+    "n_iters": 50,
     "output": "runs/demo",
 }
 
@@ -190,7 +187,7 @@ def _execute(config: Any, quiet: bool) -> int:
 def _print_keys(usage: str) -> None:
     from gollum.benchmark.config import keys
 
-    print(f"usage: {usage}\n\nKeys, with the default of the paper preset:")
+    print(f"usage: {usage}\n\nKeys, with what the default preset gives them:")
     for key, (about, default) in keys().items():
         shown = "" if default is None else f" [{default}]"
         print(f"  --{key:<28} {about}{shown}")

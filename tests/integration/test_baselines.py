@@ -173,9 +173,9 @@ def test_rxnfp_that_is_not_here_says_how_to_fetch_it(monkeypatch, tmp_path, own,
 def test_a_control_is_in_folder_configuration_and_summary():
     keys = {"surrogate": "random", "data.task": "bh-ethyl", "n_iters": 1, "seed": 2}
     config = load_config(None, {**keys, "control": "permuted_labels"}.items())
-    assert str(config.folder) == "runs/bh-ethyl-random-paper-permuted_labels-seed2"
+    assert str(config.folder) == "runs/bh-ethyl-random-default-permuted_labels-seed2"
     plain = load_config(None, keys.items())
-    assert str(plain.folder) == "runs/bh-ethyl-random-paper-seed2"
+    assert str(plain.folder) == "runs/bh-ethyl-random-default-seed2"
     results = [run(c, Silent()) for c in (config, plain)]
     assert [r.summary["control"] for r in results] == ["permuted_labels", "none"]
     prints = [r.summary["provenance"]["data_sha256"] for r in results]

@@ -202,7 +202,7 @@ def test_a_table_of_ones_own_is_swept_resumed_and_compared(tmp_path, capsys):
     )
     words = ["bench", str(spec), "--jobs", "2", "--output", "out"]
     assert main([*words, "--dry-run"]) == 0
-    assert "first-screen/one_hot-paper" in capsys.readouterr().out
+    assert "first-screen/one_hot-default" in capsys.readouterr().out
     assert main(words) == 0
     shown, errors = capsys.readouterr()
     assert errors == ""
@@ -262,18 +262,18 @@ def test_a_failing_cell_is_kept_shown_and_left_alone_until_asked(tmp_path, capsy
     words = ["bench", str(spec), "--jobs", "1", "--output", "out"]
     assert main(words) == 1
     shown = capsys.readouterr().out
-    assert "freesolv/one_hot-paper/seed0 · failed: " in shown
-    assert "Failed: freesolv/one_hot-paper/seed0: " in shown
+    assert "freesolv/one_hot-default/seed0 · failed: " in shown
+    assert "Failed: freesolv/one_hot-default/seed0: " in shown
     assert read_records(Path("out")).table["task"].tolist() == ["bh-ethyl"]
     (failure,) = pd.read_csv("out/failures.csv").to_dict("records")
     assert (failure["task"], failure["seed"]) == ("freesolv", 0)
-    file = Path("out/freesolv/one_hot-paper/seed0/failure.json")
+    file = Path("out/freesolv/one_hot-default/seed0/failure.json")
     assert "Traceback" in json.loads(file.read_text())["traceback"]
 
     first = file.stat().st_mtime_ns
     assert main(words) == 1
     assert file.stat().st_mtime_ns == first
-    assert "Failed: freesolv/one_hot-paper/seed0" in capsys.readouterr().out
+    assert "Failed: freesolv/one_hot-default/seed0" in capsys.readouterr().out
     assert main([*words, "--retry-failed"]) == 1
     assert file.stat().st_mtime_ns > first
     assert main([*words, "--retry-failed", "--n_init", "300"]) == 2  # bh-ethyl has others
@@ -378,7 +378,7 @@ def test_folders_of_other_runs_are_refused_before_anything_runs(tmp_path, capsys
 def test_damaged_files_are_named_in_a_sentence(tmp_path, capsys, no_processes):
     spec = str(write_spec(tmp_path, seeds=1, surrogates="random", keys={"n_iters": 1}))
     assert main(["bench", spec, "--jobs", "1"]) == 0
-    folder = Path("runs/cheap/freesolv/random-paper/seed0")
+    folder = Path("runs/cheap/freesolv/random-default/seed0")
     (folder / "summary.json").write_text("{")
     assert main(["bench", spec, "--jobs", "1"]) == 2
     assert "summary.json' is damaged; remove it" in capsys.readouterr().err

@@ -132,7 +132,7 @@ def test_chance_may_choose_within_limits(campaign):
 def test_commands_say_it_too(campaign, capsys):
     file = str(campaign.path)
     assert main(["init", file, "--kernel", "additive", "--acquisition", "log_ei"]) == 0
-    assert "from now on surrogate one_hot, preset fast, kernel additive, acquisition log_ei" in (
+    assert "from now on surrogate one_hot, preset default, kernel additive, acquisition log_ei" in (
         capsys.readouterr().out.replace("\n", " ")
     )
     assert main(["init", file, "--kernel", "null", "--surrogate", "pllm"]) == 0
@@ -176,7 +176,7 @@ def test_a_target_is_for_an_acquisition_that_knows_one_unless_said(tmp_path):
 def test_another_preset_brings_its_acquisition_unless_one_was_said(campaign):
     campaign.configure({"preset": "paper"})
     assert campaign.state().policy.acquisition == "ei"
-    assert campaign.configure({"preset": None}).preset == "fast"
+    assert campaign.configure({"preset": None}).preset == "default"
     campaign.configure({"acquisition": "log_ei", "preset": "fast"})
     assert campaign.state().policy.acquisition == "log_ei"
 

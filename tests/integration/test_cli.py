@@ -222,7 +222,7 @@ def test_plain_lines_where_there_is_no_terminal(gollum_says, flags):
 
 def test_a_run_goes_to_a_folder_of_its_name(gollum_says):
     gollum_says(*TASK[:-2])
-    assert Path("runs/bh-ethyl-one_hot-paper-seed0/trace.csv").is_file()
+    assert Path("runs/bh-ethyl-one_hot-default-seed0/trace.csv").is_file()
 
 
 def test_remarks_on_the_table_are_printed(gollum_says):

@@ -35,7 +35,8 @@ def words(output, **keys):
 
 
 def one_hot(output, **keys):
-    return words(output, **{"surrogate": "one_hot", "data.task": "bh-ethyl", "n_iters": 8, **keys})
+    usual = {"surrogate": "one_hot", "preset": "paper", "data.task": "bh-ethyl", "n_iters": 8}
+    return words(output, **{**usual, **keys})
 
 
 def trace_of(output):

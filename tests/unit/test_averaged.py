@@ -11,12 +11,13 @@ from gollum.acquisition.batch import select
 from gollum.acquisition.scoring import Aim
 from gollum.errors import ConfigError, DataError
 from gollum.features.base import FixedFeatures
-from gollum.features.layout import Blocks, Layout, Slot
+from gollum.features.components import Points, squared_distances
+from gollum.features.layout import Blocks, Layout, Levels, Slot
 from gollum.features.problem import Problem
 from gollum.features.representations import Setup
 from gollum.runtime import seeded
 from gollum.settings import AveragingSettings, Settings
-from gollum.surrogates.averaged import Averaged, SlotProcess, draw, squared_distances
+from gollum.surrogates.averaged import Averaged, SlotProcess, draw
 from gollum.surrogates.gp import ExactGP
 from gollum.surrogates.specs import SurrogateSpec, surrogate_factory
 from helpers import CPU, make_pool
@@ -33,8 +34,21 @@ def points(count=7, seed=0):
     return torch.tensor(np.hstack([a, rng.random((count, 1))]))
 
 
+def process_of(layout, groups=None):
+    return SlotProcess(layout, groups or tuple((s,) for s in range(len(layout))), 1e-4)
+
+
+def distances_of(layout, a, b=None):
+    """Between rows that share no levels, each slot a component."""
+    every = [
+        Points(layout, process_of(layout).groups, (), (None,) * len(layout), 0).other(x.numpy())
+        for x in (a, a if b is None else b)
+    ]
+    return every[0].distances(every[1])
+
+
 def theta(count=5, seed=1):
-    means, deviations = SlotProcess(LAYOUT, 1e-4).prior
+    means, deviations = process_of(LAYOUT).prior
     generator = torch.Generator().manual_seed(seed)
     return means + deviations * torch.randn(
         count, len(means), generator=generator, dtype=torch.float64
@@ -61,8 +75,8 @@ def gpytorchs(values):
 
 
 def test_covariance_and_likelihood_are_gpytorchs():
-    process, particles, x = SlotProcess(LAYOUT, 1e-4), theta(), points()
-    squared = squared_distances(LAYOUT, x, x)
+    process, particles, x = process_of(LAYOUT), theta(), points()
+    squared = distances_of(LAYOUT, x)
     targets = torch.randn(7, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     found = process.covariance(particles, squared)
     likelihood = process.log_likelihood(particles, squared, targets)
@@ -77,22 +91,74 @@ def test_covariance_and_likelihood_are_gpytorchs():
 
 
 def test_distances_of_bits_are_tanimotos():
-    layout = Layout((Slot("morgan", ("s",), 4, "bits", 1.0),))
-    bits = torch.tensor([[1, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0.0]]).double()
-    found = squared_distances(layout, bits, bits)[0]
+    slot = Slot("morgan", ("s",), 4, "bits", 1.0)
+    bits = np.array([[1, 1, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]], dtype=np.uint8)
+    found = squared_distances(slot, bits, bits)
     assert found[0].tolist() == pytest.approx([0.0, 2 * (1 - 1 / 3), 2.0])
-    pairs = squared_distances(layout, bits, bits.flip(0), pairs=True)[0]
+    assert found[2].tolist() == pytest.approx([2.0, 2.0, 0.0])  # two that have none are alike
+    pairs = squared_distances(slot, bits, bits[::-1], pairs=True)
     assert pairs.tolist() == pytest.approx([2.0, 0.0, 2.0])
+
+
+def test_columns_that_rename_each_other_are_one_component():
+    """Distances between levels, shared out to rows, are those between the rows' features."""
+    rng = np.random.default_rng(0)
+    codes, layout = rng.integers(4, size=30), []
+    parts = [
+        Levels(np.eye(4), codes),
+        Levels(rng.random((30, 2))),
+        Levels(rng.random((4, 3)), np.array([2, 0, 3, 1])[codes]),
+        Levels((rng.random((5, 6)) < 0.5).astype(np.uint8), rng.integers(5, size=30)),
+    ]
+    forms = ("indicators", "vector", "vector", "bits")
+    for form, part in zip(forms, parts, strict=True):
+        layout.append(Slot(form, (f"c{len(layout)}",), part.values.shape[1], form))
+    blocks = Blocks.of(parts, Layout(tuple(layout)), lambda table: table)
+    pool = Points.of(blocks)
+    assert pool.groups == ((0, 2), (1,), (3,))
+    a, b = np.arange(0, 30, 2), rng.integers(30, size=25)
+    process = process_of(pool.layout, pool.groups)
+    means, deviations = process.prior
+    particles = means + deviations * torch.randn(3, len(means)).double()
+    found = process.covariance(particles, pool.at(a).distances(pool.at(b)))
+    other = pool.other(blocks.matrix[b])
+    torch.testing.assert_close(
+        found, process.covariance(particles, pool.at(a).distances(other)), rtol=1e-9, atol=1e-12
+    )
+    expected = torch.stack(
+        [
+            squared_distances(slot, part.of(a), part.of(b))
+            for slot, part in zip(pool.layout, parts, strict=True)
+        ]
+    )
+    weights, whole, own = process.scales(particles)
+
+    def matern(squared):
+        r = (5.0 * squared).sqrt()
+        return (1 + r + r**2 / 3) * torch.exp(-r)
+
+    by_hand = whole[:, None, None] * matern(torch.einsum("ps,snm->pnm", weights, expected))
+    for c, group in enumerate(pool.groups):
+        slots = list(group)
+        alone = torch.einsum("ps,snm->pnm", weights[:, slots], expected[slots])
+        by_hand = by_hand + own[:, c, None, None] * matern(alone)
+    torch.testing.assert_close(found, by_hand, rtol=1e-9, atol=1e-12)
+    changes = pool.changes(a[:10], b[:10])
+    torch.testing.assert_close(changes, expected[:, range(10), range(10)])
+    falls = process.falls(particles, changes)
+    only = own[:, 0] * (1 - matern(weights[:, [2]] * changes[2])).mean(-1)
+    both = whole * (1 - matern(weights[:, [2]] * changes[2])).mean(-1)
+    torch.testing.assert_close(falls[:, 2], (only + both) / process.variance(particles))
 
 
 def test_draws_are_of_the_posterior():
     """Against many draws of the prior, weighted by their likelihood."""
     layout = Layout(LAYOUT.slots[:1])
-    process, x = SlotProcess(layout, 1e-4), points(8)[:, :3]
+    process, x = process_of(layout), points(8)[:, :3]
     generator = torch.Generator().manual_seed(0)
     targets = 1.4 * x[:, 0] - 0.9 * x[:, 1]
     targets = targets + 0.3 * torch.randn(8, generator=generator).double()
-    squared = squared_distances(layout, x, x)
+    squared = distances_of(layout, x)
     means, deviations = process.prior
     prior = means + deviations * torch.randn(60_000, len(means), generator=generator).double()
     weights = torch.softmax(process.log_likelihood(prior, squared, targets), 0)
@@ -127,15 +193,14 @@ def fitted(pool):
 
 def test_the_mixture_is_that_of_its_processes(fitted):
     rows = np.array([30, 5, 17])
-    features = fitted.representation(rows)
-    z = fitted.representation(fitted.rows)
+    features, z = fitted.points.at(rows), fitted.measured
     targets = (fitted.utility - fitted.location) / fitted.scale
-    layout, means, covariances = fitted.process.layout, [], []
+    means, covariances = [], []
     for particle in fitted.theta:
         one = particle.unsqueeze(0)
 
         def k(a, b, one=one):
-            return fitted.process.covariance(one, squared_distances(layout, a, b))[0]
+            return fitted.process.covariance(one, a.distances(b))[0]
 
         sigma = k(z, z) + (fitted.process.noise(one) + 1e-8) * torch.eye(TRAIN)
         gain = torch.linalg.solve(sigma, k(z, features)).T
@@ -166,6 +231,9 @@ def test_it_learns_which_column_matters(pool):
     found = surrogate(pool).fit(pool.ids[:20], values[:20], (0, 1))
     weights = found.weights()
     assert max(weights, key=weights.get) == "one_hot:ligand"
+    ends = found.weight_intervals()
+    assert all(low <= weights[name] <= high for name, (low, high) in ends.items())
+    assert ends["one_hot:ligand"][0] > 0.5
     assert sum(weights.values()) == pytest.approx(1.0)
     rest = np.arange(20, N)
     mean, variance = found.marginals(rest)

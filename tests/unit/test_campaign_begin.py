@@ -60,16 +60,11 @@ def state_of(begun):
 # --- the surrogate -------------------------------------------------------------------------------
 
 
-def test_numbers_alone_need_no_language_model():
-    numbers = TABLE.assign(ligand=[1, 2, 3])
-    begun = start(numbers)
-    assert begun.created.surrogate == "one_hot"
-    assert any("all inputs are numbers" in note for note in begun.notes)
-    chosen = start(numbers, surrogate="pllm")
-    assert chosen.created.surrogate == "pllm"
-    assert start().created.surrogate == "pllm"
-    for other in (chosen, start()):
-        assert not any("all inputs are numbers" in note for note in other.notes)
+def test_the_preset_names_the_surrogate_unless_another_is_given():
+    assert (start().created.surrogate, start().created.preset) == ("combined", "default")
+    assert start(TABLE.assign(ligand=[1, 2, 3])).created.surrogate == "combined"
+    assert start(surrogate="one_hot").created.surrogate == "one_hot"
+    assert start(preset="fast").created.surrogate == "pllm"
 
 
 # --- columns and candidates ----------------------------------------------------------------------

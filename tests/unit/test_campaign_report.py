@@ -61,7 +61,7 @@ def insights(state, **changes):
         ),
         "effects": effects,
         "hyperparameters": {"noise": 0.01, "lengthscale": 1.5},
-        "weights": {"one_hot:ligand": 0.7, "one_hot:hours": 0.3},
+        "weights": {"one_hot:ligand": (0.7, 0.5, 0.9), "one_hot:hours": (0.3, 0.1, 0.5)},
         "notes": ("A note.",),
     }
     return Insights(**usual | changes)

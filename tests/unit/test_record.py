@@ -15,7 +15,7 @@ HASH = "a" * 64
 
 
 def config(**overrides):
-    return load_config(None, [("data.task", "esol"), *overrides.items()])
+    return load_config(None, [("data.task", "esol"), ("preset", "paper"), *overrides.items()])
 
 
 def row(iteration=1, candidate="r1", value=1.0, **details):

@@ -103,16 +103,18 @@ FAST = {
 
 
 def test_the_paper_preset_holds_the_numbers_of_the_paper():
-    assert flat(load_config(None, [TASK])) == PAPER
+    assert flat(load_config(None, [TASK, ("preset", "paper")])) == PAPER
 
 
 def test_the_fast_preset_changes_what_it_says_and_nothing_else():
     assert flat(load_config(None, [TASK, ("preset", "fast")])) == {**PAPER, **FAST}
 
 
-def test_help_shows_the_defaults_of_the_paper_preset():
+def test_the_default_preset_has_a_surrogate_of_its_own_and_the_numbers_of_fast():
+    usual = {**PAPER, **FAST, "surrogate": "combined", "preset": "default"}
+    assert flat(load_config(None, [TASK])) == usual
     shown = {key: default for key, (_, default) in keys().items() if default is not None}
-    assert shown == {key: value for key, value in PAPER.items() if key != "data.task"}
+    assert shown == {key: value for key, value in usual.items() if key != "data.task"}
 
 
 def test_every_key_is_described():
@@ -175,11 +177,11 @@ def test_none_takes_a_key_of_the_file_back_and_only_that(nothing, written):
 
 def test_the_folder_is_named_after_the_run():
     config = load_config(None, [TASK, ("surrogate", "one_hot"), ("seed", 3)])
-    assert config.folder == Path("runs/bh-ethyl-one_hot-paper-seed3")
+    assert config.folder == Path("runs/bh-ethyl-one_hot-default-seed3")
     own = load_config(None, [("data.path", "a/b/mine.csv.gz"), ("data.objective", "y")])
-    assert own.folder == Path("runs/mine-pllm_phi-paper-seed0")
+    assert own.folder == Path("runs/mine-combined-default-seed0")
     named = load_config(None, [*OWN, ("data.name", "mine")])
-    assert named.folder == Path("runs/mine-pllm_phi-paper-seed0")
+    assert named.folder == Path("runs/mine-combined-default-seed0")
     assert load_config(None, [TASK, ("output", "here/x")]).folder == Path("here/x")
 
 
@@ -555,7 +557,7 @@ OTHER = {
     "lora.alpha": 0.1,
     "lora.dropout": 0.0,
     "lora.fraction": 1.0,
-    "lora.shared_masks": True,
+    "lora.shared_masks": False,
     "lora.checkpointing": True,
     "projection.size": 3,
     "projection.bias": -1e-300,
@@ -569,7 +571,7 @@ OTHER = {
     "optimizer.eta": 0.5,
     "optimizer.rel_tol": -1.0,
     "lbfgs.max_iterations": 5,
-    "lbfgs.prior": "dimension_scaled",
+    "lbfgs.prior": "none",
     "averaging.particles": 16,
     "averaging.moves": 2,
 }
@@ -591,6 +593,8 @@ def test_every_key_survives_its_own_yaml(key, written):
     base = dict(OWN) if table else dict([TASK])
     if key.startswith("remote."):
         base |= {k: OTHER[k] for k in ("surrogate", "remote.url", "remote.model")}
+    if key == "kernel":
+        base["surrogate"] = "one_hot"
     config = load_config(None, {**base, key: OTHER[key]}.items())
     again = load_config(written(config.to_yaml()))
     assert again == config
@@ -771,5 +775,6 @@ def test_the_quickstart_file_is_the_demo():
     assert quickstart.pop("output") == "runs/quickstart"
     demo.pop("output", None)
     assert quickstart == demo
-    assert quickstart["preset"] == "paper"
+    assert quickstart["preset"] == "default"
+    assert quickstart["surrogate"] == "combined"
     assert quickstart["model.name"] == "minilm"

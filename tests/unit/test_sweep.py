@@ -38,7 +38,9 @@ from gollum.report.sweep import SweepDisplay, spoken, state_table, time_left
 from gollum.runtime import commit
 
 ROOT = Path(__file__).parents[2]
-SMALL = {"name": "small", "tasks": ["esol"], "surrogates": ["one_hot"], "seeds": 2}
+SMALL = {
+    "name": "small", "tasks": ["esol"], "surrogates": ["one_hot"], "presets": ["paper"], "seeds": 2,
+}  # fmt: skip
 
 
 def spec(**fields):
@@ -485,6 +487,10 @@ def test_specs_of_the_project_leave_nothing_out(file):
             10 * 2 * 5,
             {"one_hot", "morgan", "averaged", "averaged-representations-7f43fba8"},
         ),
+        "default": (
+            2 * 45 * 5 + 5 * 5,
+            {"combined-minilm-default", "combined-minilm-default-representations-wordless"},
+        ),
     }[file.stem]  # fmt: skip
 
 
@@ -539,7 +545,8 @@ def test_the_system_lets_go_when_the_process_is_killed(tmp_path):
 
 
 def cell(folder, seed=0, **keys):
-    values = {"data.task": "esol", "surrogate": "one_hot", "n_iters": 2, "output": str(folder)}
+    values = {"data.task": "esol", "surrogate": "one_hot", "preset": "paper", "n_iters": 2}
+    values["output"] = str(folder)
     return Cell(load_config(None, {**values, "seed": seed, **keys}.items()), f"esol/x/seed{seed}")
 
 

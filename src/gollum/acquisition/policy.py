@@ -11,7 +11,7 @@ from gollum.acquisition.criteria import CRITERIA
 from gollum.acquisition.strategy import STRATEGIES
 from gollum.errors import ConfigError
 from gollum.language.catalog import CATALOG
-from gollum.settings import Settings, flatten
+from gollum.settings import USUAL_PRESET, Settings, flatten
 from gollum.surrogates.specs import (
     SURROGATES,
     SurrogateSpec,
@@ -31,8 +31,8 @@ class Policy(Settings):
     surrogate: str = Field(
         "pllm_phi", description=f"Surrogate, or another strategy: {', '.join(_names())}."
     )
-    preset: str = "paper"
-    """Where the numbers come from when they are not given: paper or fast."""
+    preset: str = USUAL_PRESET
+    """Where the numbers come from when they are not given: default, fast or paper."""
     representations: list[str] | None = None
     """Representations side by side instead of the surrogate's own, such as one_hot,text_levels."""
     kernel: str | None = None

@@ -11,7 +11,7 @@ import yaml
 from gollum import settings
 from gollum.benchmark.spec import RunConfig
 from gollum.errors import ConfigError, nearest
-from gollum.settings import PRESETS
+from gollum.settings import PRESETS, USUAL_PRESET
 
 ALIASES = {"benchmark": "data.task"}
 LISTS = ("data.inputs", "data.structures")
@@ -46,9 +46,9 @@ REFERENCE_KEYS = {
 
 def keys() -> dict[str, tuple[str, Any]]:
     """Every dotted key of a run with its description and default, in order."""
-    paper = dict(flatten(PRESETS["paper"]))
+    usual = dict(flatten(PRESETS[USUAL_PRESET]))
     known = settings.leaves(RunConfig)
-    return {key: (about, paper.get(key, default)) for key, (about, default) in known}
+    return {key: (about, usual.get(key, default)) for key, (about, default) in known}
 
 
 def load_config(

@@ -27,13 +27,11 @@ from gollum.data.readers import read_frame
 from gollum.errors import ConfigError, DataError, TemplateError, nearest
 from gollum.language.catalog import CATALOG
 from gollum.notes import Note
-from gollum.settings import PRESETS
+from gollum.settings import PRESETS, USUAL_PRESET
 from gollum.surrogates.specs import surrogate_factory, surrogate_names
 from gollum.text.template import Template
 
-DEFAULT_SURROGATE = "pllm"
-FOR_NUMBERS = "one_hot"  # where all inputs are numbers; docs/benchmarks.md says how much that gains
-DEFAULT_PRESET = "fast"
+DEFAULT_SURROGATE = "pllm"  # where the preset names none
 DEFAULT_MODEL = "minilm"
 TOWARDS_TARGET = "q_log_ei"  # where a preset's acquisition knows no targets
 NAMED = ("surrogate", "preset", "model.name", "acquisition")  # keys with a field of their own
@@ -105,9 +103,9 @@ def begin(
         inputs: columns that describe an experiment; all that are left by default.
         template: how an experiment is put into words; made from the column names by default.
         failed_as: what a failed experiment counts as; None leaves it out of the model.
-        surrogate: name of the surrogate or strategy; by default 'one_hot' where all inputs are
-            numbers, and 'pllm' elsewhere.
-        preset: name of the preset; 'fast' by default.
+        surrogate: name of the surrogate or strategy; by default the preset's, which is 'combined'
+            for the default preset, and 'pllm' where it names none.
+        preset: name of the preset; 'default' by default.
         model: name of the language model; 'minilm' by default.
         acquisition: name of the acquisition; by default what the preset says, and 'q_log_ei' for a
             target that the preset's does not know.
@@ -122,7 +120,7 @@ def begin(
     _check_settings(goal, failed_as, seed)
     named = dict(zip(NAMED, (surrogate, preset, model, acquisition), strict=True))
     chosen = _chosen({k: v for k, v in named.items() if v is not None}, keys or {}, goal)
-    check_policy({"surrogate": DEFAULT_SURROGATE, **chosen}, goal)
+    policy = check_policy(chosen, goal)
     where = name if source is None else source.name
     table, notes = read_frame(frame, where), list[Note]()
     if len(table) == 0:
@@ -137,15 +135,6 @@ def begin(
     ids = rows.ids(id_column)
     notes = [*rows.table.attrs["notes"], *notes, *rows.notes()]
     candidates = rows.candidates(ids, cost)
-    if "surrogate" not in chosen:
-        chosen["surrogate"] = DEFAULT_SURROGATE
-        if all(pd.api.types.is_numeric_dtype(candidates[c]) for c in columns):
-            chosen["surrogate"] = FOR_NUMBERS
-            what = (
-                "all inputs are numbers, with which a language model finds less, so the surrogate "
-                f"is '{FOR_NUMBERS}'; --surrogate names another."
-            )
-            notes.append(Note("only-numbers", where, what))
     if structures is None:
         structures = [c for c in columns if "smiles" in c.casefold()]
         if structures:
@@ -153,7 +142,6 @@ def begin(
     elif unknown := [c for c in structures if c not in columns]:
         close = nearest(unknown[0], columns)
         raise DataError(f"{where}: there is no input '{unknown[0]}' to hold SMILES.{close}")
-    policy = check_policy(chosen, goal)
     if "structures" in policy.needs and not structures:
         raise ConfigError(
             f"surrogate '{policy.surrogate}' needs columns with SMILES; name them with "
@@ -188,8 +176,10 @@ def _chosen(named: Mapping[str, Any], keys: Mapping[str, Any], goal: Goal) -> di
             raise ConfigError(
                 f"key '{key}' is given as '{named[key]}' and as '{keys[key]}'; give one of them."
             )
-    chosen = {"preset": DEFAULT_PRESET, "model.name": DEFAULT_MODEL, **keys, **named}
-    usual = PRESETS.get(str(chosen["preset"]), {}).get("acquisition", "")
+    chosen = {"preset": USUAL_PRESET, "model.name": DEFAULT_MODEL, **keys, **named}
+    preset = PRESETS.get(str(chosen["preset"]), {})
+    chosen.setdefault("surrogate", preset.get("surrogate", DEFAULT_SURROGATE))
+    usual = preset.get("acquisition", "")
     if goal.kind == "target" and not CRITERIA.fact(usual, "towards_target", False):
         chosen.setdefault("acquisition", TOWARDS_TARGET)
     return chosen

@@ -159,6 +159,9 @@ class Suggested(Part):
     """None for a first design."""
     fit: dict[str, float] = {}
     """Hyperparameters, loss, number of results, and by what intervals were widened."""
+    weights: dict[str, tuple[float, float, float]] = {}
+    """Of each column and representation, how much it tells experiments apart, together 1, and from
+    where to where 90 % of what the model averages over lies; empty where nothing is weighed."""
     revision: str = ""
     """Hash of the language model's weights."""
     provenance: dict[str, Any] = {}

@@ -9,7 +9,7 @@ import pandas as pd
 
 from gollum.campaign.advice import Advice, advice
 from gollum.campaign.explain import main_effects
-from gollum.campaign.planning import has_enough, inflation_of, learn, surrogate_of
+from gollum.campaign.planning import has_enough, inflation_of, learn, surrogate_of, weighed
 from gollum.campaign.state import State
 from gollum.campaign.trust import Trust, own_name, trust
 from gollum.errors import UserError
@@ -28,7 +28,8 @@ class Insights:
         advice: whether to go on.
         effects: column, value, effect (on the prediction, objective's unit), measured.
         hyperparameters: of the fit.
-        weights: how much each column and representation tells experiments apart; together 1.
+        weights: how much each column and representation tells experiments apart, together 1, with
+            the interval of what is averaged over.
         notes: what a user should know, one sentence each.
     """
 
@@ -36,7 +37,7 @@ class Insights:
     advice: Advice
     effects: pd.DataFrame
     hyperparameters: dict[str, float]
-    weights: dict[str, float]
+    weights: dict[str, tuple[float, float, float]]
     notes: tuple[str, ...]
 
 
@@ -80,6 +81,6 @@ def insights(state: State, listener: Listener = SILENT) -> Insights | None:
         advice=advice(state, fitted, inflation),
         effects=effects,
         hyperparameters=fitted.report.hyperparameters or {},
-        weights=fitted.weights(),
+        weights=weighed(fitted),
         notes=(*notes, *judged.notes, *fitted.report.notes),
     )

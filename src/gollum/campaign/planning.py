@@ -138,10 +138,17 @@ def propose(
         suggestions=named,
         surrogate=state.policy.surrogate if fit or kind == "chosen" else None,
         fit=fit,
+        weights={} if chosen.fitted is None else weighed(chosen.fitted),
         revision=chosen.revision,
         provenance={"gollum": __version__, "commit": commit(), **_runtime(state.policy).describe()},
         seconds=round(time.perf_counter() - began, 3),
     )
+
+
+def weighed(fitted: Fitted) -> dict[str, tuple[float, float, float]]:
+    """Weight of each slot with its interval, which is a point where nothing is averaged over."""
+    ends = fitted.weight_intervals()
+    return {name: (w, *ends.get(name, (w, w))) for name, w in fitted.weights().items()}
 
 
 def inflation_of(state: State, surrogate: Surrogate, listener: Listener = SILENT) -> float:

@@ -61,7 +61,7 @@ def add_commands(known: Any) -> None:
     begin.add_argument("--failed-as", type=float, metavar="VALUE",
                        help="what a failed experiment counts as [it is left out]")  # fmt: skip
     begin.add_argument("--surrogate", metavar="NAME", help="see gollum run --help")
-    begin.add_argument("--preset", metavar="NAME", help="paper or fast [fast]")
+    begin.add_argument("--preset", metavar="NAME", help="default, fast or paper [default]")
     begin.add_argument("--acquisition", metavar="NAME", help="[the preset's]")
     begin.add_argument("--model", metavar="NAME", help="see gollum models")
     begin.add_argument("--seed", type=int, metavar="N", help="of everything random [0]")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gollum.data.pool import Pool
 from gollum.errors import DataError
-from gollum.features.layout import Blocks, Layout, Slot
+from gollum.features.layout import Blocks, Layout, Levels, Slot
 from gollum.features.representations import Representation
 from gollum.protocols import require
 
@@ -21,7 +21,7 @@ BOUND = 0.95
 
 
 class FixedFeatures(nn.Module):
-    """A matrix of features, computed once: float64, or small integers for bits.
+    """Features that were computed once: float64, or small integers for bits.
 
     Args:
         features: N x d, with or without what belongs to which column.
@@ -29,7 +29,7 @@ class FixedFeatures(nn.Module):
         revision: hash of the language model's weights, if one made them.
     """
 
-    matrix: Tensor
+    _device: Tensor
 
     def __init__(
         self,
@@ -38,18 +38,31 @@ class FixedFeatures(nn.Module):
         revision: str = "",
     ) -> None:
         super().__init__()
-        blocks = features if isinstance(features, Blocks) else None
-        matrix = features if blocks is None else blocks.matrix
-        if isinstance(matrix, np.ndarray) and not matrix.flags.writeable:
-            matrix = matrix.copy()  # PyTorch warns of others, though nobody writes here
-        self.register_buffer("matrix", torch.as_tensor(matrix))
+        if not isinstance(features, Blocks):
+            slot = Slot("features", (), features.shape[1], spread=1.0)
+            features = Blocks(features, Layout((slot,)), _unknown)
+        self.blocks, self.layout = features, features.layout
         # In pieces, and once: a mask of a million rows would be large, and takes a while.
-        self.finite = all(bool(part.isfinite().all()) for part in self.matrix.split(2**14))
-        anonymous = Layout((Slot("features", (), self.matrix.shape[1]),))
-        self.layout = anonymous if blocks is None else blocks.layout
-        self.rows_of = _unknown if blocks is None else blocks.encode
+        self.finite = all(
+            bool(np.isfinite(part.values[start : start + 2**14]).all())
+            for part in features.parts
+            for start in range(0, len(part.values), 2**14)
+        )
+        self.rows_of = features.encode
         self.notes = notes
         self.revision = revision
+        self.register_buffer("_device", torch.empty(0), persistent=False)
+        self._matrix: Tensor | None = None
+
+    @property
+    def matrix(self) -> Tensor:
+        """Features of all rows, N x d, made when they are first needed."""
+        if self._matrix is None:
+            matrix = self.blocks.matrix
+            # PyTorch warns of what can't be written to, though nobody writes here.
+            self._matrix = torch.as_tensor(matrix if matrix.flags.writeable else matrix.copy())
+        self._matrix = self._matrix.to(self._device.device)
+        return self._matrix
 
     def refuse_not_finite(self, pool: Pool) -> None:
         """Refuse features that are no finite numbers.
@@ -59,8 +72,13 @@ class FixedFeatures(nn.Module):
         """
         if self.finite:
             return
-        row, feature = (int(i) for i in (~self.matrix.isfinite()).nonzero()[0])
-        slot = next(slot for slot, dims in self.layout.only() if feature in dims)
+        slot, part = next(
+            (slot, part)
+            for slot, part in zip(self.layout, self.blocks.parts, strict=True)
+            if not np.isfinite(part.values).all()
+        )
+        level = int(np.flatnonzero(~np.isfinite(part.values).all(axis=1))[0])
+        row = level if part.codes is None else int(np.flatnonzero(part.codes == level)[0])
         raise DataError(
             f"{pool.name}: candidate '{pool.ids[row]}', column "
             f"'{', '.join(slot.columns) or 'unknown'}': a feature of '{slot.representation}' is "
@@ -73,7 +91,7 @@ class FixedFeatures(nn.Module):
         Raises:
             DataError: they can't be made.
         """
-        return torch.as_tensor(self.rows_of(table), device=self.matrix.device).double()
+        return torch.as_tensor(self.rows_of(table), device=self._device.device).double()
 
     def reset(self) -> None:
         """There is nothing to draw."""
@@ -222,18 +240,21 @@ def _joined(parts: Sequence[FixedFeatures]) -> FixedFeatures:
 
     Of slots with one name, such as the columns that stand beside two fingerprints, the first stays.
     """
-    slots = {slot.name: slot for part in reversed(parts) for slot in reversed(part.layout.slots)}
-    names = [slot.name for part in parts for slot in part.layout]
-    first = [i for i, name in enumerate(names) if names.index(name) == i]
-    wide = np.cumsum([0, *(slot.size for part in parts for slot in part.layout)])
-    dims = np.concatenate([np.arange(wide[i], wide[i + 1]) for i in first])
-    matrix = torch.cat([part.matrix.double() for part in parts], dim=1)[:, dims]
-    encoders = [part.rows_of for part in parts]  # without their matrices, which are large
+    slots: dict[str, tuple[Slot, Levels]] = {}
+    dims, wide = list[int](), 0
+    for part in parts:
+        for slot, levels in zip(part.layout, part.blocks.parts, strict=True):
+            if slot.name not in slots:
+                slots[slot.name] = slot, levels
+                dims += range(wide, wide + slot.size)
+            wide += slot.size
+    encoders = [part.rows_of for part in parts]  # without their features, which are large
 
     def encode(table: pd.DataFrame) -> NDArray[np.float64]:
         return np.hstack([rows_of(table) for rows_of in encoders])[:, dims]
 
-    blocks = Blocks(matrix, Layout(tuple(slots[names[i]] for i in first)), encode)
+    layout = Layout(tuple(slot for slot, _ in slots.values()))
+    blocks = Blocks.of([levels for _, levels in slots.values()], layout, encode)
     return FixedFeatures(blocks, *_described(parts))
 
 

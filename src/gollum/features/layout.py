@@ -105,33 +105,88 @@ class Layout:
 
 
 @dataclass(frozen=True, eq=False)
+class Levels:
+    """Features of one slot: those of each different cell once, and which of them each row has.
+
+    Attributes:
+        values: L x d; bits of fingerprints may be small integers.
+        codes: N numbers below L; None where every row has features of its own, so that L is N.
+    """
+
+    values: NDArray[Any]
+    codes: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.values if self.codes is None else self.codes)
+
+    def of(self, rows: Any) -> NDArray[Any]:
+        """Features n x d of n rows, or of a slice of them."""
+        found: NDArray[Any] = self.values[rows if self.codes is None else self.codes[rows]]
+        return found
+
+    @property
+    def matrix(self) -> NDArray[Any]:
+        """Features N x d of all rows."""
+        return self.of(slice(None))
+
+
+Encoder = Callable[[pd.DataFrame], NDArray[Any]]
+
+
 class Blocks:
     """Features of a pool that no fit changes, and how other rows get the same ones.
 
     Attributes:
-        matrix: N x d; bits of fingerprints may be small integers.
-        layout: which of the d belong together.
+        layout: which of the d features belong together.
         encode: a table with the columns that are read → its features, m x d.
+        parts: the features of each slot.
     """
 
-    matrix: Any  # NumPy's or PyTorch's
-    layout: Layout
-    encode: Callable[[pd.DataFrame], NDArray[Any]]
+    def __init__(self, matrix: Any, layout: Layout, encode: Encoder) -> None:
+        """Set up.
 
-    def __post_init__(self) -> None:
-        if self.matrix.shape[1] != self.layout.size:
+        Args:
+            matrix: N x d, NumPy's or PyTorch's; bits of fingerprints may be small integers.
+            layout: which of the d belong together.
+            encode: a table with the columns that are read → its features, m x d.
+
+        Raises:
+            ConfigError: matrix and layout differ in d.
+        """
+        found = matrix if isinstance(matrix, np.ndarray) else _as_numpy(matrix)
+        if found.shape[1] != layout.size:
             raise ConfigError(
-                f"slots {', '.join(self.layout.names)}: expected {self.layout.size} features, got "
-                f"shape {tuple(self.matrix.shape)}."
+                f"slots {', '.join(layout.names)}: expected {layout.size} features, got "
+                f"shape {tuple(found.shape)}."
             )
-        slots = [
-            slot if slot.spread else replace(slot, spread=spread(self.matrix[:, dims]))
-            for slot, dims in self.layout.only()
-        ]
-        object.__setattr__(self, "layout", Layout(tuple(slots)))
+        ends = np.cumsum([slot.size for slot in layout]).tolist()
+        self._set([Levels(found[:, e - s.size : e]) for s, e in zip(layout, ends, strict=True)],
+                  layout, encode)  # fmt: skip
 
+    @classmethod
+    def of(cls, parts: Sequence[Levels], layout: Layout, encode: Encoder) -> Blocks:
+        """Blocks of the features of each slot, which stay as small as they are."""
+        made = cls.__new__(cls)
+        made._set(parts, layout, encode)
+        return made
 
-Encoder = Callable[[pd.DataFrame], NDArray[Any]]
+    def _set(self, parts: Sequence[Levels], layout: Layout, encode: Encoder) -> None:
+        self.parts, self.encode = tuple(parts), encode
+        measured = (
+            slot if slot.spread else replace(slot, spread=spread(part))
+            for slot, part in zip(layout, self.parts, strict=True)
+        )
+        self.layout = Layout(tuple(measured))
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+    @property
+    def matrix(self) -> NDArray[Any]:
+        """All features, N x d."""
+        if len(self.parts) == 1:
+            return self.parts[0].matrix
+        return np.hstack([part.matrix for part in self.parts])
 
 
 def block(
@@ -139,7 +194,7 @@ def block(
     columns: Sequence[str],
     form: Form,
     encode: Encoder,
-    table: pd.DataFrame | NDArray[Any],
+    given: pd.DataFrame | NDArray[Any] | Levels,
 ) -> Blocks:
     """One slot.
 
@@ -148,34 +203,40 @@ def block(
         columns: what is read.
         form: what kind of numbers they are.
         encode: a table → its features.
-        table: the pool's, or its features where they are known.
+        given: the pool's table, or its features where they are known.
     """
-    matrix = encode(table) if isinstance(table, pd.DataFrame) else table
-    slot = Slot(representation, tuple(columns), matrix.shape[1], form)
-    return Blocks(matrix, Layout((slot,)), encode)
+    found = encode(given) if isinstance(given, pd.DataFrame) else given
+    part = found if isinstance(found, Levels) else Levels(found)
+    slot = Slot(representation, tuple(columns), part.values.shape[1], form)
+    return Blocks.of([part], Layout((slot,)), encode)
 
 
 def side_by_side(parts: Sequence[Blocks]) -> Blocks:
     """Blocks as one, in order."""
     if len(parts) == 1:
         return parts[0]
-    encoders = [part.encode for part in parts]  # without their matrices, which are large
-    return Blocks(
-        np.hstack([part.matrix for part in parts]),
+    encoders = [part.encode for part in parts]  # without their features, which are large
+    return Blocks.of(
+        [levels for part in parts for levels in part.parts],
         Layout(tuple(slot for part in parts for slot in part.layout)),
         lambda table: np.hstack([encode(table) for encode in encoders]),
     )
 
 
-def spread(features: Any) -> float:
+def spread(part: Levels) -> float:
     """Half the mean squared distance between two rows: the sum of the features' variances.
 
     Of many rows, a fixed sample is looked at. 1 where all are equal.
     """
-    if len(features) > SAMPLE:
-        features = features[np.random.default_rng(0).choice(len(features), SAMPLE, replace=False)]
-    found = np.asarray(features if isinstance(features, np.ndarray) else features.cpu())
-    return float(found.var(axis=0, dtype=np.float64).sum()) or 1.0
+    rows: Any = slice(None)
+    if len(part) > SAMPLE:
+        rows = np.random.default_rng(0).choice(len(part), SAMPLE, replace=False)
+    return float(part.of(rows).var(axis=0, dtype=np.float64).sum()) or 1.0
+
+
+def _as_numpy(matrix: Any) -> NDArray[Any]:
+    found: NDArray[Any] = matrix.detach().cpu().numpy()
+    return found
 
 
 def require_columns(table: pd.DataFrame, columns: Sequence[str], name: str) -> None:

@@ -141,6 +141,13 @@ REPRESENTATIONS: Registry[Builder] = Registry(
             f"{TEXTS}:projected_adapters", "a trained projection of those",
             trained=True, adapted=True,
         ),
+        "everything": Entry(
+            "gollum.features.everything:everything",
+            "all that a table can have: levels, numbers, structures and words",
+        ),
+        "wordless": Entry(
+            "gollum.features.everything:wordless", "the same without words", needs=()
+        ),
         "rxnfp": Entry(
             f"{TEXTS}:reaction_fingerprints", "RXNFP: frozen embeddings of reactions",
             needs=("reactions",),

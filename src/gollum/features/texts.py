@@ -19,6 +19,7 @@ from gollum.features.fixed.reactions import written_with
 from gollum.features.layout import (
     Blocks,
     Layout,
+    Levels,
     Slot,
     block,
     require_columns,
@@ -280,21 +281,22 @@ def _levels(reader: _Reader, pool: Pool, column: str) -> Blocks:
         rows = replace(pool, table=table[[column]], values=blank)
         return [text.text for text in template.render_pool(rows)]
 
-    def vectors(table: pd.DataFrame) -> Tensor:
+    def vectors(table: pd.DataFrame) -> Levels:
         require_columns(table, [column], pool.name)
         first, back = distinct(texts(table[column]))[1:]
-        return reader(written(table.iloc[first]))[torch.from_numpy(back)]
+        return Levels(reader(written(table.iloc[first])).cpu().numpy(), back)
 
-    matrix = vectors(pool.table)
-    centre, scale = matrix.mean(), matrix.std()
+    found = vectors(pool.table)
+    every = torch.from_numpy(found.matrix)
+    centre, scale = every.mean().item(), every.std().item()
 
     def encode(table: pd.DataFrame) -> NDArray[np.float64]:
-        found = (vectors(table) - centre) / scale
+        made = (vectors(table).matrix - centre) / scale
         reader.forget()
-        return found.cpu().numpy()
+        return made
 
-    made = ((matrix - centre) / scale).cpu().numpy()
-    return block("text_levels", [column], "vector", encode, made)
+    levels = Levels((found.values - centre) / scale, found.codes)
+    return block("text_levels", [column], "vector", encode, levels)
 
 
 def _tokens(
@@ -319,8 +321,7 @@ def _tokens(
 def _with_other_columns(problem: Problem, features: Blocks) -> Blocks:
     """What a reaction SMILES does not say (temperatures, times) beside its vector."""
     covered = written_with(problem.reactions or (), problem.pool)
-    matrix = features.matrix.cpu().numpy()
-    return beside(problem.pool, Blocks(matrix, features.layout, features.encode), covered)
+    return beside(problem.pool, features, covered)
 
 
 def _words(problem: Problem, backbone: Backbone) -> tuple[str, ...]:

@@ -1,10 +1,11 @@
 """A Gaussian process averaged over its hyperparameters, which are drawn rather than fitted.
 
-f = c + Matérn of Σ_s w_s d_s² + Σ_s Matérn of w_s d_s² (each with a scale of its own), where d_s is
-the distance in slot s: Euclidean over the slot's spread, or 2(1 − Tanimoto) for bits. So each
-column and representation has a weight, and what acts by itself adds up.
+f = μ + Matérn of Σ_s w_s d_s² + Σ_c Matérn of Σ_{s in c} w_s d_s² (each with a scale of its own),
+where d_s is the distance in slot s, Euclidean over the slot's spread or from Tanimoto's similarity
+of bits, and c is a component: a column with all its slots. So each column and representation has a
+weight, and what a component does by itself adds up.
 
-The posterior of θ = (log w, log scales, log noise, c) is drawn by sequential Monte Carlo: particles
+The posterior of θ = (log w, log scales, log noise, μ) is drawn by sequential Monte Carlo: particles
 of the prior go to the posterior in steps of the likelihood's power, with resampling and random-walk
 moves (Del Moral, Doucet and Jasra, J. R. Stat. Soc. B 2006, 68, 411; steps by the effective sample
 size). A fit depends on the measurements and the seed alone.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,6 +27,7 @@ from torch import Tensor
 
 from gollum.errors import FitError
 from gollum.features.base import FixedFeatures
+from gollum.features.components import Distances, Points
 from gollum.features.layout import Layout
 from gollum.runtime import seeded
 from gollum.settings import AveragingSettings
@@ -36,39 +38,49 @@ from gollum.surrogates.base import (
     OnRepresentation,
     Rows,
     Standardised,
-    slot_weights,
 )
-from gollum.surrogates.kernels import correlation
 
-SCORED = 2048  # rows scored at a time
+SCORED = 4096  # rows scored at a time
 IMPOSSIBLE = -1e10  # log likelihood of hyperparameters with which nothing can be factorised
 JITTER = 1e-8
+PAIRS = 512  # of candidates, by which slots are weighed
+INTERVAL = (0.05, 0.95)  # of particles, that is told
 
 
 @dataclass(frozen=True, eq=False)
 class SlotProcess:
-    """The process and its prior, batched over P particles θ, P x (2S + 3).
+    """The process and its prior, batched over P particles θ, P x (S + C + 3).
 
-    Identity and numbers come first: their log weights are normal around −log S with deviation 1.5,
-    those of what stands beside them around −2 less, so that it stays small until the data want it.
+    Identity and numbers come first: their log weights are normal around −log of their number with
+    deviation 1.5, those of what stands beside them around 2 less, so that it stays small until the
+    data want it. Scales of components are large together, so that effects that add up are learned
+    first. (From trials on development tasks, docs/lab-notes.md.)
 
     Attributes:
         layout: the S slots.
+        groups: positions of the slots of each of C components.
         noise_floor: smallest noise variance.
     """
 
     layout: Layout
+    groups: tuple[tuple[int, ...], ...]
     noise_floor: float
+
+    @property
+    def components(self) -> list[str]:
+        """What each component is called: its first column, or 'row' where it is a whole row."""
+        slots = [self.layout.slots[group[0]] for group in self.groups]
+        return [slot.columns[0] if len(slot.columns) == 1 else "row" for slot in slots]
 
     @cached_property
     def prior(self) -> tuple[Tensor, Tensor]:
         """Means and deviations of the independent normal priors of θ."""
-        count, plain = len(self.layout), [s.form in ("indicators", "number") for s in self.layout]
-        plain = plain if any(plain) else [True] * count
-        first = math.log(max(1, sum(plain)))
+        plain = [s.form in ("indicators", "number") for s in self.layout]
+        plain = plain if any(plain) else [True] * len(plain)
+        first, parts = math.log(sum(plain)), math.log(len(self.groups))
         means = [*(-first if p else -first - 2.0 for p in plain), 0.0]
-        means += [-math.log(count) - (1.0 if p else 2.0) for p in plain]
-        deviations = [*[1.5] * count, 0.7, *[1.0] * count, 1.2, 0.5]
+        means += [-parts + (1.0 if any(plain[s] for s in group) else 0.0) for group in self.groups]
+        deviations = [*[1.5] * len(plain), 0.7, *[1.0] * len(self.groups), 1.2, 0.5]
         return torch.tensor([*means, -4.0, 0.0]).double(), torch.tensor(deviations).double()
 
     def log_prior(self, theta: Tensor) -> Tensor:
@@ -77,44 +89,59 @@ class SlotProcess:
         return -0.5 * ((theta - means) / deviations).square().sum(-1)
 
     def scales(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Weights P x S, scale of the whole P, and scales of the slots P x S."""
+        """Weights P x S, scale of the whole P, and scales of the components P x C."""
         count = len(self.layout)
-        return (
-            theta[:, :count].exp(),
-            theta[:, count].exp(),
-            theta[:, count + 1 : 2 * count + 1].exp(),
-        )
+        return theta[:, :count].exp(), theta[:, count].exp(), theta[:, count + 1 : -2].exp()
 
     def noise(self, theta: Tensor) -> Tensor:
         """Noise variances; P."""
         return theta[:, -2].exp() + self.noise_floor
 
-    def covariance(self, theta: Tensor, squared: Tensor) -> Tensor:
-        """Prior covariances P x n x m, from squared distances S x n x m."""
+    def covariance(self, theta: Tensor, distances: Distances) -> Tensor:
+        """Prior covariances P x n x m."""
         weights, whole, own = self.scales(theta)
-        near = correlation(torch.einsum("ps,snm->pnm", weights, squared).clamp_min(1e-30).sqrt())
-        total = whole[:, None, None] * near
-        for slot, each in enumerate(squared):
-            distance = (weights[:, slot, None, None] * each).clamp_min(1e-30).sqrt()
-            total = total + own[:, slot, None, None] * correlation(distance)
-        return total
+        total, reach = torch.zeros(()).double(), torch.zeros(()).double()
+        for c, (group, part) in enumerate(zip(self.groups, distances.parts, strict=True)):
+            squared = torch.einsum("ps,snm->pnm", weights[:, list(group)], part)
+            alone = own[:, c, None, None] * _matern(squared)
+            total = total + distances.expanded(c, alone)
+            reach = reach + distances.expanded(c, squared)
+        return total + whole[:, None, None] * _matern(reach)
 
     def variance(self, theta: Tensor) -> Tensor:
         """Prior variances of f; P."""
         _, whole, own = self.scales(theta)
         return whole + own.sum(1)
 
-    def factor(self, theta: Tensor, squared: Tensor) -> tuple[Tensor, Tensor]:
+    def falls(self, theta: Tensor, changes: Tensor) -> Tensor:
+        """By how much the correlation of an experiment with itself falls when one slot changes.
+
+        Args:
+            theta: P particles.
+            changes: squared distances S x k of k changes of each slot.
+
+        Returns:
+            The mean over the changes; P x S.
+        """
+        weights, whole, own = self.scales(theta)
+        touched = torch.zeros(len(self.layout), dtype=torch.long)
+        for c, group in enumerate(self.groups):
+            touched[list(group)] = c
+        lost = 1.0 - _matern(weights.unsqueeze(-1) * changes)
+        share = (whole[:, None] + own[:, touched]) / self.variance(theta)[:, None]
+        return share * lost.mean(-1)
+
+    def factor(self, theta: Tensor, distances: Distances) -> tuple[Tensor, Tensor]:
         """Cholesky factors of K + σ²I, P x n x n, and which particles have none."""
-        sigma = self.covariance(theta, squared)
+        sigma = self.covariance(theta, distances)
         diagonal = self.noise(theta) + JITTER
         sigma = sigma + diagonal[:, None, None] * torch.eye(sigma.shape[-1]).to(sigma)
         factor, info = torch.linalg.cholesky_ex(sigma)
         return factor, info != 0
 
-    def log_likelihood(self, theta: Tensor, squared: Tensor, targets: Tensor) -> Tensor:
+    def log_likelihood(self, theta: Tensor, distances: Distances, targets: Tensor) -> Tensor:
         """Log p(y | θ); P."""
-        factor, failed = self.factor(theta, squared)
+        factor, failed = self.factor(theta, distances)
         residual = (targets - theta[:, -1:]).unsqueeze(-1)
         white = torch.linalg.solve_triangular(factor, residual, upper=False).squeeze(-1)
         half_log_det = factor.diagonal(dim1=1, dim2=2).log().sum(1)
@@ -123,11 +150,23 @@ class SlotProcess:
         return torch.where(failed | ~value.isfinite(), torch.full_like(value, IMPOSSIBLE), value)
 
 
+def _matern(squared: Tensor) -> Tensor:
+    """Matérn-5/2 of squared distances: (1 + r + r²/3) exp(−r) with r² five times as large."""
+    r = squared.mul(5.0).clamp_min_(1e-30).sqrt_()
+    value = torch.exp(-r)
+    return value.mul_(r.square().div_(3.0).add_(r).add_(1.0))
+
+
 @dataclass(frozen=True, eq=False)
 class Averaged(OnRepresentation):
     """A process over the slots of fixed features, averaged over hyperparameters."""
 
     representation: FixedFeatures
+
+    @cached_property
+    def points(self) -> Points:
+        """The candidates, by components."""
+        return Points.of(self.representation.blocks)
 
     def fit(
         self, ids: Sequence[str], utility: NDArray[np.float64], seed: Sequence[int]
@@ -140,14 +179,15 @@ class Averaged(OnRepresentation):
         """
         self.refuse_not_finite()
         observed = Standardised.of(self.pool, ids, utility)
-        process = SlotProcess(self.representation.layout, self.settings.noise_floor)
-        features = self.representation(observed.rows).cpu()
-        squared, began = squared_distances(process.layout, features, features), time.perf_counter()
+        points, began = self.points, time.perf_counter()
+        process = SlotProcess(points.layout, points.groups, self.settings.noise_floor)
+        measured = points.at(observed.rows)
+        distances = measured.distances(measured)
         with seeded(*seed):
             theta, likelihood, evaluations = draw(
-                process, squared, observed.targets, self.settings.averaging
+                process, distances, observed.targets, self.settings.averaging
             )
-        factor, failed = process.factor(theta, squared)
+        factor, failed = process.factor(theta, distances)
         if bool(failed.any()):
             raise FitError(f"{self.pool.name}: the drawn covariances can't be factorised.")
         residual = (observed.targets - theta[:, -1:]).unsqueeze(-1)
@@ -158,7 +198,8 @@ class Averaged(OnRepresentation):
         white = torch.linalg.solve_triangular(factor, residual, upper=False)
         return FittedAverage(
             self.pool, **observed.attributes(), report=report, process=process,
-            representation=self.representation, theta=theta, factor=factor, white=white,
+            representation=self.representation, points=points, measured=measured, theta=theta,
+            factor=factor, white=white,
         )  # fmt: skip
 
     def untrained(self, seed: int) -> NDArray[np.float64]:
@@ -174,6 +215,8 @@ class FittedAverage(Fitted):
     Attributes:
         process: what they have in common.
         representation: features of the pool's rows.
+        points: the candidates, by components.
+        measured: those that were measured.
         theta: hyperparameters of P particles.
         factor: P Cholesky factors of n observations.
         white: P solved residuals, P x n x 1.
@@ -181,6 +224,8 @@ class FittedAverage(Fitted):
 
     process: SlotProcess
     representation: FixedFeatures
+    points: Points
+    measured: Points
     theta: Tensor
     factor: Tensor
     white: Tensor
@@ -190,114 +235,92 @@ class FittedAverage(Fitted):
         """Mean noise variance."""
         return float(self.process.noise(self.theta).mean())
 
-    def components(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Posterior means and variances of every particle at m points, m x d; P x m each."""
-        v = self._solved(features)
-        mean = self.theta[:, -1:] + (self.white.transpose(1, 2) @ v).squeeze(1)
-        rest = self.process.variance(self.theta)[:, None] - v.square().sum(1)
+    def each(self, points: Points) -> tuple[Tensor, Tensor]:
+        """Posterior means and variances of every particle at m points; P x m each."""
+        v = self._solved(points)
+        mean = self.theta[:, -1:] + (v @ self.white).squeeze(2)
+        rest = self.process.variance(self.theta)[:, None] - v.square().sum(2)
         return mean, rest.clamp_min(SMALLEST_VARIANCE)
 
     def standardised(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Mean and variance of the mixture at m rows, a piece of them at a time; m and m."""
-        starts = range(0, max(1, len(rows)), SCORED)
-        return self._mixtures(self._at(rows[start : start + SCORED]) for start in starts)
+        return self._mixtures(self.points, rows)
 
     def encoded(self, table: pd.DataFrame) -> tuple[Tensor, Tensor]:
         """Mean and variance of the mixture at m rows outside the pool; m and m."""
-        return self._mixtures(self.representation.encode(table).cpu().split(SCORED))
+        points = self.points.other(self.representation.rows_of(table))
+        return self._mixtures(points, np.arange(len(points)))
 
     def covariance(self, a: Rows, b: Rows) -> Tensor:
         """Covariance of the mixture of n and m rows; n x m."""
-        first, second = self._at(a), self._at(b)
-        prior = self.process.covariance(self.theta, self._between(first, second))
-        left = prior - self._solved(first).transpose(1, 2) @ self._solved(second)
-        means = [self.components(points)[0] for points in (first, second)]
+        first, second = self.points.at(a), self.points.at(b)
+        prior = self.process.covariance(self.theta, first.distances(second))
+        left = prior - self._solved(first) @ self._solved(second).transpose(1, 2)
+        means = [self.each(points)[0] for points in (first, second)]
         off = [mean - mean.mean(0) for mean in means]
         found: Tensor = left.mean(0) + off[0].T @ off[1] / len(self.theta)
         return found
 
     def similarity(self, a: Rows, b: Rows) -> Tensor:
         """Prior correlation, averaged over particles; n x m."""
-        prior = self.process.covariance(self.theta, self._between(self._at(a), self._at(b)))
+        distances = self.points.at(a).distances(self.points.at(b))
+        prior = self.process.covariance(self.theta, distances)
         found: Tensor = (prior / self.process.variance(self.theta)[:, None, None]).mean(0)
         return found
 
+    @cached_property
+    def _shares(self) -> Tensor:
+        """How much each slot tells experiments apart, by particle; P x S, and 1 in each row."""
+        rng = np.random.default_rng(0)
+        own, other = (rng.integers(len(self.pool), size=PAIRS) for _ in range(2))
+        falls = self.process.falls(self.theta, self.points.changes(own, other))
+        return falls / falls.sum(1, keepdim=True).clamp_min(1e-300)
+
     def weights(self) -> dict[str, float]:
         """How much each slot tells experiments apart, averaged over particles; together 1."""
+        return dict(zip(self.points.layout.names, self._shares.mean(0).tolist(), strict=True))
 
-        def correlation(own: Tensor, changed: Tensor) -> Tensor:
-            squared = squared_distances(self.process.layout, own, changed, pairs=True)
-            prior = self.process.covariance(self.theta, squared.unsqueeze(-1)).squeeze(-1)
-            return (prior / self.process.variance(self.theta)[:, None]).mean(0)
+    def weight_intervals(self) -> dict[str, tuple[float, float]]:
+        """Between which weights 90 % of the particles are."""
+        low, high = self._shares.quantile(torch.tensor(INTERVAL).double(), dim=0).tolist()
+        ends = zip(low, high, strict=True)
+        return dict(zip(self.points.layout.names, ends, strict=True))
 
-        return slot_weights(self.process.layout, len(self.pool), self._at, correlation)
-
-    def _mixtures(self, pieces: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-        """Mean and variance of equally likely normals at all points of all pieces."""
+    def _mixtures(self, points: Points, rows: Rows) -> tuple[Tensor, Tensor]:
+        """Mean and variance of equally likely normals at all of these rows."""
         means, variances = [], []
-        for features in pieces:
-            each, rest = self.components(features)
+        for start in range(0, max(1, len(rows)), SCORED):
+            each, rest = self.each(points.at(rows[start : start + SCORED]))
             mean = each.mean(0)
             means.append(mean)
             variances.append(rest.mean(0) + (each - mean).square().mean(0))
         return torch.cat(means), torch.cat(variances)
 
-    def _at(self, rows: Rows) -> Tensor:
-        features: Tensor = self.representation(rows)
-        return features.cpu()
-
-    def _between(self, a: Tensor, b: Tensor) -> Tensor:
-        return squared_distances(self.process.layout, a, b)
-
-    def _solved(self, features: Tensor) -> Tensor:
-        """L⁻¹ K(Z, ·), P x n x m."""
-        cross = self.process.covariance(self.theta, self._between(self._at(self.rows), features))
-        solved: Tensor = torch.linalg.solve_triangular(self.factor, cross, upper=False)
+    def _solved(self, points: Points) -> Tensor:
+        """(L⁻¹ K(Z, ·))ᵀ of m points, P x m x n."""
+        cross = self.process.covariance(self.theta, points.distances(self.measured))
+        upper = self.factor.transpose(1, 2)
+        solved: Tensor = torch.linalg.solve_triangular(upper, cross, upper=True, left=False)
         return solved
 
 
-def squared_distances(layout: Layout, a: Tensor, b: Tensor, pairs: bool = False) -> Tensor:
-    """Squared distances in each slot, whose mean over the pool is about 1 or below.
-
-    Args:
-        layout: the S slots.
-        a: n x d.
-        b: m x d, or n x d for pairs.
-        pairs: whether the i-th of one is compared with the i-th of the other alone.
-
-    Returns:
-        S x n x m; S x n of pairs.
-    """
-    found = []
-    for slot, dims in layout.only():
-        x, y = a[:, dims], b[:, dims]
-        lengths = [points.square().sum(-1) for points in (x, y)]
-        both = lengths[0] + lengths[1] if pairs else lengths[0].unsqueeze(-1) + lengths[1]
-        common = (x * y).sum(-1) if pairs else x @ y.T
-        if slot.form == "bits":
-            found.append(2.0 * (1.0 - common / (both - common).clamp_min(1.0)))
-        else:
-            found.append((both - 2.0 * common).clamp_min(0.0) / (2.0 * (slot.spread or 1.0)))
-    return torch.stack(found)
-
-
 def draw(
-    process: SlotProcess, squared: Tensor, targets: Tensor, settings: AveragingSettings
+    process: SlotProcess, distances: Distances, targets: Tensor, settings: AveragingSettings
 ) -> tuple[Tensor, Tensor, int]:
     """Hyperparameters from their posterior, from PyTorch's current random stream.
 
     Args:
         process: prior and likelihood.
-        squared: S x n x n squared distances of the observations.
+        distances: between the observations.
         targets: n standardised values.
         settings: how many particles and moves.
 
     Returns:
-        θ, P x (2S + 3); their log likelihoods, P; and how often all were evaluated.
+        θ, P x (S + C + 3); their log likelihoods, P; and how often all were evaluated.
     """
     means, deviations = process.prior
     theta = means + deviations * torch.randn(settings.particles, len(means)).double()
-    likelihood, evaluations, power = process.log_likelihood(theta, squared, targets), 1, 0.0
+    likelihood, evaluations, power = process.log_likelihood(theta, distances, targets), 1, 0.0
     while power < 1.0:
         step = _next_power(likelihood, power)
         weights = torch.softmax((step - power) * likelihood, 0)
@@ -306,14 +329,14 @@ def draw(
         kept = torch.searchsorted(weights.cumsum(0), places).clamp_max(len(theta) - 1)
         theta, likelihood, power = theta[kept], likelihood[kept], step
         for move in range(settings.moves if power < 1.0 else 2 * settings.moves):
-            theta, likelihood = _moved(process, squared, targets, theta, likelihood, power, move)
+            theta, likelihood = _moved(process, distances, targets, theta, likelihood, power, move)
             evaluations += 1
     return theta, likelihood, evaluations
 
 
 def _moved(
     process: SlotProcess,
-    squared: Tensor,
+    distances: Distances,
     targets: Tensor,
     theta: Tensor,
     likelihood: Tensor,
@@ -325,7 +348,7 @@ def _moved(
     spread = torch.cov(theta.T) + 1e-6 * torch.eye(size).double()
     reach = 2.38 / size**0.5 * (1.0, 0.6, 0.3)[move % 3]
     proposed = theta + reach * torch.randn_like(theta) @ torch.linalg.cholesky(spread).T
-    theirs = process.log_likelihood(proposed, squared, targets)
+    theirs = process.log_likelihood(proposed, distances, targets)
     gain = power * (theirs - likelihood) + process.log_prior(proposed) - process.log_prior(theta)
     taken = torch.rand(len(theta)).double().log() < gain
     return (
@@ -353,10 +376,10 @@ def _next_power(likelihood: Tensor, power: float) -> float:
 def _told(process: SlotProcess, theta: Tensor) -> dict[str, float]:
     """Medians over particles by name."""
     weights, whole, own = process.scales(theta)
-    names = process.layout.names
+    names, parts = process.layout.names, process.components
     return {
         **{f"weight {n}": w.median().item() for n, w in zip(names, weights.T, strict=True)},
-        **{f"scale {n}": s.median().item() for n, s in zip(names, own.T, strict=True)},
+        **{f"scale {n}": s.median().item() for n, s in zip(parts, own.T, strict=True)},
         "outputscale": whole.median().item(),
         "noise": process.noise(theta).median().item(),
         "constant": theta[:, -1].median().item(),

@@ -189,6 +189,10 @@ class Fitted(ABC):
         """How much each slot tells experiments apart; together 1, and empty without slots."""
         return {}
 
+    def weight_intervals(self) -> dict[str, tuple[float, float]]:
+        """Where 90 % of what the weights may be lies; empty where they are not averaged over."""
+        return {}
+
     def latent_distance_ratio(self) -> float:
         """Lengthscale over mean pairwise distance of features; not-a-number without features."""
         return float("nan")
@@ -260,6 +264,10 @@ class Updated(Fitted):
     def weights(self) -> dict[str, float]:
         """As before."""
         return self.before.weights()
+
+    def weight_intervals(self) -> dict[str, tuple[float, float]]:
+        """As before."""
+        return self.before.weight_intervals()
 
 
 @dataclass(frozen=True, eq=False)

@@ -128,7 +128,7 @@ def _made(build: Builder, setup: Setup) -> Any:
             raise DataError(f"{problem.pool.name}: representation '{name}' needs {need}.")
     with running(build, f"representation '{name}'"):
         made = build(setup)
-    count = len(made.matrix) if isinstance(made, Blocks) else len(problem.pool)
+    count = len(made) if isinstance(made, Blocks) else len(problem.pool)
     if count != len(problem.pool):
         raise ConfigError(
             f"representation '{name}' has features of {count} rows, but there are "
@@ -152,6 +152,13 @@ SURROGATES: Registry[Callable[[Setup], Surrogate]] = Registry(
             ("one_hot",),
             about="a weight for each column, averaged over hyperparameters",
             title="one-hot encoding, averaged",
+            averaged=True,
+        ),
+        "combined": SurrogateSpec(
+            ("everything",),
+            about="all that a table can have, with a weight for each column and representation, "
+            "averaged over hyperparameters",
+            title="everything, weighed",
             averaged=True,
         ),
         "rxnfp": SurrogateSpec(

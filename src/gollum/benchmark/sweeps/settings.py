@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from gollum.benchmark.config import flatten, keys
-from gollum.benchmark.spec import PROTOCOLS, canonical
-from gollum.settings import PRESETS
+from gollum.benchmark.config import flatten
+from gollum.benchmark.spec import PROTOCOLS, RunConfig, canonical
+from gollum.settings import PRESETS, leaves
 
 # Keys of a run that are no settings.
 OTHERS = frozenset({
@@ -61,7 +61,7 @@ def written(settings: Mapping[str, Any]) -> str:
 
 @cache
 def _defaults() -> dict[str, Any]:
-    return {key: default for key, (_, default) in keys().items()}
+    return {key: default for key, (_, default) in leaves(RunConfig)}
 
 
 def _word(value: Any) -> str:

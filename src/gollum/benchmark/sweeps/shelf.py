@@ -54,4 +54,6 @@ def _size(surrogate: Surrogate) -> int:
     source: Any = getattr(surrogate, "representation", None)
     while isinstance(source, OnTop):
         source = source.inner
-    return source.matrix.nbytes if isinstance(source, FixedFeatures) else 0
+    if not isinstance(source, FixedFeatures):
+        return 0
+    return 8 * len(source.blocks) * source.layout.size

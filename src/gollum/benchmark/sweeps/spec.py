@@ -20,7 +20,7 @@ from gollum.benchmark.sweeps.cells import Cell, has_choice_of_model, model_of
 from gollum.benchmark.sweeps.settings import usual_settings, written
 from gollum.data.catalog import all_tasks, get_task, task_names
 from gollum.errors import ConfigError, nearest
-from gollum.settings import Frozen, sentence
+from gollum.settings import USUAL_PRESET, Frozen, sentence
 
 # The tasks of arXiv 2504.06265.
 PAPER19 = (
@@ -113,7 +113,7 @@ class SweepSpec(Frozen):
     """Surrogates."""
     models: Names = ("minilm",)
     """Language models, for surrogates that use one."""
-    presets: Names = ("paper",)
+    presets: Names = (USUAL_PRESET,)
     """Presets."""
     controls: Names = ("none",)
     """Controls."""

@@ -16,6 +16,7 @@ from gollum.features.layout import (
     Bits,
     Blocks,
     Layout,
+    Levels,
     Matrix,
     block,
     require_columns,
@@ -53,7 +54,7 @@ def one_hot(pool: Pool) -> Blocks:
     Raises:
         DataError: no column distinguishes the candidates, or a number is infinite.
     """
-    parts = _parts(pool, pool.table.columns, set())
+    parts = each_column(pool, pool.table.columns)
     if not parts:
         raise DataError(
             f"{pool.name}: no input column differs between the candidates, so one-hot features "
@@ -86,7 +87,7 @@ def beside(pool: Pool, fingerprint: Blocks, covered: Sequence[str]) -> Blocks:
     share = _variance(fingerprint.matrix) / max(1, len(seen))
     if share < ROUNDING:  # a fingerprint that tells nothing apart is no measure
         share = 1.0
-    parts = _parts(pool, [c for c in others if not _names_rows(pool, c)], seen)
+    parts = each_column(pool, [c for c in others if not _names_rows(pool, c)], seen)
     if not parts:
         return fingerprint
     stretched = [_stretched(part, np.sqrt(share / _variance(part.matrix))) for part in parts]
@@ -193,20 +194,34 @@ def _finite(table: pd.DataFrame, column: str, name: str) -> tuple[Matrix, NDArra
     return values, np.isnan(values)
 
 
-def _parts(pool: Pool, columns: Iterable[str], seen: set[bytes]) -> list[Blocks]:
-    """A slot for each column that says something new; `seen` holds the partitions so far."""
-    numeric = set(pool.numeric_columns())
+def each_column(pool: Pool, columns: Iterable[str], seen: set[bytes] | None = None) -> list[Blocks]:
+    """A slot for each column that says something new, as `one_hot` makes them.
+
+    Args:
+        pool: N candidates.
+        columns: the columns.
+        seen: what is known already, as `partition` tells it; grows.
+
+    Raises:
+        DataError: a number is infinite.
+    """
+    numeric, seen = set(pool.numeric_columns()), set() if seen is None else seen
     parts: list[Blocks] = []
     for column in columns:
         slot = partial(block, "one_hot", [str(column)])
         if column in numeric:
-            part = slot("number", Scaled.of(pool, column), pool.table)
+            scaled = Scaled.of(pool, column)
+            values, codes = np.unique(scaled(pool.table), axis=0, return_inverse=True)
+            part = slot("number", scaled, Levels(values, codes.reshape(-1)))
         elif (new := partition(pool.table[column])) is None or new in seen:
             continue
         else:
             seen.add(new)
-            levels = distinct(texts(pool.table[column]))[0]
-            part = slot("indicators", Indicators(pool.name, column, levels), pool.table)
+            levels, _, codes = distinct(texts(pool.table[column]))
+            part = slot(
+                "indicators", Indicators(pool.name, column, levels),
+                Levels(np.eye(len(levels)), codes),
+            )  # fmt: skip
         if part.layout.size:
             parts.append(part)
     return parts
@@ -215,7 +230,8 @@ def _parts(pool: Pool, columns: Iterable[str], seen: set[bytes]) -> list[Blocks]
 def _stretched(part: Blocks, factor: float) -> Blocks:
     """Features multiplied by a number."""
     slots, encode = tuple(replace(slot, spread=None) for slot in part.layout), part.encode
-    return Blocks(factor * part.matrix, Layout(slots), lambda table: factor * encode(table))
+    parts = [Levels(factor * levels.values, levels.codes) for levels in part.parts]
+    return Blocks.of(parts, Layout(slots), lambda table: factor * encode(table))
 
 
 def _names_rows(pool: Pool, column: str) -> bool:

