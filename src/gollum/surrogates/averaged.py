@@ -40,7 +40,7 @@ from gollum.surrogates.base import (
     Standardised,
 )
 
-SCORED = 4096  # rows scored at a time
+SCORED = 512  # rows scored at a time: what more of them need is not kept by malloc
 IMPOSSIBLE = -1e10  # log likelihood of hyperparameters with which nothing can be factorised
 JITTER = 1e-8
 PAIRS = 512  # of candidates, by which slots are weighed
