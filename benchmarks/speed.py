@@ -40,10 +40,7 @@ from gollum.settings import OptimizerSettings
 from gollum.surrogates.gaussian_process import GaussianProcess
 from gollum.surrogates.specs import surrogate_factory
 
-PRESETS = (
-    "paper",
-    "fast",
-)  # with a fine-tuned language model; the first is what both are compared with
+PRESETS = ("paper", "fast")  # runs are compared with the first
 RESULTS = Path(__file__).resolve().parent / "results" / "speed.json"
 STEPS = {"minilm": 12, "encoder-base": 4, "t5-base": 4, "tiny": 3}  # evaluations in a fit
 WHOLE_RUNS = ("minilm", "tiny")

