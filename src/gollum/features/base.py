@@ -64,6 +64,12 @@ class FixedFeatures(nn.Module):
         self._matrix = self._matrix.to(self._device.device)
         return self._matrix
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory: the levels, and the features of all rows once they were needed."""
+        rows = 0 if self._matrix is None else self._matrix.nbytes
+        return rows + sum(part.values.nbytes for part in self.blocks.parts)
+
     def refuse_not_finite(self, pool: Pool) -> None:
         """Refuse features that are no finite numbers.
 

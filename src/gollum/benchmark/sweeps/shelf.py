@@ -22,21 +22,20 @@ class Shelf:
     """
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, str, str], tuple[Surrogate, int]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str, str], Surrogate] = OrderedDict()
 
     def build(self, factory: SurrogateFactory, setup: Setup) -> Surrogate:
         """What the factory makes of a setup, or has made of the same one."""
         key = setup.problem.fingerprint, _without_seed(setup.settings), str(setup.runtime)
         if key not in self._kept:
             surrogate = factory(setup)
-            size = _size(surrogate)
-            if not 0 < size <= SIZE:
+            if not 0 < _size(surrogate) <= SIZE:
                 return surrogate
-            self._kept[key] = surrogate, size
+            self._kept[key] = surrogate
         self._kept.move_to_end(key)
-        while sum(size for _, size in self._kept.values()) > SIZE:
+        while len(self._kept) > 1 and sum(map(_size, self._kept.values())) > SIZE:
             self._kept.popitem(last=False)
-        return self._kept[key][0]
+        return self._kept[key]
 
 
 @cache
@@ -54,6 +53,4 @@ def _size(surrogate: Surrogate) -> int:
     source: Any = getattr(surrogate, "representation", None)
     while isinstance(source, OnTop):
         source = source.inner
-    if not isinstance(source, FixedFeatures):
-        return 0
-    return 8 * len(source.blocks) * source.layout.size
+    return source.nbytes if isinstance(source, FixedFeatures) else 0
