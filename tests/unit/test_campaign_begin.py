@@ -67,6 +67,12 @@ def test_the_preset_names_the_surrogate_unless_another_is_given():
     assert start(preset="fast").created.surrogate == "pllm"
 
 
+def test_a_column_of_reactions_holds_no_structures():
+    smiles = ["N->[Cu]", "CCO", "CCN"]
+    table = TABLE.assign(ligand_smiles=smiles, rxn_smiles=[f"{s}>>CC" for s in "CNO"])
+    assert start(table).created.structures == ("ligand_smiles",)
+
+
 # --- columns and candidates ----------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from gollum.benchmark.spec import DataConfig
 from gollum.data.authors import authors_texts
 from gollum.data.catalog import get_task
-from gollum.data.pool import Pool
+from gollum.data.pool import Pool, smiles_columns
 from gollum.data.readers import read_table
 from gollum.errors import DataError, nearest
 from gollum.features.problem import Problem
@@ -57,7 +57,7 @@ def _of_table(data: DataConfig) -> Problem:
                 f"{pool.name}: data.structures names a column '{column}' that is not an input."
                 + nearest(column, columns)
             )
-    structures = data.structures or [c for c in columns if "smiles" in c.lower()]
+    structures = data.structures or smiles_columns(pool.table)
     return _problem(
         pool,
         data,

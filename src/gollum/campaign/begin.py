@@ -22,7 +22,7 @@ from gollum.campaign.rows import Rows, blank_rows
 from gollum.campaign.sheets import RESERVED, sheet_names
 from gollum.campaign.state import Logged, State
 from gollum.campaign.store import table_sha256
-from gollum.data.pool import Pool, cell_text
+from gollum.data.pool import Pool, cell_text, smiles_columns
 from gollum.data.readers import read_frame
 from gollum.errors import ConfigError, DataError, TemplateError, nearest
 from gollum.language.catalog import CATALOG
@@ -136,7 +136,7 @@ def begin(
     notes = [*rows.table.attrs["notes"], *notes, *rows.notes()]
     candidates = rows.candidates(ids, cost)
     if structures is None:
-        structures = [c for c in columns if "smiles" in c.casefold()]
+        structures = smiles_columns(candidates[columns])
         if structures:
             notes.append(_about("smiles", where, "taken for SMILES", structures))
     elif unknown := [c for c in structures if c not in columns]:

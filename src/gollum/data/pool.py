@@ -189,6 +189,17 @@ class Pool:
         return digest.hexdigest()
 
 
+def smiles_columns(table: pd.DataFrame) -> list[str]:
+    """Columns called SMILES that hold molecules and not reactions, whose arrows are no bonds."""
+
+    def holds_reactions(column: pd.Series) -> bool:
+        cells = (str(cell).replace("->", "") for cell in column.dropna())
+        return any(">" in cell for cell in cells)
+
+    called = [str(c) for c in table.columns if "smiles" in str(c).casefold()]
+    return [c for c in called if not holds_reactions(table[c])]
+
+
 def cell_text(value: object) -> str:
     """A cell as text: numbers in the shortest form that reads back, so that 80.0 is '80'."""
     if isinstance(value, float | np.floating):
