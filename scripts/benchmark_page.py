@@ -41,6 +41,11 @@ KINDS = {
     "one molecule": "additives-1 additives-2 additives-3 additives-4 kinase-docking photoswitch "
     "photovoltaics-pce redox-ered redox-gsol esol freesolv laser-emitters lipophilicity",
 }
+# On which the default was tuned.
+DEVELOPMENT = (
+    "bh-cf3 bh-ethyl bh-3-pyridyl additives-1 photoswitch esol ocm-c2 deoxyfluorination "
+    "reductive-amination crossed-barrel"
+)
 # From guessing to the whole: first what embeddings are worth without a projection, then with one.
 LADDERS = (
     ("random", "static-random_embeddings", "static-swapped_names", "static", "pllm", "pllm_phi"),
@@ -75,6 +80,34 @@ def _many_tasks(name: str) -> Iterator[str]:
     two = records.table[records.table["surrogate"].isin(["pllm", *JOINED[PLAIN]])]
     gains = compare(two, pd.DataFrame(), reference=PLAIN, joined=JOINED)
     yield _picture(f"{name}-pllm", pictures.gains_of(gains, "pllm"))
+
+
+def _default(name: str) -> Iterator[str]:
+    """The default beside the methods of two sweeps, on the tasks that it has run on."""
+    own = _records(name).table
+    others = pd.concat([_records(sweep).table for sweep in ("paper19", "further")])
+    runs = pd.concat([own, others[others["task"].isin(own["task"])]]).assign(preset="", model="")
+    runs["surrogate"] = runs["surrogate"].replace(dict.fromkeys(JOINED[PLAIN], PLAIN))
+    kinds = {task: kind for kind, tasks in KINDS.items() for task in tasks.split()}
+    runs["kind"] = runs["task"].map(kinds).fillna("components")
+    unseen = runs[~runs["task"].isin(DEVELOPMENT.split())]
+    methods = ("combined", PLAIN, "pllm", "static", "random")
+    rows = []
+    for kind, part in (("all", runs), *runs.groupby("kind"), ("not used for tuning", unseen)):
+        found = [compare(part, pd.DataFrame(), reference=m) for m in (PLAIN, "pllm")]
+        means = found[0].overall.set_index("method")["mean"]
+        gains = [c.gains.set_index("method").loc["combined"] for c in found]
+        rows.append((
+            kind, str(part["task"].nunique()), *(f"{means[m]:.3f}" for m in methods),
+            *(f"{g['mean']:+.3f} {_interval(g['low'], g['high'], '+')}" for g in gains),
+        ))  # fmt: skip
+    columns = [*map(_code, methods), f"gain over {_code(PLAIN)} [95 %]", "gain over `pllm` [95 %]"]
+    yield _markdown(("what varies", "tasks", *columns), rows)
+    found = compare(runs, pd.DataFrame(), reference=PLAIN)
+    yield _runs(found)
+    yield _means(found)
+    yield _plain(found.quality)
+    yield _tasks(found)
 
 
 def _kinds(_: str) -> Iterator[str]:
@@ -141,6 +174,7 @@ def _controls(name: str) -> Iterator[str]:
 
 
 PARTS: dict[str, Callable[[str], Iterable[str]]] = {
+    "default": _default,
     "buchwald-hartwig": _products,
     "paper19": _many_tasks,
     "further": _many_tasks,
