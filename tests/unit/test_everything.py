@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gollum.campaign.insights import WORDED, WORDLESS
 from gollum.errors import DataError
 from gollum.features import everything as module
 from gollum.features.components import Points
@@ -14,6 +15,7 @@ from gollum.features.layout import block
 from gollum.features.problem import Problem
 from gollum.features.representations import Setup
 from gollum.settings import Settings
+from gollum.surrogates.specs import surrogate_factory
 from helpers import CPU, make_pool
 
 SMILES = {"one": "CCO", "two": "CCN", "three": "c1ccccc1"}
@@ -102,3 +104,12 @@ def test_candidates_that_are_all_alike_are_refused(read):
     table = pd.DataFrame({"a": ["x", "x"]}, index=["c0", "c1"])
     with pytest.raises(DataError, match="no input column differs"):
         everything(setup(table))
+
+
+def test_whether_language_helps_is_asked_of_the_same_without_words():
+    worded, without = (surrogate_factory(name) for name in (WORDED, WORDLESS))
+    assert worded.has_model
+    assert not without.has_model
+    assert replace(without, representations=worded.representations) == replace(
+        worded, about=without.about, title=without.title
+    )

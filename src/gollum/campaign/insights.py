@@ -17,6 +17,7 @@ from gollum.listener import SILENT, Listener
 from gollum.notes import Note
 
 BASELINES = ("one_hot", "morgan")  # what a language model has to beat
+WORDED, WORDLESS = "combined", "wordless"
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +55,9 @@ def insights(state: State, listener: Listener = SILENT) -> Insights | None:
         return None
     own = surrogate_of(state, listener=listener)
     surrogates, notes = {own_name(state): own}, list[Note]()
-    for baseline in BASELINES:
+    # What words add to all else that is weighed is seen without them.
+    weighed_words = (WORDLESS,) if state.policy.surrogate == WORDED else ()
+    for baseline in (*BASELINES, *weighed_words):
         policy = state.policy_with(surrogate=baseline)
         if baseline in surrogates or ("structures" in policy.needs and not state.structures):
             continue

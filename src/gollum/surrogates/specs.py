@@ -161,6 +161,12 @@ SURROGATES: Registry[Callable[[Setup], Surrogate]] = Registry(
             title="everything, weighed",
             averaged=True,
         ),
+        "wordless": SurrogateSpec(
+            ("wordless",),
+            about="the same without words, to see what language adds",
+            title="everything but words, weighed",
+            averaged=True,
+        ),
         "rxnfp": SurrogateSpec(
             ("rxnfp",), about="RXNFP: frozen embeddings of reactions", model="rxnfp"
         ),
