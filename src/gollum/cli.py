@@ -48,9 +48,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
+class _Once(argparse.Action):
+    """Keep a value; a second one is refused, as it would replace the first."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, known: argparse.Namespace, values: Any, _: Any = None
+    ) -> None:
+        given = vars(known).setdefault("_given", {})
+        if self.dest in given and self.option_strings:
+            name = self.option_strings[-1]
+            raise ConfigError(
+                f"{name} is given twice, as '{given[self.dest]}' and as '{values}'; give it once."
+            )
+        given[self.dest] = values
+        setattr(known, self.dest, values)
+
+
 class _Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options, allow_abbrev=False)
+        for action in (None, "store"):
+            self.register("action", action, _Once)
 
     def error(self, message: str) -> Any:
         raise ConfigError(f"{message}; see {self.prog} --help.")

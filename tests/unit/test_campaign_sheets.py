@@ -18,7 +18,6 @@ from gollum.campaign.events import (
     parse,
 )
 from gollum.campaign.sheets import (
-    RESERVED,
     export_frame,
     export_json,
     sheet_names,
@@ -26,6 +25,7 @@ from gollum.campaign.sheets import (
     why,
 )
 from gollum.data.readers import read_table
+from gollum.data.roles import OURS
 from gollum.data.writers import write_sheet
 
 PLAN = suggested(("1-1", "r2", 71.234, 40.5, 99.87654), ("1-2", "r3"))
@@ -85,9 +85,7 @@ def test_own_columns_give_way_to_those_of_the_user():
     sheet = suggestion_sheet(state, state.pending())
     assert sheet.columns.is_unique
     assert sheet["why"].tolist() == ["SPhos", "dppf"]
-    assert set(RESERVED) == {c.removesuffix(" (gollum)").casefold() for c in sheet} - {
-        "predicted note"
-    }
+    assert set(OURS) == {c.removesuffix(" (gollum)").casefold() for c in sheet} - {"predicted note"}
 
 
 def test_the_users_name_of_the_id_column_is_kept():

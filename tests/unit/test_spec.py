@@ -507,6 +507,9 @@ OTHER = {
     "data.objective": "yield: %",
     "data.direction": "minimize",
     "data.inputs": ["a", "no", "3"],
+    "data.category": ["no"],
+    "data.number": ["3"],
+    "data.remark": ["said by"],
     "data.id_column": "yes",
     "data.structures": ["smiles"],
     "data.reaction": "{a}>>{b}",
@@ -577,7 +580,7 @@ OTHER = {
 }
 OF_TABLES = {
     "data.path", "data.name", "data.sheet", "data.objective", "data.direction", "data.inputs",
-    "data.id_column", "data.structures",
+    "data.category", "data.number", "data.remark", "data.id_column", "data.structures",
 }  # fmt: skip
 
 

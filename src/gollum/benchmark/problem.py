@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+
+import pandas as pd
 
 from gollum.benchmark.spec import DataConfig
 from gollum.data.authors import authors_texts
 from gollum.data.catalog import get_task
 from gollum.data.pool import Pool, smiles_columns
 from gollum.data.readers import read_table
+from gollum.data.roles import Said, assign
+from gollum.data.spreadsheets.values import without_units
+from gollum.data.statuses import meaning
+from gollum.data.strays import refuse_fill_down, refuse_strays
 from gollum.errors import DataError, nearest
 from gollum.features.problem import Problem
+from gollum.notes import Note
 from gollum.text.template import Template, lint, twins
 
 
@@ -41,15 +49,25 @@ def _of_task(data: DataConfig) -> Problem:
 
 
 def _of_table(data: DataConfig) -> Problem:
-    path = Path(data.path or "")
+    path, objective = Path(data.path or ""), data.objective or ""
+    said = Said(
+        objective, inputs=data.inputs, categories=data.category or (), numbers=data.number or (),
+        remarks=data.remark or (), id_column=data.id_column, option="--data.{}",
+    )  # fmt: skip
+    read = read_table(path, sheet=data.sheet)
+    refuse_strays(read, path.name)
+    roles = assign(read, path.name, said)
+    refuse_fill_down(roles.table, path.name, roles.inputs)
+    table, notes = _results(roles.table, objective, path.name)
     pool = Pool.from_table(
-        read_table(path, sheet=data.sheet),
-        data.objective or "",
+        table,
+        objective,
         data.direction or "maximize",
-        inputs=data.inputs,
-        id_column=data.id_column,
+        inputs=roles.inputs,
+        id_column=roles.id_column,
         name=path.name,
     ).labelled()
+    pool = replace(pool, notes=(*pool.notes, *roles.notes, *notes))
     columns = [str(c) for c in pool.table.columns]
     for column in data.structures or []:
         if column not in columns:
@@ -66,6 +84,21 @@ def _of_table(data: DataConfig) -> Problem:
         reaction=_template(data.reaction) if data.reaction else None,
         title=path.name,
     )
+
+
+def _results(
+    table: pd.DataFrame, objective: str, where: str
+) -> tuple[pd.DataFrame, tuple[Note, ...]]:
+    """The table, whose objective is blank where a word says that there is no result."""
+    if objective not in table or pd.api.types.is_numeric_dtype(table[objective]):
+        return table, ()
+    said = table[objective].map(lambda text: meaning(str(text)) or "")
+    gone = said.isin(["failed", "not run", "pending"])
+    blanked = table.assign(**{objective: table[objective].where(~gone, "")})
+    blanked.attrs = dict(table.attrs)
+    counts = ", ".join(f"{n} {word}" for word, n in said[gone].value_counts().items())
+    told = (Note("no-results", where, f"rows without a result: {counts}."),) if counts else ()
+    return without_units(blanked, [objective], where)[0], told
 
 
 def _problem(

@@ -23,7 +23,10 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
     "campaign": {"initial": REPRESENTATIVE, "n_init": 8, "batch_size": 8, "n_iters": 6},
 }
 # Data keys that go with a table of one's own and never with a task.
-OF_TABLES = ("name", "sheet", "objective", "direction", "inputs", "id_column", "structures")
+OF_TABLES = (
+    "name", "sheet", "objective", "direction", "inputs", "category", "number", "remark",
+    "id_column", "structures",
+)  # fmt: skip
 
 
 class DataConfig(Frozen):
@@ -42,7 +45,13 @@ class DataConfig(Frozen):
     direction: Direction | None = None
     """With data.path: maximize (the default) or minimize."""
     inputs: list[str] | None = None
-    """With data.path: columns that describe an experiment; all but the objective by default."""
+    """With data.path: columns that describe an experiment; by default all that seem to."""
+    category: list[str] | None = None
+    """With data.path: inputs whose cells are names, also where they look like numbers."""
+    number: list[str] | None = None
+    """With data.path: inputs that are quantities."""
+    remark: list[str] | None = None
+    """With data.path: columns that say nothing about the experiment."""
     id_column: str | None = None
     """With data.path: column that names the rows."""
     structures: list[str] | None = None

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +17,13 @@ from gollum.acquisition.policy import Policy
 from gollum.campaign.events import Created, Goal, Recorded, Source
 from gollum.campaign.intake import read_results
 from gollum.campaign.rows import Rows, blank_rows
-from gollum.campaign.sheets import RESERVED, sheet_names
+from gollum.campaign.sheets import sheet_names
 from gollum.campaign.state import Logged, State
 from gollum.campaign.store import table_sha256
-from gollum.data.pool import Pool, cell_text, smiles_columns
+from gollum.data.pool import Pool, smiles_columns
 from gollum.data.readers import read_frame
+from gollum.data.roles import OURS, OUTCOMES, Column, Roles, Said, assign, listed
+from gollum.data.strays import refuse_fill_down, refuse_strays
 from gollum.errors import ConfigError, DataError, TemplateError, nearest
 from gollum.language.catalog import CATALOG
 from gollum.notes import Note
@@ -35,13 +35,6 @@ DEFAULT_SURROGATE = "pllm"  # where the preset names none
 DEFAULT_MODEL = "minilm"
 TOWARDS_TARGET = "q_log_ei"  # where a preset's acquisition knows no targets
 NAMED = ("surrogate", "preset", "model.name", "acquisition")  # keys with a field of their own
-
-ID_COLUMNS = ("id", "ID", "Id")
-OUTCOME_COLUMNS = ("status", "note")  # of our sheets, and welcome in other ones
-EXPORTED = ("batch", "time (UTC)")  # further columns of our sheets, if that is what it is
-REMARKS = ("notes", "comment", "comments", "remark", "remarks", "bemerkung", "bemerkungen",
-           "kommentar", "kommentare")  # fmt: skip
-ALIKE = 0.8  # from this similarity on, two column names are taken for one with a slip
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +48,7 @@ class Start:
         recorded: results that the table held already.
         notes: what was understood in a special way.
         template: how experiments are put into words.
+        columns: what each column of the table was taken for.
     """
 
     created: Created
@@ -62,6 +56,7 @@ class Start:
     recorded: Recorded | None
     notes: tuple[Note, ...]
     template: Template
+    columns: tuple[Column, ...] = ()
 
 
 def begin(
@@ -76,6 +71,9 @@ def begin(
     cost: str | None = None,
     structures: Sequence[str] | None = None,
     inputs: Sequence[str] | None = None,
+    category: Sequence[str] = (),
+    number: Sequence[str] = (),
+    remark: Sequence[str] = (),
     template: str | None = None,
     failed_as: float | None = None,
     surrogate: str | None = None,
@@ -100,7 +98,11 @@ def begin(
         id_column: names the rows; a column called id by default, or else r1, r2, … by row.
         cost: column with the cost of each experiment, above 0.
         structures: input columns with SMILES; those with 'smiles' in their name by default.
-        inputs: columns that describe an experiment; all that are left by default.
+        inputs: columns that describe an experiment; by default those that are not named as
+            something else and do not seem to be (`gollum.data.roles`).
+        category: inputs whose cells are names, also where they look like numbers.
+        number: inputs that are quantities, whatever their names say.
+        remark: columns that say nothing about the experiment.
         template: how an experiment is put into words; made from the column names by default.
         failed_as: what a failed experiment counts as; None leaves it out of the model.
         surrogate: name of the surrogate or strategy; by default the preset's, which is 'combined'
@@ -122,18 +124,21 @@ def begin(
     chosen = _chosen({k: v for k, v in named.items() if v is not None}, keys or {}, goal)
     policy = check_policy(chosen, goal)
     where = name if source is None else source.name
-    table, notes = read_frame(frame, where), list[Note]()
+    table = read_frame(frame, where)
     if len(table) == 0:
         raise DataError(f"{where}: the table has no rows; add possible experiments.")
-    found = [c for c in ID_COLUMNS if c in table and c not in (objective, *also, *(inputs or ()))]
-    if id_column is None and found:
-        id_column = found[0]
-        notes.append(Note("id-column", where, f"column '{id_column}' names the rows."))
-    meanings = _meanings(table, where, objective, also, id_column, cost, inputs)
-    columns = _inputs(table, where, meanings, notes) if inputs is None else list(inputs)
-    rows = Rows(where, table, columns)
+    said = Said(
+        objective, also, inputs, category, number, remark, id_column, cost,
+        factors=table.attrs.get("factors", ()),
+    )  # fmt: skip
+    refuse_strays(table, where)
+    roles = assign(table, where, said, refused=OURS)
+    refuse_fill_down(roles.table, where, roles.inputs)
+    columns, id_column = roles.inputs, roles.id_column
+    rows = Rows(where, roles.table, columns)
+    rows.refuse_merged(roles.unexplained)
     ids = rows.ids(id_column)
-    notes = [*rows.table.attrs["notes"], *notes, *rows.notes()]
+    notes = [*rows.table.attrs["notes"], *roles.notes, *rows.notes()]
     candidates = rows.candidates(ids, cost)
     if structures is None:
         structures = smiles_columns(candidates[columns])
@@ -153,7 +158,7 @@ def begin(
         what = "left out of the text, as a name says the same"
         notes.append(_about("unmentioned-columns", where, what, silent))
     shown = candidates[columns if template is not None else spoken]
-    words = _template(template, shown, where, rows.units, meanings)
+    words = _template(template, shown, where, rows.units, roles)
     created = Created(
         name=name, objective=objective, goal=goal, also=tuple(also), structures=tuple(structures),
         id_column=id_column, cost=cost, units=rows.units, template=words.source,
@@ -162,7 +167,7 @@ def begin(
         candidates=table_sha256(candidates), keys=policy.typed(k for k in chosen if k not in NAMED),
     )  # fmt: skip
     recorded, told = _results(created, candidates, rows, ids)
-    return Start(created, candidates, recorded, (*notes, *told), words)
+    return Start(created, candidates, recorded, (*notes, *told), words, roles.columns)
 
 
 def _chosen(named: Mapping[str, Any], keys: Mapping[str, Any], goal: Goal) -> dict[str, Any]:
@@ -228,113 +233,6 @@ def _check_settings(goal: Goal, failed_as: float | None, seed: int) -> None:
         raise ConfigError(f"a seed is a number from 0 on, not {seed}.")
 
 
-def _meanings(
-    table: pd.DataFrame,
-    where: str,
-    objective: str,
-    also: Sequence[str],
-    id_column: str | None,
-    cost: str | None,
-    inputs: Sequence[str] | None,
-) -> dict[str, str]:
-    """Column → what it was named as; refuses a column with two meanings, and one not there."""
-    meanings: dict[str, str] = {}
-    for what, named in (
-        ("the objective", [objective]),
-        ("a further result", also),
-        ("the id", [id_column] if id_column is not None else []),
-        ("the cost", [cost] if cost is not None else []),
-        ("an input", inputs if inputs is not None else []),
-    ):
-        for column in named:
-            if column in meanings:
-                raise DataError(f"{where}: '{column}' is {meanings[column]}; name it only once.")
-            if column not in table.columns and column not in (objective, *also):
-                close = nearest(column, table.columns)
-                raise DataError(
-                    f"{where}: there is no column '{column}'.{close} The columns are "
-                    f"{_listed(table.columns)}."
-                )
-            meanings[column] = what
-    for column in (objective, *also):
-        if column in table.attrs.get("factors", ()):
-            raise DataError(f"{where}: '{column}' is a factor and no result; rename one of them.")
-        left = [c for c in table.columns if c not in meanings] if inputs is None else []
-        slip = next((c for c in left if column not in table and _resembles(c, column)), None)
-        if slip is not None:
-            raise DataError(
-                f"{where}: there is no column '{column}', and '{slip}' would count as an input; "
-                f"did you mean '{slip}'? If it is an input, list all inputs."
-            )
-    refused = [c for c in inputs or () if c.casefold() in RESERVED]
-    if refused:
-        raise _reserved(where, refused[0])
-    if inputs is not None and not inputs:
-        raise DataError(f"{where}: the list of inputs is empty; name the columns to describe with.")
-    return meanings
-
-
-def _resembles(one: str, other: str) -> bool:
-    """Whether two names are one with a slip, or one of them the other with additions."""
-    words, others = (set(re.findall(r"[^\W_]+", name.casefold())) for name in (one, other))
-    if words and others and (words <= others or others <= words):
-        return True
-    return SequenceMatcher(None, one.casefold(), other.casefold()).ratio() >= ALIKE
-
-
-def _reserved(where: str, column: str) -> DataError:
-    return DataError(
-        f"{where}: the sheets of a campaign have a column '{column}' of their own, so it can't be "
-        "an input; rename it, or list the inputs without it."
-    )
-
-
-def _inputs(
-    table: pd.DataFrame, where: str, meanings: Collection[str], notes: list[Note]
-) -> list[str]:
-    """All columns that nothing else is known of; what is left out is noted."""
-    left = [str(c) for c in table.columns if c not in meanings]
-    outcomes = [c for c in left if c.casefold() in OUTCOME_COLUMNS]
-    remarks = [c for c in left if c.casefold() in REMARKS]
-    if remarks:
-        notes.append(_about("remarks", where, "taken for remarks and left out", remarks))
-        left = [c for c in left if c not in remarks]
-    others = [c for c in left if c.casefold() in RESERVED and c not in outcomes]
-    predicted = [c for c in left if c.casefold().startswith("predicted ")]
-    if others and not (predicted and {"run", "status"} <= set(table.columns)):
-        raise _reserved(where, others[0])
-    if others and "replaced" in left:
-        raise DataError(
-            f"{where}: this is an exported history, with values that were corrected since; begin "
-            "with exported results instead."
-        )
-    if others:
-        others += [*predicted, *(c for c in left if c in EXPORTED)]
-        what = "left out, as of an earlier campaign"
-        notes.append(_about("earlier-campaign", where, what, others))
-    if outcomes:
-        what = "what came of experiments and is no input"
-        notes.append(_about("outcomes", where, what, outcomes))
-    left = [c for c in left if c not in others and c not in outcomes]
-    blank = [c for c in left if blank_rows(table[[c]]).all()]
-    if blank:
-        notes.append(_about("blank-columns", where, "left out, as all cells are blank", blank))
-    columns = [c for c in left if c not in blank]
-    notes += [
-        Note(
-            "counted-rows",
-            where,
-            f"'{column}' counts the rows and is taken for an input; if it names them, begin again "
-            "with --id-column.",
-        )
-        for column in columns
-        if len(table) > 2 and list(map(cell_text, table[column])) == _counted(len(table))
-    ]
-    if not columns:
-        raise DataError(f"{where}: no column describes the experiments; add one, with its cells.")
-    return columns
-
-
 def _spoken(inputs: pd.DataFrame, structures: Sequence[str]) -> list[str]:
     """The columns of a default text: all but SMILES that a column of names tells apart as well."""
     names = [c for c in inputs.columns if c not in structures and _is_names(inputs[c])]
@@ -355,7 +253,7 @@ def _template(
     inputs: pd.DataFrame,
     where: str,
     units: Mapping[str, str],
-    meanings: Mapping[str, str],
+    roles: Roles,
 ) -> Template:
     """The template, checked on a row that has every cell filled."""
     if given is None:
@@ -363,9 +261,10 @@ def _template(
         return Template.from_columns(Pool(where, inputs, "", "maximize", unknown), units)
     template = Template(given)
     for column in template.columns:
-        if column not in inputs.columns and column in meanings:
+        role = roles.role(column)
+        if column not in inputs.columns and role in ("objective", "result", "id", "cost", "remark"):
             raise TemplateError(
-                f"{where}: the template reads '{column}', which is {meanings[column]} and does not "
+                f"{where}: the template reads '{column}', which is the {role} and does not "
                 "describe an experiment; take it out."
             )
     template.check([str(c) for c in inputs.columns], where)
@@ -379,7 +278,7 @@ def _results(
 ) -> tuple[Recorded | None, list[Note]]:
     """The results that the table holds, read as a first sheet of results, and notes on them."""
     table, where, objective = rows.table, rows.where, created.objective
-    told = [c for c in table.columns if c in created.also or c.casefold() in OUTCOME_COLUMNS]
+    told = [c for c in table.columns if c in created.also or c.casefold() in OUTCOMES]
     told = [c for c in told if c not in rows.inputs and not blank_rows(table[[c]]).all()]
     if objective not in table.columns:
         what = f"there is no column '{objective}' yet, so there are no results."
@@ -411,14 +310,6 @@ def _results(
     return intake.event, notes
 
 
-def _counted(rows: int) -> list[str]:
-    return [str(number) for number in range(1, rows + 1)]
-
-
 def _about(code: str, where: str, what: str, columns: Iterable[str]) -> Note:
     """A note that lists columns."""
-    return Note(code, where, f"{what}: {_listed(columns)}.")
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names)
+    return Note(code, where, f"{what}: {listed(columns)}.")

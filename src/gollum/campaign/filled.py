@@ -17,6 +17,8 @@ from gollum.data.pool import cell_text
 from gollum.data.readers import read_frame
 from gollum.data.spreadsheets.columns import Column, choose_marks
 from gollum.data.spreadsheets.numbers import SPACES, is_plain, plain, unit_of
+from gollum.data.statuses import meaning
+from gollum.data.strays import refuse_strays
 from gollum.errors import DataError, nearest
 from gollum.notes import Note
 
@@ -24,13 +26,6 @@ Texts = NDArray[np.object_]
 Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-_WORDS = {
-    "measured": "measured, done, ok, complete, completed, finished",
-    "failed": "failed, fail, failure, no product, no reaction",
-    "not run": "not run, not done, not performed, skipped, cancelled, canceled",
-    "pending": "pending, planned, waiting, running, in progress, withdrawn",
-}
-_MEANING = {word: status for status, words in _WORDS.items() for word in words.split(", ")}
 _INSTEAD = "write a number, 'failed' (it ran, no product) or 'not run', or leave the cell blank"
 _UNIT_OF_NAME = re.compile(r"[(\[]([^()\[\]]+)[)\]]")  # Temperature (°C)
 _PERCENT = re.compile(r"yield|percent|pct|%", re.IGNORECASE)
@@ -63,6 +58,7 @@ class Sheet:
             DataError: it is no table, or there is no column of the objective.
         """
         frame = read_frame(frame, name)
+        refuse_strays(frame, name)
         names, objective = sheet_names(state), state.created.objective
         if objective not in frame:
             hint = nearest(objective, frame.columns) or " Call the column with the results so."
@@ -204,7 +200,7 @@ def read_outcomes(sheet: Sheet) -> Outcomes:
     objective, also = sheet.state.created.objective, sheet.state.created.also
     word = sheet.texts(None)
     if not sheet.is_numeric(objective):
-        word = mapped(sheet.texts(objective), lambda text: _meaning(text, instead=True) or "")
+        word = mapped(sheet.texts(objective), _instead)
     read = {objective: sheet.numbers(objective, word == "", ["%"], _INSTEAD)}
     everywhere = np.ones(len(word), dtype=bool)
     read |= {c: sheet.numbers(c, everywhere, ["%"]) for c in also if c in sheet.frame}
@@ -248,7 +244,7 @@ def mapped(texts: Texts, function: Callable[[str], Any]) -> Texts:
 
 def _statuses(sheet: Sheet, word: Texts, values: dict[str, Numbers]) -> Texts:
     objective, column = sheet.state.created.objective, sheet.own(sheet.names.status)
-    said = mapped(sheet.texts(column), lambda text: _meaning(text) if text else "")
+    said = mapped(sheet.texts(column), lambda text: meaning(text) if text else "")
     known = np.any([~np.isnan(numbers) for numbers in values.values()], axis=0)
     status = np.where(word == "", said, word)
     status[(status == "") & known] = "measured"
@@ -280,10 +276,10 @@ def _statuses(sheet: Sheet, word: Texts, values: dict[str, Numbers]) -> Texts:
     return status
 
 
-def _meaning(text: str, *, instead: bool = False) -> str | None:
-    """The status that a text means, or that it means in place of a value; None if unknown."""
-    meaning = _MEANING.get(" ".join(re.split(r"[\s_-]+", text.casefold().strip(" ."))))
-    return None if instead and meaning == "measured" else meaning
+def _instead(text: str) -> str:
+    """The status that a text means in place of a value; '' if none."""
+    word = meaning(text) or ""
+    return "" if word == "measured" else word
 
 
 def _out_of_range(sheet: Sheet, column: str, numbers: Numbers) -> tuple[Note, ...]:

@@ -12,7 +12,7 @@ from gollum.campaign.identity import NO_ID
 from gollum.data.pool import cell_text
 from gollum.data.spreadsheets.numbers import SPACES
 from gollum.data.spreadsheets.values import without_units
-from gollum.errors import DataError
+from gollum.errors import DataError, quoted
 from gollum.notes import Note
 
 
@@ -85,6 +85,28 @@ class Rows:
                 advice = "give each its own id, or rename the column if it is something else"
                 raise self.refusal(row, f"{what}; {advice}", column)
         return np.array([ids[i] for i in self.first], dtype=object)
+
+    def refuse_merged(self, columns: Sequence[str]) -> None:
+        """Refuse rows that only these columns tell apart.
+
+        Args:
+            columns: that were not listed among the inputs, and may have been forgotten.
+
+        Raises:
+            DataError: there are such rows.
+        """
+        again = np.flatnonzero(self.kept != self.first)
+        here, there = self.kept[again], self.first[again]
+        for column in columns:
+            cells = self.table[column].map(cell_text).to_numpy()
+            for i in np.flatnonzero(cells[here] != cells[there])[:1]:
+                what = (
+                    f"'{cells[here[i]]}' tells the experiment apart from that of "
+                    f"{self.row(there[i])} ('{cells[there[i]]}'), and the column is not among the "
+                    f"inputs; add it to them, or say --remark {quoted(column)} if the two are "
+                    "repeats"
+                )
+                raise self.refusal(here[i], what, column)
 
     def candidates(self, ids: NDArray[np.object_], cost: str | None) -> pd.DataFrame:
         """The different experiments by id, in the order of the table, with their cost if known.

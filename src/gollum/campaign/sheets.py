@@ -14,10 +14,6 @@ import pandas as pd
 from gollum.campaign.events import Suggestion
 from gollum.campaign.state import Logged, Planned, State
 
-# Columns of our own in sheets that people fill in.
-RESERVED = (
-    "run", "id", "status", "note", "why", "low 95 %", "high 95 %", "chance to beat best",
-)  # fmt: skip
 _INTENT = {
     "start": "first design, spread over the candidates",
     "chosen": "chosen without a model",

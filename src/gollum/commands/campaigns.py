@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gollum.api import Campaign
+    from gollum.campaign.begin import Start
     from gollum.campaign.intake import Intake
     from gollum.campaign.replay import Replayed
 
 SHEETS, PAGES = (".xlsx", ".csv"), (".html", ".htm")
 POLICY = ("surrogate", "preset", "acquisition", "model")  # options that are keys of the policy
+COLUMNS = 30  # of a table, that are shown
 WHAT = ("results", "suggestions", "history", "candidates")
 
 
@@ -51,10 +53,18 @@ def add_commands(known: Any) -> None:
     goal.add_argument("--maximize", action="store_true", help="the default")
     goal.add_argument("--minimize", action="store_true")
     goal.add_argument("--target", type=float, metavar="VALUE", help="come close to a value")
-    begin.add_argument("--also", type=names, metavar="COLUMNS", help="further results to keep")
-    begin.add_argument("--inputs", type=names, metavar="COLUMNS", help="[all others]")
+    for option, about in (
+        ("also", "further results to keep"),
+        ("inputs", "describe an experiment [all others that seem to]"),
+        ("category", "inputs whose cells are names, such as catalysts 1 to 6"),
+        ("number", "inputs that are quantities"),
+        ("remark", "say nothing about the experiment"),
+        ("structures", "hold SMILES"),
+    ):
+        begin.add_argument(
+            f"--{option}", type=names, action="extend", metavar="COLUMNS", help=about
+        )
     begin.add_argument("--id-column", metavar="COLUMN", help="names the rows")
-    begin.add_argument("--structures", type=names, metavar="COLUMNS", help="hold SMILES")
     begin.add_argument("--cost", metavar="COLUMN", help="what each row costs")
     begin.add_argument("--template", metavar="TEXT", help="'{ligand} at {temperature_C} °C'; for a "
                        "campaign that exists, its new template")  # fmt: skip
@@ -123,7 +133,10 @@ def init(known: argparse.Namespace) -> int:
     if known.objective is None:
         raise ConfigError("give --objective COLUMN, the column to optimize.")
     goal = "minimize" if known.minimize else "maximize" if known.target is None else "target"
-    names = ("also", "inputs", "id_column", "structures", "cost", "template", "failed_as", "seed")
+    names = (
+        "also", "inputs", "category", "number", "remark", "id_column", "structures", "cost",
+        "template", "failed_as", "seed",
+    )  # fmt: skip
     options = {n: getattr(known, n) for n in names if getattr(known, n) is not None} | policy
     options |= {"keys": {k: v for k, v in known.keys.items() if v is not None}}
     campaign, start = Campaign.create(
@@ -136,6 +149,7 @@ def init(known: argparse.Namespace) -> int:
         target=known.target,
         **options,
     )
+    _show_columns(console, start)
     for note in start.notes:
         _say(console, f"Note: {note}")
     results = len(start.recorded.results) if start.recorded else 0
@@ -374,6 +388,23 @@ def _say(console: Console, text: str) -> None:
     from gollum.report.campaign.status import visible
 
     console.print(visible(console, text), highlight=False, soft_wrap=True)
+
+
+def _show_columns(console: Console, start: Start) -> None:
+    """What each column was taken for."""
+    from rich.table import Table
+
+    from gollum.report.campaign.status import visible
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for head in ("column", "is", "as", "for example", "because"):
+        table.add_column(head, overflow="fold")
+    for column in start.columns[:COLUMNS]:
+        shown = [column.name, column.role, column.kind, column.example, column.reason]
+        table.add_row(*(visible(console, cell) for cell in shown))
+    console.print(table)
+    if len(start.columns) > COLUMNS:
+        _say(console, f"… and {len(start.columns) - COLUMNS:,} more columns.")
 
 
 def _show_text(console: Console, template: Any, campaign: Campaign) -> None:
