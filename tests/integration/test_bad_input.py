@@ -166,7 +166,7 @@ def test_an_input_named_twice(refused_run, table):
 
 def test_only_the_objective(refused_run, tmp_path):
     (tmp_path / "table.csv").write_text("yield\n1\n2\n")
-    assert "no input column besides 'yield'" in refused_run(tmp_path / "table.csv")
+    assert "no column describes the experiments" in refused_run(tmp_path / "table.csv")
 
 
 def test_wrong_direction(refused_run, table):
@@ -355,7 +355,7 @@ def test_model_folder_of_broken_files(refused, tmp_path):
         (folder / name).write_text("not what it says")
     message = refused(*TASK, "--surrogate", "static", "--model.name", folder)
     assert str(folder) in message
-    assert "--model.name minilm" in message
+    assert "embedded model, minilm" in message
 
 
 def test_weights_that_are_not_the_published_ones(refused, monkeypatch):
@@ -378,7 +378,7 @@ def test_hub_model_without_a_hub(refused, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     message = refused(*TASK, "--surrogate", "static", "--model.name", "nobody/no-such-model")
     assert "'nobody/no-such-model'" in message
-    assert "--model.name minilm" in message
+    assert "embedded model, minilm" in message
     assert "local folder" in message
 
 
@@ -391,7 +391,7 @@ def test_the_default_model_of_the_paper_without_a_hub(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("gollum: model 't5-base' could not be loaded")
     assert len(done.stderr.splitlines()) == 1
-    assert "--model.name minilm" in done.stderr
+    assert "embedded model, minilm" in done.stderr
     assert "local folder" in done.stderr
     assert not (tmp_path / "runs").exists()
 

@@ -240,7 +240,8 @@ def test_structures_are_the_columns_called_smiles():
     begun = start(table)
     assert begun.created.structures == ("base_SMILES",)
     assert "t.csv: taken for SMILES: 'base_SMILES'." in begun.notes
-    assert start(table, structures=["ligand"]).created.structures == ("ligand",)
+    named = table.assign(ligand=["C", "CC", "CCC"])
+    assert start(named, structures=["ligand"]).created.structures == ("ligand",)
     assert start(table, structures=[]).created.structures == ()
 
 

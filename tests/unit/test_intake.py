@@ -175,7 +175,7 @@ def test_names_that_come_close_are_pointed_out():
     (note,) = read(demo(table=table), [row]).notes
     assert "(did you mean 'tetrakis(triphenylphosphine)'?)" in note
     state = demo(structures=("substrate",))  # a structure that differs in a letter is another one
-    row = {"ligand": "XPhos", "hours": 1, "substrate": "CCo", "yield": 5}
+    row = {"ligand": "XPhos", "hours": 1, "substrate": "CCN", "yield": 5}
     assert "did you mean" not in read(state, [row]).notes[0]
 
 

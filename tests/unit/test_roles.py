@@ -42,7 +42,6 @@ def question(frame, objective="yield", **said):
         ("conversion (%)", [1.0] * 6, "called like a result"),
         ("Umsatz", ["1", "2", "3", "4", "5", "offen"], None),
         ("x", [1, 2, 3, 4, 5, 6], "a count of the rows"),
-        ("price", [1, 2, 3, 4, 5, 5], "called like a cost"),
     ],
 )
 def test_what_may_tell_of_the_outcome_is_asked_about(name, cells, reason):
@@ -147,6 +146,13 @@ def test_codes_that_are_read_as_quantities_get_a_note(name, cells, told):
 )
 def test_what_contradicts_itself_is_refused(said, told):
     assert told in question(table(), **said)
+
+
+def test_a_price_gets_a_note():
+    found = roles(table(price=[1, 2, 3, 4, 5, 5]))
+    assert found.role("price") == "input"
+    assert "--cost price" in str(found.notes)
+    assert not roles(table(price=[1, 2, 3, 4, 5, 5]), cost="price").notes
 
 
 def test_exported_candidates_are_known_again():

@@ -51,6 +51,7 @@ def test_rows_that_are_no_experiments_are_refused(more, row, told):
         [["", "", "", ""], ["dppf", "THF", "40", ""]],
         [["max", "THF", "40", ""], ["dppf", "THF", "40", ""]],
         [["dppf", "", "40", ""]],
+        [["dppf", "", "", ""], ["dppf", "THF", "40", ""]],
         [["dppf", "THF", "", "failed"]],
     ],
 )

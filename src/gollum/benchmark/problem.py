@@ -10,7 +10,7 @@ import pandas as pd
 from gollum.benchmark.spec import DataConfig
 from gollum.data.authors import authors_texts
 from gollum.data.catalog import get_task
-from gollum.data.pool import Pool, smiles_columns
+from gollum.data.pool import Pool, check_table, smiles_columns
 from gollum.data.readers import read_table
 from gollum.data.roles import Said, assign
 from gollum.data.spreadsheets.values import without_units
@@ -55,6 +55,7 @@ def _of_table(data: DataConfig) -> Problem:
         remarks=data.remark or (), id_column=data.id_column, option="--data.{}",
     )  # fmt: skip
     read = read_table(path, sheet=data.sheet)
+    check_table(read, [objective], path.name)
     refuse_strays(read, path.name)
     roles = assign(read, path.name, said)
     refuse_fill_down(roles.table, path.name, roles.inputs)

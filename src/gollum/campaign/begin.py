@@ -20,12 +20,13 @@ from gollum.campaign.rows import Rows, blank_rows
 from gollum.campaign.sheets import sheet_names
 from gollum.campaign.state import Logged, State
 from gollum.campaign.store import table_sha256
+from gollum.data.molecules import one_spelling
 from gollum.data.pool import Pool, smiles_columns
 from gollum.data.readers import read_frame
 from gollum.data.roles import OURS, OUTCOMES, Column, Roles, Said, assign, listed
 from gollum.data.strays import refuse_fill_down, refuse_strays
 from gollum.errors import ConfigError, DataError, TemplateError, nearest
-from gollum.language.catalog import CATALOG
+from gollum.language.catalog import CATALOG, is_here
 from gollum.notes import Note
 from gollum.settings import PRESETS, USUAL_PRESET
 from gollum.surrogates.specs import surrogate_factory, surrogate_names
@@ -135,18 +136,21 @@ def begin(
     roles = assign(table, where, said, refused=OURS)
     refuse_fill_down(roles.table, where, roles.inputs)
     columns, id_column = roles.inputs, roles.id_column
-    rows = Rows(where, roles.table, columns)
-    rows.refuse_merged(roles.unexplained)
-    ids = rows.ids(id_column)
-    notes = [*rows.table.attrs["notes"], *roles.notes, *rows.notes()]
-    candidates = rows.candidates(ids, cost)
+    told = list[Note]()
     if structures is None:
-        structures = smiles_columns(candidates[columns])
+        named_so = [c for c in columns if c not in category]
+        structures = smiles_columns(roles.table[named_so])
         if structures:
-            notes.append(_about("smiles", where, "taken for SMILES", structures))
+            told.append(_about("smiles", where, "taken for SMILES", structures))
     elif unknown := [c for c in structures if c not in columns]:
         close = nearest(unknown[0], columns)
         raise DataError(f"{where}: there is no input '{unknown[0]}' to hold SMILES.{close}")
+    table, respelt = one_spelling(roles.table, structures, where)
+    rows = Rows(where, table, columns)
+    rows.refuse_merged(roles.unexplained)
+    ids = rows.ids(id_column)
+    notes = [*rows.table.attrs["notes"], *roles.notes, *rows.notes(), *told, *respelt]
+    candidates = rows.candidates(ids, cost)
     if "structures" in policy.needs and not structures:
         raise ConfigError(
             f"surrogate '{policy.surrogate}' needs columns with SMILES; name them with "
@@ -166,8 +170,14 @@ def begin(
         acquisition=chosen.get("acquisition"), failed_as=failed_as, seed=seed, source=source,
         candidates=table_sha256(candidates), keys=policy.typed(k for k in chosen if k not in NAMED),
     )  # fmt: skip
-    recorded, told = _results(created, candidates, rows, ids)
-    return Start(created, candidates, recorded, (*notes, *told), words, roles.columns)
+    model = policy.model.name
+    if policy.has_model and policy.remote.url is None and not is_here(model):
+        what = f"the language model '{model}' is not on this machine; fetch it by `gollum models "
+        notes.append(
+            Note("model-away", where, f"{what}get {model}`, or choose another by --model.")
+        )
+    recorded, read = _results(created, candidates, rows, ids)
+    return Start(created, candidates, recorded, (*notes, *read), words, roles.columns)
 
 
 def _chosen(named: Mapping[str, Any], keys: Mapping[str, Any], goal: Goal) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class Sheet:
             DataError: it is no table, or there is no column of the objective.
         """
         frame = read_frame(frame, name)
-        refuse_strays(frame, name)
+        refuse_strays(frame, name, remarks=False)
         names, objective = sheet_names(state), state.created.objective
         if objective not in frame:
             hint = nearest(objective, frame.columns) or " Call the column with the results so."

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from gollum.campaign.events import Cells
 from gollum.campaign.filled import Mask, Sheet, Texts, folded, mapped
+from gollum.data.molecules import can_read, canonical
 from gollum.data.pool import cell_text
 from gollum.data.spreadsheets.numbers import SPACES, is_plain
 from gollum.errors import DataError, nearest
@@ -146,8 +147,10 @@ def _inputs(sheet: Sheet, wanted: Mask) -> tuple[list[_Input], list[Note]]:
             inputs.append(_Input(name, cells.to_numpy(dtype=np.float64), numbers))
             told += notes
         else:
-            texts = mapped(cells.to_numpy(dtype=object), _canonical)
-            inputs.append(_Input(name, texts, mapped(sheet.texts(name), _canonical)))
+            molecules = name in sheet.state.created.structures and can_read()
+            form = _molecule if molecules else _canonical
+            texts = mapped(cells.to_numpy(dtype=object), form)
+            inputs.append(_Input(name, texts, mapped(sheet.texts(name), form)))
     return inputs, told
 
 
@@ -301,7 +304,12 @@ def _refuse_slips(sheet: Sheet, inputs: Sequence[_Input], rows: list[int], new: 
             )
         if not all(isinstance(level, str) for level in table):
             continue
-        if new or column in sheet.state.created.structures:
+        if column in sheet.state.created.structures:
+            if can_read():
+                unread = mapped(texts, lambda text: bool(text) and canonical(text) is None)
+                sheet.refuse(at & unread.astype(bool), column, partial(_no_molecule, texts))
+            continue
+        if new:
             continue
         levels = set(table)
         loosely = {_loose(level): level for level in levels}
@@ -318,6 +326,10 @@ def _almost(texts: Texts, meant: Sequence[str | None], i: int) -> str:
         f"'{texts[i]}' is new, but spelt almost like '{meant[i]}'; correct it, or record with "
         "--new if it is another one"
     )
+
+
+def _no_molecule(texts: Texts, i: int) -> str:
+    return f"'{texts[i]}' is not a valid SMILES; correct it, or leave the cell blank"
 
 
 def _near(texts: Collection[str], levels: Collection[str]) -> dict[str, str]:
@@ -340,6 +352,12 @@ def _canonical(text: str) -> str:
     """A text without the spaces around it; a number in its shortest form."""
     bare = str(text).strip(SPACES)
     return cell_text(float(bare)) if is_plain(bare) else bare
+
+
+def _molecule(text: str) -> str:
+    """A SMILES in the form that all spellings of a molecule share; another text as it is."""
+    bare = str(text).strip(SPACES)
+    return (canonical(bare) if bare else "") or bare
 
 
 def _number(value: float, whole: bool) -> int | float | None:

@@ -6,12 +6,13 @@ Those that need no model import none: they answer at once.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gollum.commands.benchmarks import names, overrides
-from gollum.errors import ConfigError, UserError, quoted
+from gollum.errors import ConfigError, ModelError, UserError, quoted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -170,7 +171,7 @@ def suggest(known: argparse.Namespace) -> int:
     campaign, console = Campaign(known.campaign), _console()
     if known.output:
         _keep_results(campaign, campaign.output(known.output, SHEETS))
-    with Display(console, known.quiet) as display:
+    with Display(console, known.quiet) as display, _changeable(known.campaign):
         sheet = campaign.suggest(
             known.n,
             fresh=known.fresh,
@@ -300,6 +301,18 @@ def recover(known: argparse.Namespace) -> int:
     count = salvage(Path(known.campaign).expanduser(), Path(known.to).expanduser())
     _say(_console(), f"{known.to}: {count} events were saved; {known.campaign} is as it was.")
     return 0
+
+
+@contextmanager
+def _changeable(campaign: str) -> Iterator[None]:
+    """Say how a campaign gets another model if its own can't be loaded."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(
+            f"{error} `gollum init {quoted(campaign)} --model NAME` gives the campaign another "
+            "model."
+        ) from error.__cause__
 
 
 def _keep_results(campaign: Campaign, file: Path) -> None:

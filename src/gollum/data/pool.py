@@ -84,10 +84,7 @@ class Pool:
             DataError: a column is missing, the objective is not numeric, an id repeats, or no
                 row is left.
         """
-        for column in [objective, *(inputs or []), *([id_column] if id_column else [])]:
-            _require_column(table, column, name)
-        if len(table) == 0:
-            raise DataError(f"{name}: the table has a header but no rows; add some candidates.")
+        check_table(table, [objective, *(inputs or []), *([id_column] if id_column else [])], name)
         first = int(table.attrs.get("first_row", HEADER_ROWS + 1))
         values = _numeric(table[objective], name, first)
         reserved = {objective, id_column}
@@ -207,13 +204,21 @@ def cell_text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _require_column(table: pd.DataFrame, column: str, name: str) -> None:
-    if column not in table.columns:
-        available = ", ".join(f"'{c}'" for c in table.columns)
-        raise DataError(
-            f"{name}: there is no column '{column}'.{nearest(column, map(str, table.columns))} "
-            f"The columns are {available}."
-        )
+def check_table(table: pd.DataFrame, columns: Iterable[str], name: str) -> None:
+    """Refuse a table without one of these columns, or without rows.
+
+    Raises:
+        DataError: with the columns that there are.
+    """
+    for column in columns:
+        if column not in table.columns:
+            available = ", ".join(f"'{c}'" for c in table.columns)
+            raise DataError(
+                f"{name}: there is no column '{column}'.{nearest(column, map(str, table.columns))} "
+                f"The columns are {available}."
+            )
+    if len(table) == 0:
+        raise DataError(f"{name}: the table has a header but no rows; add some candidates.")
 
 
 def _first_of_each(inputs: pd.DataFrame, values: NDArray[np.float64]) -> NDArray[np.bool_]:

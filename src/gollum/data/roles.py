@@ -33,7 +33,7 @@ FEWEST = 5  # rows, from which on a column that counts them is more likely their
 EXAMPLES = 3  # cells of a column that are shown
 MOST_CODES = 20  # different whole numbers that may be codes
 
-EARLIER, BLANK, COST = "is of an earlier campaign", "is blank", "called like a cost"  # reasons
+EARLIER, BLANK = "is of an earlier campaign", "is blank"  # reasons
 ID_COLUMNS = ("id", "ID", "Id")
 # Columns of our own in sheets that people fill in.
 OURS = ("run", "id", "status", "note", "why", "low 95 %", "high 95 %", "chance to beat best")
@@ -376,8 +376,6 @@ class _Proposer:
             return _Proposal("left out", doubt, in_doubt=True)
         if self._theserows(name, words):
             return _Proposal("id", "is different in every row, and its name says so")
-        if words & _COSTS and kind == "number":
-            return _Proposal("left out", COST, in_doubt=True)
         others = [n for n in self.names if n != name and self._may_be_input(n)]
         if others and len(self.table) >= FEWEST and self._counts(name):
             return _Proposal("left out", "a count of the rows", in_doubt=True)
@@ -440,6 +438,10 @@ class _Proposer:
             yield _told(role, reason, names, self.where)
         for column in columns:
             if column.role == "input" and column.name not in self.said.numbers:
+                if _words(column.name) & _COSTS and "." not in self.said.option:
+                    say = self.said.by("cost", column.name)
+                    what = f"read as an input; if it is a cost, say {say}."
+                    yield Note("perhaps-cost", self.where, what, column.name)
                 codes = self._codes(column.name)
                 if codes:
                     yield Note(
@@ -488,8 +490,7 @@ def _question(where: str, said: Said, doubts: Mapping[str, str]) -> DataError:
     first = next(iter(doubts))
     ways = [f"{said.by('remark', first)} if it tells nothing about the experiment"]
     if "." not in said.option:  # a campaign, which keeps more than an objective
-        role, what = ("cost", "cost") if doubts[first] == COST else ("also", "result")
-        ways.insert(0, f"{said.by(role, first)} if it is a {what}")
+        ways.insert(0, f"{said.by('also', first)} if it is a result")
     kinds = f"{said.by('number', first)} or {said.by('category', first)} if it is an input"
     return DataError(f"{where}: {told}. Say what that is: {', '.join([*ways, kinds])}.")
 

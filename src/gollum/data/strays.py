@@ -25,19 +25,23 @@ _WORDS = (
 )
 _SUMMARIES = frozenset(_WORDS.split())
 USUAL = 0.9  # share of rows in which a column is filled that nearly all experiments have
+ABOVE = 3  # rows of a first table above a second
 BLOCK = 3  # rows from which on equal blocks are no accident
 
 
-def refuse_strays(table: pd.DataFrame, where: str) -> None:
+def refuse_strays(table: pd.DataFrame, where: str, remarks: bool = True) -> None:
     """Refuse rows below or between the experiments that are something else.
 
     Args:
         table: N rows as `read_table` gives them.
         where: file or table, for messages.
+        remarks: whether a row with a single cell may be one.
 
     Raises:
         DataError: a row sums up others, holds nothing but a remark, or begins a second table.
     """
+    if len(table) == 0:
+        return
     filled = np.column_stack([~_blank(table[name]) for name in table.columns])
     counts = filled.sum(axis=1)
     usual = int(np.median(counts[counts > 0])) if counts.any() else 0
@@ -46,9 +50,16 @@ def refuse_strays(table: pd.DataFrame, where: str) -> None:
     def refusal(row: int, problem: str) -> DataError:
         return DataError(f"{where}: row {first + row}: {problem}.")
 
-    for row in np.flatnonzero((counts == 1) & (usual >= 3))[:1]:
+    lonely = (counts == 1) & (usual >= 3)
+    below = ~np.append((counts > 1)[::-1].cumsum()[::-1][1:] > 0, False)
+    after_gap = np.append(False, counts[:-1] == 0)
+    for row in np.flatnonzero(lonely & (below | after_gap) & remarks)[:1]:
         text = cell_text(table.iloc[row, int(np.argmax(filled[row]))])
-        raise refusal(row, f"'{text}' is all that the row holds; if it is a remark, delete the row")
+        raise refusal(
+            row,
+            f"'{text}' is all that the row holds; delete the row if it is a remark, and fill it in "
+            "if it is an experiment",
+        )
     texts = [n for n in table.columns if not pd.api.types.is_numeric_dtype(table[n])]
     sums = np.zeros(len(table), dtype=bool)
     for name in texts:
@@ -65,7 +76,7 @@ def refuse_strays(table: pd.DataFrame, where: str) -> None:
                 row, "the names of the columns stand here again; move a second table elsewhere"
             )
     for row in np.flatnonzero(counts[:-1] == 0):
-        if filled[row + 1].any() and _is_head(table, texts, filled, int(row) + 1):
+        if (counts[:row] > 0).sum() >= ABOVE and _is_head(table, texts, filled, int(row) + 1):
             raise refusal(
                 int(row) + 1, "a second table seems to begin here; move it to a sheet of its own"
             )

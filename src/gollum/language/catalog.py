@@ -250,6 +250,19 @@ def kept_folder(name: str) -> Path | None:
     return folder if folder.is_dir() else None
 
 
+def is_here(name: str) -> bool:
+    """Whether a model can be loaded without fetching it; no file is opened."""
+    card = CATALOG.get(name)
+    if card is not None and isinstance(card.origin, Package):
+        return installed_folder(card.origin) is not None
+    if kept_folder(name) is not None or Path(name).expanduser().is_dir():
+        return True
+    from huggingface_hub import try_to_load_from_cache
+
+    hub = card.origin.id if card is not None and isinstance(card.origin, Hub) else name
+    return "/" in hub and isinstance(try_to_load_from_cache(hub, "config.json"), str)
+
+
 def kept_names() -> list[str]:
     """Names of all models in the models folder."""
     folder = models_folder()

@@ -195,7 +195,7 @@ def _asking_hub(name: str) -> Iterator[None]:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelError(
             f"model '{name}' could not be had from the model hub ({lines[0].rstrip('.')}); try "
-            "again with a network, or give --model.name a local folder with the model's files."
+            "again with a network, or name a local folder with the model's files as model.name."
         ) from None
 
 

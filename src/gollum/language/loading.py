@@ -247,8 +247,8 @@ def _refusing(name: str) -> Iterator[None]:
         meant = "" if name in CATALOG else nearest(name, CATALOG)
         raise ModelError(
             f"model '{name}' could not be loaded ({_first_line(error)}). If no model hub is in "
-            "reach, give --model.name a local folder with the model's files, or use the embedded "
-            "model: --model.name minilm." + meant
+            "reach, name a local folder with the model's files as model.name, or use the embedded "
+            "model, minilm." + meant
         ) from None
 
 
