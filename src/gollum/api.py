@@ -14,6 +14,7 @@ import pandas as pd
 from gollum.acquisition.criteria import CRITERIA
 from gollum.acquisition.policy import Policy
 from gollum.acquisition.strategy import STRATEGIES
+from gollum.campaign import adding
 from gollum.campaign import begin as beginning
 from gollum.campaign.events import Avoided, Configured, Goal, Retold, Source
 from gollum.campaign.factors import read_factors
@@ -270,6 +271,59 @@ class Campaign:
             if intake.event is not None:
                 ledger.append(intake.event)
         return intake
+
+    def add(
+        self,
+        rows: pd.DataFrame | str | Path | None = None,
+        *,
+        options: Sequence[Mapping[str, str]] = (),
+        columns: Mapping[str, str] | None = None,
+        sheet: str | None = None,
+        new: bool = False,
+    ) -> tuple[int, list[Note]]:
+        """Add candidates, options and factors; all or nothing.
+
+        Args:
+            rows: further experiments, a frame or a file with all inputs.
+            options: column → new value, with those of the columns that go with it; each is combined
+                with everything that the other columns hold, other options included.
+            columns: new input column → what all experiments so far had there.
+            sheet: which sheet of a workbook.
+            new: whether names that are spelt almost like known ones are new options.
+
+        Returns:
+            How many candidates were added, and what was understood in a special way.
+
+        Raises:
+            DataError: something can't be understood, or there is nothing new.
+        """
+        frame, source, name = None, None, "options"
+        if isinstance(rows, pd.DataFrame):
+            frame, name = read_frame(rows), "the table"
+        elif rows is not None:
+            file = Path(rows)
+            frame, source, name = read_table(file, sheet=sheet), _source(file), file.name
+        if frame is None and not options and not columns:
+            raise DataError("nothing to add was named; give rows, options or columns.")
+        notes = list[Note]()
+        with self._store.deciding() as ledger:
+            before = len(ledger.state.table)
+            for event in adding.with_factors(ledger.state, columns or {}):
+                ledger.append(event)
+            if options:
+                made = adding.rows_of_options(ledger.state, options)
+                found, _ = adding.candidates(ledger.state, made, name="options", new_names=new)
+                if found is None:
+                    raise DataError("all that these options make are candidates already.")
+                ledger.append(found)
+            if frame is not None:
+                found, told = adding.candidates(
+                    ledger.state, frame, name=name, source=source, new_names=new
+                )
+                notes += told
+                if found is not None:
+                    ledger.append(found)
+            return len(ledger.state.table) - before, notes
 
     def avoid(
         self,

@@ -196,7 +196,10 @@ def test_costs_of_new_experiments_are_kept():
         (INPUTS["r2"] | {"run": "1-2"}, "column 'ligand': 1-2 has 'dppf' there, but the row says"),
         (INPUTS["r2"] | {"id": "r3", "ligand": "dppf"}, "column 'hours': r3 has '2' there, but"),
         (INPUTS["r2"] | {"hours": "one"}, "row 2, column 'hours': 'one' is not a finite number"),
-        ({"ligand": "XPhos", "hours": 1}, "row 2: there is a result without run and id, and the"),
+        (
+            {"ligand": "XPhos", "hours": 1},
+            "row 2: the row names neither a run nor",
+        ),
         ({"ligand": "", "hours": None, "substrate": ""}, "and the inputs are blank"),
     ],
 )

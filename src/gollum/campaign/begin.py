@@ -258,6 +258,14 @@ def _is_names(column: pd.Series) -> bool:
     return not pd.api.types.is_numeric_dtype(column) and column.nunique() > 1
 
 
+def default_template(inputs: pd.DataFrame, created: Created) -> Template:
+    """How experiments with these inputs are put into words if nobody says."""
+    spoken = inputs[_spoken(inputs, created.structures)]
+    unknown = np.full(len(inputs), np.nan)
+    pool = Pool(created.name, spoken, "", "maximize", unknown)
+    return Template.from_columns(pool, created.units)
+
+
 def _template(
     given: str | None,
     inputs: pd.DataFrame,

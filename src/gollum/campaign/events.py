@@ -204,8 +204,20 @@ class Avoided(Part):
     reason: str = ""
 
 
+class Added(Part):
+    """Candidates or factors are added."""
+
+    kind: Literal["added"] = "added"
+    source: Source | None = None
+    columns: dict[str, str | int | float] = {}
+    """New input column → what all experiments so far had there."""
+    joined: Cells | None = None
+    """Experiments that are candidates from now on."""
+
+
 Event = Annotated[
-    Created | Retold | Configured | Suggested | Recorded | Avoided, Field(discriminator="kind")
+    Created | Retold | Configured | Suggested | Recorded | Avoided | Added,
+    Field(discriminator="kind"),
 ]
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 

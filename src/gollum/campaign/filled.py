@@ -51,16 +51,16 @@ class Sheet:
     names: Names
 
     @classmethod
-    def of(cls, state: State, frame: pd.DataFrame, name: str) -> Sheet:
-        """Check the columns.
+    def of(cls, state: State, frame: pd.DataFrame, name: str, results: bool = True) -> Sheet:
+        """Check the columns; those of results are needed where `results` are read.
 
         Raises:
             DataError: it is no table, or there is no column of the objective.
         """
         frame = read_frame(frame, name)
-        refuse_strays(frame, name, remarks=False)
+        refuse_strays(frame, name, remarks=not results)
         names, objective = sheet_names(state), state.created.objective
-        if objective not in frame:
+        if results and objective not in frame:
             hint = nearest(objective, frame.columns) or " Call the column with the results so."
             raise DataError(f"{name}: there is no column '{objective}'.{hint}")
         if names.replaced in frame:

@@ -182,7 +182,9 @@ def _refuse_nameless(sheet: Sheet, inputs: Sequence[_Input], loose: Mask, given:
         lambda i: _unknown_id(given[i], lacking, table.index),
     )
     sheet.refuse(
-        wrong, None, lambda i: f"there is a result without run and id, and {lacking}; give one"
+        wrong,
+        None,
+        lambda i: f"the row names neither a run nor a known id, and {lacking}; give one",
     )
 
 

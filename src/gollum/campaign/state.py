@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gollum.acquisition.policy import Policy
 from gollum.campaign.events import (
+    Added,
     Avoided,
     Cells,
     Configured,
@@ -28,6 +29,8 @@ from gollum.campaign.events import (
 from gollum.data.pool import Direction, Pool, cell_text
 from gollum.errors import ConfigError
 from gollum.text.template import Template
+
+_KINDS = {str: "str", int: "int64", float: "float64"}
 
 
 @dataclass(frozen=True)
@@ -292,6 +295,8 @@ def _next(state: State, entry: Logged) -> State:
             return _avoided(replace(state, changed=number), event)
         case Recorded():
             return _recorded(replace(state, changed=number, learned=number), entry, event)
+        case Added():
+            return _added(replace(state, changed=number, learned=number), event)
         case Retold():
             return replace(state, changed=number, learned=number, template=event.template)
         case Configured():
@@ -344,6 +349,18 @@ def _joined(state: State, cells: Cells) -> State:
         own = cells.columns.get(state.created.cost or "", (None,) * len(cells.ids))
         costs = np.append(costs, [np.nan if c is None else float(c) for c in own])
     return replace(state, table=pd.concat([state.table, rows]), costs=costs)
+
+
+def _added(state: State, event: Added) -> State:
+    size = len(state.table)
+    table = state.table.assign(
+        **{
+            name: pd.Series([value] * size, index=state.table.index, dtype=_KINDS[type(value)])
+            for name, value in event.columns.items()
+        }
+    )
+    state = replace(state, table=table)
+    return state if event.joined is None else _joined(state, event.joined)
 
 
 def _whole(column: pd.Series) -> bool:

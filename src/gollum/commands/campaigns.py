@@ -6,6 +6,7 @@ Those that need no model import none: they answer at once.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +30,7 @@ WHAT = ("results", "suggestions", "history", "candidates")
 
 
 def add_commands(known: Any) -> None:
-    """Declare `init`, `suggest`, `record`, `avoid`, `status`, `report`, `replay` and `export`."""
+    """Declare the commands of campaigns."""
 
     def command(
         name: str, handler: Callable[..., int], about: str, keys: bool = False, **options: Any
@@ -94,6 +95,22 @@ def add_commands(known: Any) -> None:
     take.add_argument("--sheet", metavar="NAME", help="of a workbook")
     take.add_argument("--correct", action="store_true", help="a second value replaces the first")
     take.add_argument("--new", action="store_true",
+                      help="names spelt almost like known ones are new options")  # fmt: skip
+
+    more = command(
+        "add", add, "candidates, options and factors for a campaign that runs",
+        usage="gollum add CAMPAIGN [ROWS] [--option COLUMN=VALUE …] [--column NAME=VALUE …]",
+    )  # fmt: skip
+    more.add_argument("rows", nargs="?", metavar="ROWS", help="a table of further experiments")
+    more.add_argument("--sheet", metavar="NAME", help="of a workbook")
+    more.add_argument("--option", action="append", default=[], metavar="COLUMN=VALUE",
+                      help="a new value, with everything else; COLUMN=VALUE,COLUMN=VALUE where "
+                      "columns go together")  # fmt: skip
+    more.add_argument("--range", action="append", default=[], metavar="COLUMN=FROM:TO:STEP",
+                      help="new numbers, likewise")  # fmt: skip
+    more.add_argument("--column", action="append", default=[], metavar="NAME=VALUE",
+                      help="a new factor, and what all experiments so far had")  # fmt: skip
+    more.add_argument("--new", action="store_true",
                       help="names spelt almost like known ones are new options")  # fmt: skip
 
     lock = command(
@@ -201,6 +218,37 @@ def record(known: argparse.Namespace) -> int:
         for note in intake.notes:
             _say(console, f"Note: {note}")
         _say(console, f"{results}: {_summary(intake)}")
+    return 0
+
+
+def add(known: argparse.Namespace) -> int:
+    """Add candidates, options and factors."""
+    from gollum.api import Campaign
+    from gollum.campaign.adding import numbers_of_range
+
+    campaign, console = Campaign(known.campaign), _console()
+    factors = dict(_pair(text, "--column NAME=VALUE") for text in known.column)
+    if len(factors) < len(known.column):
+        raise ConfigError("--column names a column twice; give each once.")
+    columns = [*map(str, campaign.state().table.columns), *factors]
+    if campaign.state().created.cost is not None:
+        columns.append(str(campaign.state().created.cost))
+    options = [_option(text, columns) for text in known.option]
+    for text in known.range:
+        column, span = _pair(text, "--range COLUMN=FROM:TO:STEP")
+        options += [{column: number} for number in numbers_of_range(span)]
+    count, notes = campaign.add(
+        known.rows, options=options, columns=factors, sheet=known.sheet, new=known.new
+    )
+    for note in notes:
+        _say(console, f"Note: {note}")
+    state = campaign.state()
+    for name, value in factors.items():
+        _say(console, f"column '{name}': {value} in all experiments so far.")
+    _say(console, f"{count:,} candidates were added; there are {len(state.table):,} now, "
+         f"{int(state.open().sum()):,} of them open.")  # fmt: skip
+    if factors:
+        _show_text(console, state.words(), campaign)
     return 0
 
 
@@ -455,6 +503,23 @@ def _summary(intake: Intake) -> str:
     }
     told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     return (told or "no rows with results") + "."
+
+
+def _pair(text: str, usage: str) -> tuple[str, str]:
+    column, equals, value = text.partition("=")
+    if not equals or not column.strip():
+        raise ConfigError(f"write {usage}, not '{text}'.")
+    return column.strip(), value.strip()
+
+
+def _option(text: str, columns: Sequence[str]) -> dict[str, str]:
+    """'ligand=NewPhos,ligand_smiles=CP' by column; a comma inside a value stays one."""
+    named = "|".join(re.escape(column) for column in sorted(columns, key=len, reverse=True))
+    parts = re.split(rf",\s*(?=(?:{named})=)", text)
+    pairs = [_pair(part, "--option COLUMN=VALUE") for part in parts]
+    if len(dict(pairs)) < len(pairs):
+        raise ConfigError(f"the option '{text}' names a column twice; give one option for each.")
+    return dict(pairs)
 
 
 def _at_most(pairs: Sequence[str]) -> dict[str, int]:

@@ -15,6 +15,7 @@ from gollum.analysis.cross_validation import shares_inside
 from gollum.campaign.advice import best, progress
 from gollum.campaign.calibration import INTERVAL
 from gollum.campaign.events import (
+    Added,
     Avoided,
     Configured,
     Created,
@@ -142,6 +143,11 @@ def describe(event: Event) -> str:
             what = f"{event.column or 'id'}: {', '.join(event.values)}"
             reason = f" ({event.reason})" if event.reason else ""
             return f"{what} {'allowed again' if event.lifted else 'avoided'}{reason}"
+        case Added():
+            source = f" from {event.source.name}" if event.source else ""
+            new = [f"column {c} ({v} so far)" for c, v in event.columns.items()]
+            new += [f"{len(event.joined.ids)} candidates{source}"] if event.joined else []
+            return f"added: {', '.join(new)}"
         case Retold():
             return "template replaced"
         case Configured():

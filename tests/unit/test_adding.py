@@ -1,0 +1,133 @@
+"""Candidates, options and factors that join a campaign that runs."""
+
+import pandas as pd
+import pytest
+
+from gollum.api import Campaign
+from gollum.campaign.adding import numbers_of_range
+from gollum.errors import ConfigError, DataError
+
+TABLE = pd.DataFrame(
+    [
+        [ligand, structure, solvent, t]
+        for ligand, structure in (("XPhos", "CC"), ("SPhos", "CCP"))
+        for solvent in ("THF", "DMF")
+        for t in (40, 60)
+    ],
+    columns=["ligand", "ligand_smiles", "solvent", "T"],
+)
+NEW = {"ligand": "NewPhos", "ligand_smiles": "C=CP"}
+
+
+@pytest.fixture
+def campaign(tmp_path):
+    table = TABLE.assign(**{"yield": [5.0, None, 21.0, None, 40.0, None, None, 60.0]})
+    return Campaign.create(
+        tmp_path / "a.gollum", table=table, objective="yield", surrogate="one_hot"
+    )[0]
+
+
+def refusal(campaign, *rows, **options):
+    before = campaign.state().sequence
+    with pytest.raises(DataError) as caught:
+        campaign.add(*rows, **options)
+    assert campaign.state().sequence == before  # nothing half-written
+    return str(caught.value)
+
+
+def test_an_option_meets_everything_that_the_other_columns_hold(campaign):
+    count, _ = campaign.add(options=[NEW])
+    state = campaign.state()
+    new = state.table[state.table["ligand"] == "NewPhos"]
+    assert count == len(new) == 4
+    assert set(zip(new["solvent"], new["T"], strict=True)) == {
+        (s, t) for s in ("THF", "DMF") for t in (40, 60)
+    }
+    assert set(new["ligand_smiles"]) == {"C=CP"}
+    assert state.table["T"].dtype == "int64"
+    assert state.open().sum() == 8
+
+
+def test_options_of_several_columns_meet_each_other(campaign):
+    count, _ = campaign.add(options=[NEW, {"T": "80"}, {"T": "100"}])
+    assert count == 3 * 2 * 4 - 8
+    table = campaign.state().table
+    assert ((table["ligand"] == "NewPhos") & (table["T"] == 100)).sum() == 2
+    assert not table.duplicated().any()
+
+
+def test_a_factor_has_one_value_so_far_and_more_later(campaign):
+    campaign.suggest(2)
+    asked = campaign.state().batches[0]
+    campaign.add(columns={"additive": "none", "equiv": "1"}, options=[{"additive": "LiCl"}])
+    state = campaign.state()
+    assert len(state.table) == 16
+    assert set(state.table["additive"][:8]) == {"none"}
+    assert state.table["equiv"].tolist() == [1] * 16
+    assert "additive: {additive}" in state.template
+    assert [m.result.id for m in state.measurements.values()] == ["r1", "r3", "r5", "r8"]
+    assert {"none", "LiCl"} == set(campaign.suggest(16, fresh=True)["additive"])
+    (first, *_) = campaign.replay()
+    assert first.event == asked
+    assert first.same_experiments
+
+
+def test_an_own_template_stays_as_it_is(campaign):
+    campaign.retell("{ligand} at {T}")
+    campaign.add(columns={"additive": "none"})
+    assert campaign.state().template == "{ligand} at {T}"
+
+
+def test_rows_of_a_table_join_once(campaign):
+    rows = pd.concat([TABLE, TABLE.assign(**NEW).drop_duplicates()])
+    count, notes = campaign.add(rows)
+    assert count == 4
+    assert "8 rows are candidates already" in str(notes)
+    count, notes = campaign.add(rows.assign(**{"yield": 5.0}))
+    assert count == 0
+    assert "results are not read here" in str(notes)
+    assert len(campaign.state().measurements) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, "nothing to add was named"),
+        ({"options": [{"ligand": "NewPhos"}]}, "'ligand_smiles' goes with 'ligand'"),
+        ({"options": [{"lignd": "NewPhos"}]}, "there is no column 'lignd'. Did you mean 'ligand'?"),
+        ({"options": [{"solvent": "thf"}]}, "spelt almost like 'THF'"),
+        ({"options": [{"solvent": "THF"}]}, "candidates already"),
+        ({"options": [{"solvent": " "}]}, "the option of 'solvent' is blank"),
+        ({"options": [{"T": "hot"}]}, "'T' holds numbers, and 'hot' is none"),
+        ({"columns": {"Yield": "1"}}, "there is a column 'Yield' already"),
+        ({"columns": {"additive": " "}}, "what all experiments so far had in 'additive' is blank"),
+        ({"options": [{"T": str(i)} for i in range(300_000)]}, "more than 1,000,000 candidates"),
+    ],
+)
+def test_what_can_not_be_added(campaign, options, told):
+    assert told in refusal(campaign, **options)
+
+
+def test_rows_without_an_input_are_refused(campaign):
+    rows = TABLE.assign(**NEW).drop(columns="solvent")
+    assert "row 2" in refusal(campaign, rows)
+    assert "the column 'solvent' is missing" in refusal(campaign, rows)
+
+
+def test_new_experiments_have_costs_where_others_do(tmp_path):
+    table = TABLE.assign(price=1.0)
+    campaign, _ = Campaign.create(
+        tmp_path / "c.gollum", table=table, objective="yield", cost="price"
+    )
+    assert "need their 'price'" in refusal(campaign, options=[NEW])
+    assert "need their 'price'" in refusal(campaign, TABLE.assign(**NEW))
+    campaign.add(options=[{**NEW, "price": "2.5"}])
+    assert campaign.state().costs.tolist() == [1.0] * 8 + [2.5] * 4
+
+
+def test_a_range_is_exact():
+    assert numbers_of_range("0.1:0.5:0.1") == ["0.1", "0.2", "0.3", "0.4", "0.5"]
+    assert numbers_of_range("40:65:10") == ["40", "50", "60"]
+    for wrong in ("40", "40:20:5", "1:2:0", "a:b:c", "0:1e9:0.1"):
+        with pytest.raises(ConfigError, match="range"):
+            numbers_of_range(wrong)
