@@ -28,7 +28,7 @@ from gollum.data.pool import cell_text
 from gollum.data.readers import read_frame, read_table
 from gollum.errors import BusyError, ConfigError, DataError, UserError, nearest
 from gollum.features.representations import REPRESENTATIONS
-from gollum.files import sha256_of
+from gollum.files import obstacle, sha256_of
 from gollum.listener import SILENT, Listener
 from gollum.notes import Note
 from gollum.registry import Registry
@@ -102,6 +102,8 @@ class Campaign:
         if (table is None) == (factors is None):
             raise UserError("give either a table or factors (and not both).")
         file = Path(path).expanduser()
+        if why := obstacle(file):
+            raise DataError(f"{file} can't be written ({why}); choose another.")
         if file.exists():
             raise DataError(f"{file} exists already; choose another name, or go on with it.")
         unknown = options.keys() - inspect.signature(beginning.begin).parameters - set(KEYS)
@@ -141,14 +143,16 @@ class Campaign:
         return self._store.path
 
     def output(self, path: str | Path, endings: Sequence[str]) -> Path:
-        """A file that may be written: with one of these endings, and not the campaign itself.
+        """A file that can be written: with one of these endings, and not the campaign itself.
 
         Raises:
-            UserError: it may not.
+            UserError: it can't.
         """
         file = Path(path).expanduser()
         if file.suffix.lower() not in endings:
             raise UserError(f"{file}: name a file that ends in {' or '.join(endings)}.")
+        if why := obstacle(file):
+            raise UserError(f"{file} can't be written ({why}); choose another with -o.")
         if file.exists() and file.resolve() == self.path.resolve():
             raise UserError(f"{file} is the campaign itself; choose another name.")
         return file
@@ -205,9 +209,9 @@ class Campaign:
             raise UserError(f"-n is the number of experiments, from 1 to {MOST}, not {n}.")
         for _ in range(ATTEMPTS):
             state = self.state()
-            known, change = state.sequence, _configured(state, policy) if policy else None
+            known, change = state.last, _configured(state, policy) if policy else None
             if change is not None:
-                state = state.after(Logged(known + 1, "", "", change))
+                state = state.after(Logged(state.sequence + 1, "", "", change))
             request = asked_for(state, at_most or {}, same, cost_weight)
             already = [] if fresh else open_batch(state)
             if already:
@@ -435,10 +439,12 @@ class Campaign:
         Raises:
             UserError: the file can't be written.
         """
+        from gollum.campaign.insights import insights
         from gollum.report.campaign.page import write_page
 
-        file = self.output(path, (".html", ".htm"))
-        write_page(file, self.state(), self._store.log(), self.insights(listener))
+        file, state = self.output(path, (".html", ".htm")), self.state()
+        log = self._store.log()[: state.sequence]
+        write_page(file, state, log, insights(state, listener))
         return file
 
 

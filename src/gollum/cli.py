@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -11,9 +12,10 @@ from typing import Any
 from gollum import __version__
 from gollum.commands import benchmarks, campaigns
 from gollum.commands.benchmarks import overrides
-from gollum.errors import ConfigError, GollumError
+from gollum.errors import ConfigError, GollumError, UserError
 
 INTERRUPTED = 130
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOSPC)
 DEMO = {
     "data.task": "bh-ethyl",
     "preset": "default",
@@ -46,6 +48,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in FORBIDDEN or error.filename is None:
+            raise
+        print(
+            f"gollum: '{error.filename}' can't be used ({error.strerror}); check the path, and who "
+            "may read and write there.",
+            file=sys.stderr,
+        )
+        return UserError.exit_code
 
 
 class _Once(argparse.Action):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -26,6 +27,22 @@ def write_file(file: Path, content: bytes) -> None:
 def write_text(file: Path, text: str) -> None:
     """Write UTF-8 text in one step; as `write_file`."""
     write_file(file, text.encode("utf-8"))
+
+
+def obstacle(file: Path) -> str:
+    """Why a file can't be written in its place, in the system's words; empty if nothing is known.
+
+    Folders that are missing are no obstacle.
+    """
+    try:
+        if file.is_dir():
+            return os.strerror(errno.EISDIR)
+        folder = next(folder for folder in file.absolute().parents if folder.exists())
+    except OSError as error:
+        return error.strerror or str(error)
+    if not folder.is_dir():
+        return os.strerror(errno.ENOTDIR)
+    return "" if os.access(folder, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)
 
 
 def sha256_of(file: Path) -> str:

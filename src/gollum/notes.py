@@ -46,3 +46,10 @@ class Note(str):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Note, (self.code, self.place, self.text, self.column)
+
+
+class Notes(tuple[Note, ...]):
+    """Notes on a table, which pandas would copy one by one with every column that is looked at."""
+
+    def __deepcopy__(self, memo: object) -> Notes:
+        return self

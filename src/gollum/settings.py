@@ -14,9 +14,11 @@ USUAL_PRESET = "default"
 
 
 class Frozen(BaseModel):
-    """Immutable settings; an unknown key is refused, and docstrings describe the fields."""
+    """Immutable, finite settings; an unknown key is refused, and docstrings describe the fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 class LoraSettings(Frozen):
@@ -129,7 +131,7 @@ class RemoteSettings(Frozen):
     price_per_million: float | None = Field(None, ge=0)
     """Price of a million tokens, for the estimate, in dollars."""
     timeout: float = Field(60.0, gt=0)
-    """Seconds that an answer may take."""
+    """Seconds until an answer begins or goes on; two of these until it ends."""
     attempts: int = Field(6, ge=1)
     """How often a request is tried."""
 

@@ -288,6 +288,8 @@ def test_a_task_that_is_not_here(refused, tmp_path, monkeypatch):
         (["--seed", "--n_iters", "5"], ["--seed needs a value"]),
         (["--seed", "one"], ["'seed'", "'one'"]),
         (["--n_init", "0"], ["'n_init'", "'0'"]),
+        (["--memory_gb", "inf"], ["'memory_gb'", "finite", "'inf'"]),
+        (["--remote.price_per_million", "inf"], ["'remote.price_per_million'", "finite"]),
         (["seed", "0"], ["'seed' is not a key", "--key value"]),
         (["--device", "tpux"], ["'tpux'", "cpu"]),
         (["--data.objective", "yield_pct"], ["data.objective", "data.task"]),

@@ -165,6 +165,22 @@ def test_results_that_arrive_while_choosing_are_minded(made, monkeypatch):
         made.suggest(5)
 
 
+def test_a_file_that_is_replaced_while_choosing_gets_no_suggestion(made, tmp_path, monkeypatch):
+    other, _ = Campaign.create(tmp_path / "other.gollum", table=grid().head(9), **OPTIONS)
+    append = Store.append
+
+    def replaced_before(store, *events, **options):
+        other.path.replace(made.path)
+        return append(store, *events, **options)
+
+    monkeypatch.setattr(Store, "append", replaced_before)
+    with pytest.raises(DataError, match="was replaced by another campaign meanwhile"):
+        made.suggest(3)
+    assert Campaign(made.path).state().sequence == 1
+    with pytest.raises(DataError, match="was replaced by another campaign meanwhile"):
+        made.record(filled(grid().head(2)))
+
+
 def test_two_results_and_five_hundred(tmp_path):
     rng = np.random.default_rng(0)
     table = pd.DataFrame(

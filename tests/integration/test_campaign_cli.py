@@ -192,6 +192,8 @@ INIT = ("init", "new.gollum", "--table", "conditions.xlsx", "--objective", "yiel
         (("replay", "my.gollum"), "no suggestion"),
         (("export", "my.gollum", "-o", "x.doc"), "ends in .xlsx or .csv or .json"),
         (("report", "my.gollum", "-o", "my.gollum"), "ends in .html"),
+        (("report", "my.gollum", "-o", "conditions.xlsx/r.html"), "(Not a directory)"),
+        (("suggest", "my.gollum", "-o", "x" * 300 + ".csv"), "can't be written (File name too"),
         ((*INIT, "--seed", -1), "from 0 on"),
         ((*INIT, "--target", "nan"), "finite"),
         ((*INIT, "--model", "minilmm"), "'minilm'"),
@@ -209,6 +211,29 @@ def test_mistakes_get_one_sentence(gollum, words, sentence):
     assert len(err.splitlines()) == 1
     assert Store.open("my.gollum").log() == before
     assert not os.path.exists("new.gollum")
+
+
+def test_a_folder_that_may_not_be_written_is_named_before_the_work(gollum, monkeypatch):
+    begin(gollum)
+    monkeypatch.setattr("gollum.files.os.access", lambda *_: False)
+    for words in (("report", "my.gollum"), ("suggest", "my.gollum", "-o", "next.csv")):
+        code, out, err = gollum(*words)
+        assert (code, out) == (2, "")
+        assert "can't be written (Permission denied); choose another" in err
+    assert Store.open("my.gollum").state().sequence == 1
+    os.mkdir("folder.html")
+    assert "(Is a directory)" in gollum("report", "my.gollum", "-o", "folder.html")[2]
+
+
+def test_whatever_the_system_forbids_is_one_sentence(gollum, monkeypatch):
+    def forbidden(_):
+        raise PermissionError(13, "Permission denied", "secret/my.gollum")
+
+    monkeypatch.setattr("gollum.commands.campaigns.status", forbidden)
+    code, _, err = gollum("status", "my.gollum")
+    assert code == 2
+    assert err.startswith("gollum: 'secret/my.gollum' can't be used (Permission denied); check")
+    assert len(err.splitlines()) == 1
 
 
 def start(*words):

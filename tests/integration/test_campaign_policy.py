@@ -144,7 +144,7 @@ def test_commands_say_it_too(campaign, capsys):
 
 
 def test_an_object_is_needed_again_in_another_process(campaign):
-    campaign._store.append(Configured(keys={"surrogate": "forest"}), expected=2)
+    campaign._store.append(Configured(keys={"surrogate": "forest"}))
     with pytest.raises(ConfigError, match=r"surrogate 'forest' is unknown.*give it to Campaign"):
         campaign.suggest(1)
 

@@ -1,4 +1,5 @@
 import gc
+import gzip
 import hashlib
 import http.server
 import json
@@ -481,6 +482,13 @@ WRONG = {
     "a list too many": with_vector([[1, 2, 3, 4]]),
     "no vector": with_vector(None),
     "no numbers": answering(lambda made: [item | {"embedding": []} for item in made]),
+    "a text": with_vector([1, 2, 3, "4"]),
+    "texts": answering(lambda made: [item | {"embedding": ["1.5"] * WIDTH} for item in made]),
+    "a truth value": with_vector([1, 2, 3, True]),
+    "one text": with_vector("1234"),
+    "an object": with_vector({"1": 1, "2": 2, "3": 3, "4": 4}),
+    "a truth value as the number": answering(lambda made: made[1].update(index=True)),
+    "a fraction as the number": answering(lambda made: made[1].update(index=1.0)),
     "numbers alone": answering(lambda made: [item | {"embedding": 1.5} for item in made]),
 }
 
@@ -494,6 +502,68 @@ def test_a_wrong_answer_is_tried_again_and_never_accepted(fetch, server, wrong):
     assert len(server.requests) == 3
     server.plan = [wrong]
     np.testing.assert_array_equal(fetch(TEXTS[:8]), matrix(TEXTS[:8]))
+
+
+# Answers without end
+
+
+def endless(code, piece=b" " * 2**16, pause=0.0, headers=()):
+    """A body that goes on until nobody reads it."""
+
+    def answer(handler, texts):
+        handler.send_response(code)
+        for name, value in dict(headers).items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.close_connection = True
+        while not handler.server.released.is_set():
+            handler.wfile.write(piece)
+            time.sleep(pause)
+
+    return answer
+
+
+def endless_header(handler, texts):
+    handler.close_connection = True
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+    while not handler.server.released.is_set():
+        handler.wfile.write(b"x")
+        time.sleep(0.05)
+
+
+def packed(code):
+    content = gzip.compress(b" " * 2**24)
+    return status(code, content, {"Content-Encoding": "gzip"})
+
+
+@pytest.mark.parametrize("answer", [endless(200), packed(200)])
+def test_an_answer_larger_than_any_vectors_is_refused(fetch, server, monkeypatch, answer):
+    monkeypatch.setattr("gollum.language.remote.server.LARGEST_VECTOR", 2**12)
+    server.usual = answer
+    message = failure(fetch, TEXTS[:4])
+    assert "answered with more than 16,384 bytes, so check --remote.url" in message
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("answer", [endless(200, b" ", 0.02), endless_header])
+def test_an_answer_that_drips_is_not_waited_for(fetch, server, answer):
+    server.usual = answer
+    began = time.monotonic()
+    message = failure(fetch, timeout=0.1, attempts=2)
+    assert time.monotonic() - began < 4
+    assert "did not come to the end of its answer; 0 of 10 texts are stored" in message
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("answer", [endless(401, b"no "), endless(401, b"no ", 0.02), packed(401)])
+def test_a_refusal_without_end_is_cut(fetch, server, answer):
+    server.usual = answer
+    began = time.monotonic()
+    message = failure(fetch, timeout=0.2)
+    assert time.monotonic() - began < 4
+    assert "refused (401: " in message
+    assert len(message) < 600
+    assert len(server.requests) == 1
 
 
 def test_vectors_of_another_length_are_refused_at_once(fetch, server):

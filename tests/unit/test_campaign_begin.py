@@ -223,7 +223,7 @@ def test_ids_that_can_not_be(ids, says):
         ({"objective": "Yield"}, "no column 'Yield', and 'yield' would count as an input"),
         ({"objective": "yeild"}, "did you mean 'yield'?"),
         ({"also": ["temperature"]}, "'temperature_C' would count as an input"),
-        ({"cost": "ligand"}, "row 2, column 'ligand': 'XPhos' is not a number above 0"),
+        ({"cost": "ligand"}, "row 2, column 'ligand': 'XPhos' is not a finite number above 0"),
     ],
 )
 def test_names_that_can_not_be(options, says):
@@ -257,7 +257,9 @@ def test_costs_are_kept_beside_the_inputs():
     ("prices", "says"),
     [
         ([1, None, 3], "row 3, column 'price': the cost is blank"),
-        ([1, 2, 0], "row 4, column 'price': '0' is not a number above 0"),
+        ([1, 2, "inf"], "row 4, column 'price': 'inf' is not a finite number above 0"),
+        (["1e999", 2, 3], "row 2, column 'price': '1e999' is not a finite number above 0"),
+        ([1, 2, 0], "row 4, column 'price': '0' is not a finite number above 0"),
         ([1, -2, 3], "row 3, column 'price': '-2'"),
         (["1", "cheap", "3"], "row 3, column 'price': 'cheap'"),
     ],

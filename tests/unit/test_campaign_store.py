@@ -298,10 +298,38 @@ def test_the_file_itself_refuses_changes(store, path, statement):
 
 
 def test_an_append_that_expects_another_last_event_is_refused(store):
-    store.append(avoided(2), expected=1)
+    store.append(avoided(2), expected=store.beginning)
     with pytest.raises(Moved, match="somebody else has just written"):
-        store.append(avoided(3), expected=1)
+        store.append(avoided(3), expected=store.beginning)
     assert [entry.sequence for entry in store.log()] == [1, 2]
+
+
+def test_an_append_that_expects_as_many_other_events_is_refused(store, path, tmp_path):
+    copy = Store.open(shutil.copy(path, tmp_path / "copy.gollum"))
+    copy.append(avoided(2))
+    known = store.append(avoided(1)).sha256
+    copy.path.replace(path)
+    with pytest.raises(Moved):
+        store.append(avoided(3), expected=known)
+    assert [entry.event for entry in store.log()[1:]] == [avoided(2)]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda store: store.log(),
+        lambda store: store.state(),
+        lambda store: store.table(CREATED.candidates),
+        lambda store: store.append(avoided(1)),
+        lambda store: store.deciding().__enter__(),
+    ],
+)
+def test_another_campaign_in_its_place_is_refused_and_left_alone(store, path, tmp_path, use):
+    other = Store.create(tmp_path / "other.gollum", CREATED.model_copy(update={"seed": 1}), TABLE)
+    other.path.replace(path)
+    with pytest.raises(DataError, match="was replaced by another campaign meanwhile"):
+        use(store)
+    assert len(Store.open(path).log()) == 1
 
 
 def test_of_those_that_expect_the_same_one_wins(store):
@@ -310,7 +338,7 @@ def test_of_those_that_expect_the_same_one_wins(store):
     def write(number):
         together.wait()
         try:
-            return store.append(avoided(number), expected=1)
+            return store.append(avoided(number), expected=store.beginning)
         except Moved:
             return None
 
@@ -325,7 +353,7 @@ def test_a_decision_is_taken_alone(store, path, monkeypatch):
     with store.deciding() as ledger:
         assert ledger.state.sequence == 1
         with pytest.raises(BusyError, match=r"my\.gollum' is in use by another process; try again"):
-            Store(path).append(avoided(2))
+            Store.open(path).append(avoided(2))
         assert ledger.append(LOCKED).sequence == 2
         assert ledger.state.avoided == {("ligand", "XPhos"): "out of\nstock"}
         assert store.state().sequence == 1  # others may look
@@ -609,7 +637,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 path = Path(sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size,) * 2)
 try:
-    Store(path).append(Retold(template="x" * 100_000))
+    Store.open(path).append(Retold(template="x" * 100_000))
 except Exception as error:
     print(type(error).__name__, error)
 """

@@ -1,7 +1,11 @@
 import datetime
 import gzip
+import io
+import json
 import os
+import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -9,7 +13,7 @@ import pytest
 
 from gollum.data.pool import Pool
 from gollum.data.readers import read_table
-from gollum.data.spreadsheets import encodings, sheets
+from gollum.data.spreadsheets import encodings, parts, sheets
 from gollum.errors import DataError, MissingExtraError
 
 
@@ -107,6 +111,12 @@ def test_missing_file_suggests_the_nearest_name(tmp_path):
     [
         ("", "is empty"),
         (" \n\n", "is empty"),
+        (",,,\n,,,\n", "is empty"),
+        ("\t\n\t", "is empty"),
+        (";", "is empty"),
+        (";;\n;;\n", "is empty"),
+        ('"",""\n', "is empty"),
+        ("sep=;\n;;\n", "is empty"),
         ("a,b\n1,2\n3\n", "row 3: expected 2 cells as in the header, got 1"),
         ("a,b\n1,2\n\n3,4\n", "row 3 is blank"),
         ("a,b\n1,2,3\n", "row 2: expected 2 cells as in the header, got 3"),
@@ -398,7 +408,7 @@ def test_large_files_are_refused_with_their_size(tmp_path, monkeypatch):
 
 
 def test_a_workbook_that_unpacks_to_too_much(tmp_path, monkeypatch, book):
-    monkeypatch.setattr("gollum.data.spreadsheets.workbooks.LARGEST", 2**10)
+    monkeypatch.setattr("gollum.data.spreadsheets.parts.LARGEST", 2**10)
     book.save(tmp_path / "t.xlsx")
     assert "unpacks to" in refusal(tmp_path / "t.xlsx")
 
@@ -408,6 +418,40 @@ def test_tables_too_wide_or_too_long_are_refused(tmp_path, monkeypatch):
     assert "16385 columns, and up to 16384 are read" in refusal(written(tmp_path, wide + "\n"))
     monkeypatch.setattr(sheets, "MOST_CELLS", 5)
     assert "spans 3 rows and 2 columns" in refusal(written(tmp_path, "a,b\n1,2\n3,4\n"))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("a\n" + "\n" * 12, "spans 13 rows"),
+        ("a\n" + '""\n' * 12, "spans 13 rows"),
+        ("a,b\n" + "1,2\n" * 8, "spans 9 rows and 2 columns"),
+        ('"a",b\n' + "1,2\n" * 8, "spans 9 rows and 2 columns"),
+        ('a,b\n,,,,,"\n",,,,,"\n",,,,,,,,,\n', "spans 1 rows and"),
+    ],
+)
+def test_rows_are_counted_before_they_are_kept(tmp_path, monkeypatch, content, says):
+    monkeypatch.setattr(sheets, "MOST_ROWS", 10)
+    monkeypatch.setattr(sheets, "MOST_CELLS", 16)
+    assert says in refusal(written(tmp_path, content))
+
+
+def test_marks_in_quotes_part_no_cells(tmp_path, monkeypatch):
+    monkeypatch.setattr(sheets, "MOST_CELLS", 12)
+    table = read_table(written(tmp_path, 'a,b\n"1,0,1,0","x\ny"\n"0,1,0,1","z"\n'))
+    assert table["a"].tolist() == ["1,0,1,0", "0,1,0,1"]
+
+
+def test_gzip_of_many_pieces_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(encodings, "MOST_PARTS", 3)
+    packed = gzip.compress(b"a\n") + gzip.compress(b"1\n") * 3
+    assert "packed in more than 3 pieces" in refusal(written(tmp_path, packed, "t.csv.gz"))
+
+
+def test_notes_of_a_wide_table_are_not_copied_with_each_column(tmp_path):
+    table = read_table(written(tmp_path, "a;b\n1,5;2,5\n"))
+    assert len(table.attrs["notes"]) == 2
+    assert table["a"].attrs["notes"] is table.attrs["notes"]
 
 
 def test_infinite_numbers_in_parquet_are_refused(tmp_path):
@@ -521,3 +565,136 @@ def test_a_table_that_starts_in_the_middle_of_its_sheet(tmp_path, book):
     book.active.insert_cols(1, 2)
     table, notes = read(tmp_path, book)
     assert (table["b"].tolist(), notes, table.attrs["first_row"]) == ([1, 2.5], "", 5)
+
+
+# --- workbooks that unpack to more than they look -------------------------------------------------
+
+SHEET = "xl/worksheets/sheet1.xml"
+TEXTS = (
+    '<Override PartName="/xl/sharedStrings.xml" ContentType="application/vnd.openxmlformats-'
+    'officedocument.spreadsheetml.sharedStrings+xml" /></Types>'
+)
+
+
+def changed(book, *changes):
+    """A workbook as bytes, in some parts of which one text stands for another."""
+    stream, packed = io.BytesIO(), io.BytesIO()
+    book.save(stream)
+    with zipfile.ZipFile(stream) as old, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            content = old.read(name)
+            for part, before, after in changes:
+                if name == part:
+                    assert before.encode() in content
+                    content = content.replace(before.encode(), after.encode(), 1)
+            new.writestr(name, content)
+        for part, before, content in changes:
+            if not before:
+                new.writestr(part, content)
+    return packed.getvalue()
+
+
+def rows_of(count):
+    return (SHEET, "</sheetData>", "<row>" + "<c/>" * count + "</row></sheetData>")
+
+
+def texts_of(count):
+    space = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    return ("xl/sharedStrings.xml", "", f'<sst xmlns="{space}">' + "<si/>" * count + "</sst>")
+
+
+NAMED = ("[Content_Types].xml", "</Types>", TEXTS)
+MERGED = '</sheetData><mergeCells count="1"><mergeCell ref="A5:XFD1048576" /></mergeCells>'
+LINKED = '</sheetData><hyperlinks><hyperlink ref="A1:XFD1048576" location="x" /></hyperlinks>'
+
+
+@pytest.mark.parametrize(
+    ("most", "change", "says"),
+    [
+        ({"c": 9}, [rows_of(4)], "more than 9 cells, empty ones included"),
+        ({"row": 3}, [rows_of(0)], "more than 3 rows"),
+        ({"si": 3}, [NAMED, texts_of(4)], "more than 3 different texts"),
+        ({"mergeCell": 0}, [(SHEET, "</sheetData>", MERGED)], "more than 0 merged ranges"),
+        ({"": 20}, [], "more than 20 formats"),
+        ({}, [(SHEET, "<worksheet ", "<!DOCTYPE x [<!ENTITY a 'x'>]><worksheet ")], "entities"),
+        ({}, [(SHEET, "<row ", "<row " + "a" * 2**21 + '="" ')], "XML that is none"),
+    ],
+)
+def test_elements_of_a_workbook_are_counted(tmp_path, monkeypatch, book, most, change, says):
+    for kind, count in most.items():
+        monkeypatch.setitem(parts.MOST_OF, kind, count)
+    file = written(tmp_path, changed(book, *change), "t.xlsx")
+    assert says in refusal(file)
+
+
+def test_all_elements_of_a_workbook_are_counted_in_any_encoding(tmp_path, monkeypatch, book):
+    monkeypatch.setattr(parts, "MOST_ELEMENTS", 50)
+    assert "more than 50 XML elements" in spoilt(tmp_path, book)
+    monkeypatch.setattr(parts, "MOST_ELEMENTS", 1000)
+    content = "<?xml version='1.0' encoding='utf-16'?><x>" + "<v/>" * 1000 + "</x>"
+    packed = changed(book, ("xl/more.xml", "", content.encode("utf-16")))
+    assert "more than 1000 XML" in refusal(written(tmp_path, packed, "t.xlsx"))
+
+
+def test_links_and_formats_around_a_table_make_no_cells(tmp_path, book):
+    packed = changed(book, (SHEET, "</sheetData>", LINKED))
+    assert read_table(written(tmp_path, packed, "t.xlsx")).shape == (2, 2)
+
+
+def test_merged_cells_below_a_table_are_no_matter_and_a_giant_range_is(tmp_path, book):
+    book.active.merge_cells("A7:B9")
+    assert read(tmp_path, book)[0]["b"].tolist() == [1, 2.5]
+    packed = changed(book, (SHEET, "A7:B9", "A7:XFD1048576"))
+    assert "A7:XFD1048576 are merged" in refusal(written(tmp_path, packed, "t.xlsx"))
+
+
+def test_cells_behind_a_merged_title_are_not_read(tmp_path, book):
+    book.active.insert_rows(1)
+    book.active["A1"], book.active["B1"] = "Plate 3", "hidden"
+    title = '</sheetData><mergeCells><mergeCell ref="A1:B1" /></mergeCells>'
+    packed = changed(book, (SHEET, "</sheetData>", title))
+    assert read_table(written(tmp_path, packed, "t.xlsx"))["b"].tolist() == [1, 2.5]
+    alone = '<sheetData><row r="1"><c r="B1"><v>1</v></c></row>'
+    none = changed(openpyxl_book()(), (SHEET, "<sheetData></sheetData>", alone + title))
+    assert "behind merged ones" in refusal(written(tmp_path, none, "t.xlsx"))
+
+
+MILLION = 10**6
+MEASURE = """
+import json, resource, sys
+from gollum.data.readers import read_table
+from gollum.errors import DataError
+try:
+    read_table(sys.argv[1])
+except DataError as error:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    print(json.dumps([str(error), usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="counts memory in kilobytes")
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        lambda: b"a,b\n" + b"\n" * 99 * MILLION,
+        lambda: b"a,b\n" + b'""\n' * 33 * MILLION,
+        lambda: b"," * 99 * MILLION,
+        lambda: [rows_of(20 * MILLION)],
+        lambda: [NAMED, texts_of(16 * MILLION)],
+        lambda: [(SHEET, "</sheetData>", "<row/>" * 16 * MILLION + "</sheetData>")],
+        lambda: [(SHEET, "</sheetData>", MERGED)],
+    ],
+    ids=["breaks", "quoted", "commas", "cells", "texts", "rows", "merged"],
+)
+def test_a_bomb_is_refused_quickly_and_in_little_memory(tmp_path, book, bomb):
+    what = bomb()
+    if isinstance(what, bytes):
+        file = written(tmp_path, gzip.compress(what, 1), "t.csv.gz")
+    else:
+        file = written(tmp_path, changed(book, *what), "t.xlsx")
+    done = subprocess.run([sys.executable, "-c", MEASURE, file], capture_output=True, check=True)
+    said, seconds, gigabytes = json.loads(done.stdout)
+    assert "\n" not in said
+    assert seconds < 8  # the import among them
+    assert gigabytes < 1

@@ -53,6 +53,20 @@ def last_sequence(connection: sa.Connection) -> int:
     return int(connection.execute(sa.select(sa.func.max(EVENTS.c.sequence))).scalar_one())
 
 
+def last_sha256(connection: sa.Connection) -> str:
+    """Hash of the last event."""
+    last = sa.select(EVENTS.c.sha256).order_by(EVENTS.c.sequence.desc()).limit(1)
+    return str(connection.execute(last).scalar_one())
+
+
+def is_another(connection: sa.Connection, beginning: str) -> bool:
+    """Whether the campaign began with another event than the one of this hash."""
+    first = connection.execute(sa.select(EVENTS).where(EVENTS.c.sequence == 1)).one_or_none()
+    if first is None or not _follows(first._asdict(), 0):
+        return False  # it is damaged
+    return bool(first.sha256 != beginning)
+
+
 def read_rows(connection: sa.Connection) -> list[Row]:
     """All rows of the log.
 

@@ -30,6 +30,7 @@ from yaml.nodes import MappingNode, Node, SequenceNode
 from gollum.campaign.strict_yaml import YamlFile
 from gollum.data.pool import cell_text
 from gollum.errors import ConfigError, nearest
+from gollum.notes import Notes
 
 MOST_COMBINATIONS = 1_000_000
 RANGE = ("from", "to", "step")
@@ -97,7 +98,7 @@ def read_factors(path: Path) -> pd.DataFrame:
     stay = f", {out.sum()} of them are excluded and {len(table)} stay" if out.any() else ""
     file.note("combinations", f"{product} make {total} combinations{stay}")
     names = tuple(factor.name for factor in factors)
-    table.attrs = {"notes": tuple(file.notes), "first_row": 2, "factors": names}
+    table.attrs = {"notes": Notes(file.notes), "first_row": 2, "factors": names}
     return table
 
 

@@ -112,7 +112,7 @@ class Rows:
         """The different experiments by id, in the order of the table, with their cost if known.
 
         Raises:
-            DataError: a cost is blank or not above 0, or an experiment has two.
+            DataError: a cost is blank, infinite or not above 0, or an experiment has two.
         """
         if cost is not None:
             self._check_cost(cost)
@@ -125,9 +125,9 @@ class Rows:
 
     def _check_cost(self, column: str) -> None:
         costs = pd.to_numeric(self.table[column], errors="coerce").to_numpy(dtype=np.float64)
-        for row in self.kept[~(costs[self.kept] > 0)][:1]:
+        for row in self.kept[~((costs > 0) & np.isfinite(costs))[self.kept]][:1]:
             cell = cell_text(self.table[column].iloc[row])
-            what = f"'{cell}' is not a number above 0" if cell else "the cost is blank"
+            what = f"'{cell}' is not a finite number above 0" if cell else "the cost is blank"
             raise self.refusal(row, f"{what}; give each experiment a cost above 0", column)
         for i in np.flatnonzero(costs[self.kept] != costs[self.first])[:1]:
             what = f"the same experiment has another cost in {self.row(self.first[i])}"

@@ -42,12 +42,14 @@ class Logged:
         time: when it was written, ISO 8601 in UTC.
         version: of the package that wrote it.
         event: what happened.
+        sha256: hash of all that, as the file has it.
     """
 
     sequence: int
     time: str
     version: str
     event: Event
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class State:
     Attributes:
         created: how it began.
         sequence: number of the last event.
+        last: its sha256.
         table: N x k inputs; the index holds the ids.
         costs: N costs, or None.
         template: how experiments are put into words.
@@ -102,6 +105,7 @@ class State:
 
     created: Created
     sequence: int
+    last: str
     table: pd.DataFrame
     costs: NDArray[np.float64] | None
     template: str
@@ -282,12 +286,12 @@ def _begin(entry: Logged, table: Callable[[str], pd.DataFrame]) -> State:
         **({} if created.acquisition is None else {"acquisition": created.acquisition}),
         **created.keys,
     }
-    return State(created, entry.sequence, inputs, costs, created.template, keys=keys)
+    return State(created, entry.sequence, entry.sha256, inputs, costs, created.template, keys=keys)
 
 
 def _next(state: State, entry: Logged) -> State:
     event, number = entry.event, entry.sequence
-    state = replace(state, sequence=number)
+    state = replace(state, sequence=number, last=entry.sha256)
     match event:
         case Suggested():
             return _suggested(state, event)

@@ -34,14 +34,16 @@ class Store:
     Nothing is open between calls: the file may be copied or moved then. Whenever it is used,
 
     - BusyError says that another process did not let go of it within 30 seconds,
-    - DataError says that it is gone, damaged, of a newer version or can't be written; what it held
-      before is still there.
+    - DataError says that it is gone, damaged, of a newer version, replaced by another campaign, or
+      can't be written; what it held before is still there.
 
     Attributes:
         path: the file.
+        beginning: sha256 of the campaign's first event, which tells it from others.
     """
 
     path: Path
+    beginning: str
 
     @classmethod
     def create(
@@ -67,10 +69,9 @@ class Store:
         if created.candidates not in tables:
             raise ValueError("created.candidates is not the table_sha256 of the candidates")
         events: list[Event] = [created] if recorded is None else [created, recorded]
-        schema.publish(
-            file, [content.new_row(number, event) for number, event in enumerate(events, 1)], tables
-        )
-        return cls(file)
+        rows = [content.new_row(number, event) for number, event in enumerate(events, 1)]
+        schema.publish(file, rows, tables)
+        return cls(file, rows[0]["sha256"])
 
     @classmethod
     def open(cls, path: str | Path) -> Store:
@@ -87,45 +88,55 @@ class Store:
             with _reporting(file):
                 schema.migrate(file)
         with _session(file) as connection:
-            created = _created(file, content.read_rows(connection)[0])
-            content.read_table(connection, created.candidates)
-        return cls(file)
+            first = content.read_rows(connection)[0]
+            content.read_table(connection, _created(file, first).candidates)
+        return cls(file, first["sha256"])
 
     def log(self) -> list[Logged]:
         """All events, in order."""
-        with _session(self.path) as connection:
+        with self._session() as connection:
             return _log(self.path, connection)
 
     def table(self, sha256: str) -> pd.DataFrame:
         """A table by its hash, as it was given to `create`: types, order, last bit."""
-        with _session(self.path) as connection:
+        with self._session() as connection:
             return content.decode(content.read_table(connection, sha256))
 
     def state(self) -> State:
         """What is known now."""
-        with _session(self.path) as connection:
+        with self._session() as connection:
             return _state(self.path, connection)
 
-    def append(self, *events: Event, expected: int | None = None) -> Logged:
+    def append(self, *events: Event, expected: str | None = None) -> Logged:
         """Write events, all or none; they are on disk when this returns, and the last is given.
 
         Args:
             events: what happened, in order.
-            expected: number of the last event that the caller knows of.
+            expected: sha256 of the last event that the caller knows of.
 
         Raises:
-            Moved: there are later events than `expected`.
+            Moved: there are other events than up to `expected`.
         """
-        with _session(self.path, WRITE) as connection:
-            if expected is not None and expected != content.last_sequence(connection):
+        with self._session(WRITE) as connection:
+            if expected not in (None, content.last_sha256(connection)):
                 raise Moved(f"somebody else has just written to '{self.path}'; try again.")
             return [_append(connection, event) for event in events][-1]
 
     @contextmanager
     def deciding(self) -> Iterator[Ledger]:
         """Look and write while nobody else can; an error that leaves the block undoes it all."""
-        with _session(self.path, WRITE) as connection:
+        with self._session(WRITE) as connection:
             yield Ledger(self.path, connection)
+
+    @contextmanager
+    def _session(self, how: Sequence[str] = READ) -> Iterator[sa.Connection]:
+        with _session(self.path, how) as connection:
+            if content.is_another(connection, self.beginning):
+                raise DataError(
+                    f"'{self.path}' was replaced by another campaign meanwhile, and nothing was "
+                    "written to that; put the right file back, or start over with this one."
+                )
+            yield connection
 
 
 class Ledger:
@@ -246,7 +257,7 @@ def _logged(path: Path, row: Row) -> Logged:
 
 
 def _place(row: Row, event: Event) -> Logged:
-    return Logged(row["sequence"], row["time"], row["version"], event)
+    return Logged(row["sequence"], row["time"], row["version"], event, row["sha256"])
 
 
 def _created(path: Path, row: Row) -> Created:

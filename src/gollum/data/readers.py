@@ -14,15 +14,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from gollum.data.spreadsheets.book import optional
 from gollum.data.spreadsheets.columns import Column
 from gollum.data.spreadsheets.delimited import read_rows
 from gollum.data.spreadsheets.encodings import check_kind, decode, kind_of, read_bytes, unpacked
 from gollum.data.spreadsheets.numbers import Cell, DateCell
 from gollum.data.spreadsheets.sheets import Sheet, check_size, refuse_repeats, to_table
 from gollum.data.spreadsheets.values import typed
-from gollum.data.spreadsheets.workbooks import optional, read_sheet
+from gollum.data.spreadsheets.workbooks import read_sheet
 from gollum.errors import DataError, nearest
-from gollum.notes import Note
+from gollum.notes import Note, Notes
 
 _TEXT = (".csv", ".tsv", ".txt")
 _ENDINGS = (*_TEXT, ".xlsx", ".parquet")
@@ -91,7 +92,7 @@ def read_frame(frame: pd.DataFrame, name: str = "table") -> pd.DataFrame:
     series, notes = typed(rest)
     table = whole.assign(**{c.name: one for c, one in zip(rest, series, strict=True)})
     before = map(Note.of, frame.attrs.get("notes", ()))
-    table.attrs = frame.attrs | {"first_row": first, "notes": (*before, *notes)}
+    table.attrs = frame.attrs | {"first_row": first, "notes": Notes((*before, *notes))}
     return table
 
 
@@ -170,10 +171,9 @@ def _read_text(file: Path, *, tabs: bool) -> Sheet:
         content = unpacked(file, content)
     check_kind(file, content, "text")
     text, notes = decode(file, content)
-    if not text.strip():
-        raise DataError(f"{file} is empty; it needs a header and one row for each experiment.")
+    del content  # a large one and its text don't fit beside the rows
     rows = read_rows(file, text, tabs=tabs)
-    width = max(len(row) for row in rows)
+    width = max(map(len, rows))
     return Sheet(file, None, range(1, width + 1), rows, notes)
 
 

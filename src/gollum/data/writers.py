@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gollum.data.spreadsheets.book import optional
 from gollum.data.spreadsheets.sheets import FORMULA, MOST_COLUMNS, refuse_repeats
-from gollum.data.spreadsheets.workbooks import optional
 from gollum.errors import DataError
 from gollum.files import write_file
 

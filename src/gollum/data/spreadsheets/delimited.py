@@ -6,13 +6,19 @@ import csv
 import io
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from gollum.data.spreadsheets.numbers import is_number_like
+from gollum.data.spreadsheets import sheets
+from gollum.data.spreadsheets.numbers import SPACES, is_number_like
+from gollum.data.spreadsheets.sheets import check_size
 from gollum.errors import DataError
 
 _DELIMITERS = ",;\t|"
+_BLANK: list[str] = []  # one list for all blank rows
+_FEW = 256  # rows
 _SAMPLE_ROWS, _SAMPLE = 500, 500_000  # rows and characters in which the delimiter is looked for
 _DIRECTIVE = re.compile(r"sep=(.)(?:\r\n|\r|\n)", re.IGNORECASE)  # Excel's, and no row of the table
 
@@ -26,13 +32,18 @@ def read_rows(file: Path, text: str, *, tabs: bool) -> list[list[str]]:
         tabs: whether tabs, if there are any, are the delimiter.
 
     Raises:
-        DataError: the delimiter is not clear, or quotation marks don't match.
+        DataError: there is nothing but delimiters, too much, or the delimiter is not clear, or
+            quotation marks don't match.
     """
     directive = _DIRECTIVE.match(text)
+    delimiter = ""
     if directive:
         text, delimiter = text[directive.end() :], directive.group(1)
-    else:
+    if not text.strip(f'{SPACES}{_DELIMITERS}{delimiter}"'):
+        raise DataError(f"{file} is empty; it needs a header and one row for each experiment.")
+    if not delimiter:
         delimiter = "\t" if tabs and "\t" in text[:_SAMPLE] else _sniff(file, text)
+    _check_size(file, text, delimiter)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[list[str]] = []
     start = 1
@@ -40,13 +51,45 @@ def read_rows(file: Path, text: str, *, tabs: bool) -> list[list[str]]:
         for row in reader:
             if reader.line_num > start and len(row) > 2:
                 _check_lines(file, len(rows) + 1, row, delimiter)
-            rows.append(row)
+            rows.append(row or _BLANK)
             start = reader.line_num + 1
     except csv.Error as error:
         raise DataError(
             f"{file}: line {start} cannot be read ({error}); check its quotation marks."
         ) from None
     return rows
+
+
+def _check_size(file: Path, text: str, delimiter: str) -> None:
+    """Refuse more rows or cells than fit, while there are only a few at a time.
+
+    Raises:
+        DataError: there are more.
+    """
+    marks = text.count(delimiter)
+    breaks = max(text.count("\n"), text.count("\r"))
+    if breaks < sheets.MOST_ROWS and marks + breaks < sheets.MOST_CELLS:
+        return  # whatever the quotation marks hide
+    if '"' not in text:
+        check_size(str(file), breaks, marks // max(breaks, 1) + 1)
+    rows = width = pending = 0
+
+    def watched(lines: Iterable[str]) -> Iterator[str]:
+        nonlocal pending
+        for line in lines:
+            pending += line.count(delimiter)
+            if pending > sheets.MOST_CELLS:  # in a few rows, of which the last may go on
+                check_size(str(file), 1, pending)
+            yield line
+
+    lines: Iterable[str] = io.StringIO(text, newline="")
+    if marks > sheets.MOST_CELLS:
+        lines = watched(lines)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    with suppress(csv.Error):  # `read_rows` says which line it is
+        while some := list(islice(reader, _FEW)):
+            rows, width, pending = rows + len(some), max(width, *map(len, some)), 0
+            check_size(str(file), rows, width)
 
 
 def _check_lines(file: Path, number: int, row: list[str], delimiter: str) -> None:

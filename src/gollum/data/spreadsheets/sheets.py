@@ -14,9 +14,10 @@ from gollum.data.spreadsheets.columns import Column
 from gollum.data.spreadsheets.numbers import SPACES, Cell, is_number_like
 from gollum.data.spreadsheets.values import typed
 from gollum.errors import DataError
-from gollum.notes import Note
+from gollum.notes import Note, Notes
 
 MOST_COLUMNS = 16_384  # as in Excel
+MOST_ROWS = 10_000_000
 MOST_CELLS = 20_000_000
 _TITLE_ROWS = 10  # lines above the header that are looked at
 FORMULA = re.compile(r"'*[=+\-@\t\r]")  # a text that a spreadsheet would compute or hide
@@ -97,13 +98,13 @@ def to_table(sheet: Sheet) -> pd.DataFrame:
     _check_second_header(sheet, header + 2, made)
     series, more = typed(made)
     table = pd.DataFrame(dict(zip(titles, series, strict=True)))
-    table.attrs["notes"] = (*sheet.notes, *notes, *more)
+    table.attrs["notes"] = Notes((*sheet.notes, *notes, *more))
     table.attrs["first_row"] = header + 2
     return table
 
 
 def check_size(where: str, rows: int, columns: int) -> None:
-    """Refuse more columns or cells than fit.
+    """Refuse more columns, rows or cells than fit.
 
     Raises:
         DataError: there are more.
@@ -113,10 +114,10 @@ def check_size(where: str, rows: int, columns: int) -> None:
             f"{where}: there are {columns} columns, and up to {MOST_COLUMNS} are read; keep only "
             "those that you need."
         )
-    if rows * columns > MOST_CELLS:
+    if rows > MOST_ROWS or rows * columns > MOST_CELLS:
         raise DataError(
-            f"{where}: the table spans {rows} rows and {columns} columns, and up to {MOST_CELLS} "
-            "cells are read; keep only those that you need."
+            f"{where}: the table spans {rows} rows and {columns} columns, and up to {MOST_ROWS} "
+            f"rows and {MOST_CELLS} cells are read; keep only those that you need."
         )
 
 

@@ -22,7 +22,7 @@ from gollum.data.spreadsheets.numbers import (
     plain,
     unit_of,
 )
-from gollum.notes import Note
+from gollum.notes import Note, Notes
 
 
 def typed(columns: Sequence[Column]) -> tuple[list[pd.Series], list[Note]]:
@@ -169,5 +169,5 @@ def without_units(
     kept = (n for n in before if not (n.code == "one-unit" and n.column in units))
     told = (c.note("unit", f"its cells are numbers in {units[c.name]}") for c in found)
     result = table.assign(**made)
-    result.attrs = table.attrs | {"notes": (*kept, *told, *notes)}
+    result.attrs = table.attrs | {"notes": Notes((*kept, *told, *notes))}
     return result, units

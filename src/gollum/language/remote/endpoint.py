@@ -33,7 +33,8 @@ class Endpoint:
         batch: most texts of a request.
         requests_per_minute: most requests; None for no limit.
         tokens_per_minute: most tokens, as far as they can be estimated; None for no limit.
-        timeout: seconds to wait for the endpoint to connect, or to go on with its answer.
+        timeout: seconds to wait for the endpoint to connect, or to go on with its answer, which has
+            to end within two of these.
         attempts: how often a request is made before it is given up.
         dimensions: length of the vectors to ask for; None for the model's own.
         price_per_million: dollars for a million tokens, for the estimate.

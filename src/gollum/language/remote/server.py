@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
+import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from concurrent.futures import Future, wait
+from threading import Thread
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +22,12 @@ if TYPE_CHECKING:  # optional packages
     import httpx2
     import tenacity
 
+Answer = TypeVar("Answer")
+
 CHARACTERS_PER_TOKEN = 4  # roughly, of English; SMILES have fewer
 LONGEST_WAIT = 60.0  # seconds between two attempts, whatever a server asks for
+LARGEST_ANSWER, LARGEST_VECTOR, LARGEST_REFUSAL = 2**27, 2**18, 2**16  # bytes
+TIMEOUTS = 2  # how often the timeout may pass until an answer has come to its end
 _TRANSIENT = (408, 409, 425, 429)  # and all from 500 on
 _TOO_MUCH = re.compile(r"too (many|much|large|long|big)|maximum|exceed|at most|batch size", re.I)
 
@@ -112,7 +119,9 @@ class Server:
 
         self._pace(texts)
         try:
-            answer = self._client.post(f"{self.endpoint.url}/embeddings", content=self._body(texts))
+            answer, content = _within(
+                (TIMEOUTS + 1) * self.endpoint.timeout, lambda: self._answer(texts)
+            )
         except httpx2.RequestError as error:
             said = self._key.hide(str(error) or type(error).__name__)
             if isinstance(error, httpx2.ConnectError) and not self._was_reached:
@@ -120,8 +129,36 @@ class Server:
             raise PassingError(f"did not answer ({said})") from None
         self._was_reached = True
         if not answer.is_success:
-            raise self._refusal(answer, texts)
-        return _vectors(answer, len(texts), width)
+            raise self._refusal(answer, content, texts)
+        return _vectors(content, len(texts), width)
+
+    def _answer(self, texts: Sequence[str]) -> tuple[httpx2.Response, bytes]:
+        """What a server answers, and its content; of a refusal, as much as comes in time.
+
+        Raises:
+            RefusedError: it is larger than any vectors of these texts.
+            PassingError: it does not end.
+            httpx2.RequestError: there is none.
+        """
+        url, body = f"{self.endpoint.url}/embeddings", self._body(texts)
+        deadline = time.monotonic() + TIMEOUTS * self.endpoint.timeout
+        content = bytearray()
+        with self._client.stream("POST", url, content=body) as answer:
+            good = answer.is_success
+            largest = min(len(texts) * LARGEST_VECTOR, LARGEST_ANSWER) if good else LARGEST_REFUSAL
+            for chunk in answer.iter_bytes():
+                content += chunk
+                is_late = time.monotonic() > deadline
+                if (is_late or len(content) > largest) and not good:
+                    break
+                if is_late:
+                    raise PassingError("did not come to the end of its answer")
+                if len(content) > largest:
+                    raise RefusedError(
+                        f"answered with more than {largest:,} bytes, so check --remote.url, or set "
+                        "a smaller --remote.batch"
+                    )
+        return answer, bytes(content[:largest])
 
     def _pace(self, texts: Sequence[str]) -> None:
         """Wait until a request may begin, and put the next one off."""
@@ -139,9 +176,11 @@ class Server:
         content = {"model": self.endpoint.model, "input": texts, "encoding_format": "float"}
         return json.dumps(content | wish)  # ASCII: any text can be written, lone surrogates too
 
-    def _refusal(self, answer: httpx2.Response, texts: Sequence[str]) -> RefusedError:
-        status = answer.status_code
-        said = f"{status}: {self._key.hide(answer.text or answer.reason_phrase)[:300]}"
+    def _refusal(
+        self, answer: httpx2.Response, content: bytes, texts: Sequence[str]
+    ) -> RefusedError:
+        status, text = answer.status_code, content.decode(answer.encoding or "utf-8", "replace")
+        said = f"{status}: {self._key.hide(text or answer.reason_phrase)[:300]}"
         if status == 413 or (status in (400, 422) and _TOO_MUCH.search(said)):
             return TooMuchError(f"refused ({said}), so shorten the text {texts[0][:40]!r}…")
         if status in _TRANSIENT or status >= 500:
@@ -171,7 +210,28 @@ def _retry_after(text: str) -> float:
         return 0.0
 
 
-def _vectors(answer: httpx2.Response, count: int, width: int | None) -> NDArray[np.float32]:
+def _within(seconds: float, call: Callable[[], Answer]) -> Answer:
+    """What a call returns or raises; it is not waited for any longer, and goes on unheard.
+
+    Raises:
+        PassingError: it takes too long.
+    """
+    outcome: Future[Answer] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(call())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    wait([outcome], seconds)
+    if not outcome.done():
+        raise PassingError("did not come to the end of its answer")
+    return outcome.result()
+
+
+def _vectors(content: bytes, count: int, width: int | None) -> NDArray[np.float32]:
     """Those in a good answer, in the order of the texts, whatever the order there.
 
     Raises:
@@ -180,14 +240,18 @@ def _vectors(answer: httpx2.Response, count: int, width: int | None) -> NDArray[
     """
     garbled = PassingError("answered with something else than one vector for each text")
     try:
-        items = sorted(answer.json()["data"], key=lambda item: item["index"])
+        items = sorted(json.loads(content)["data"], key=lambda item: item["index"])
         numbers = [item["index"] for item in items]
+        embeddings = [item["embedding"] for item in items]
+        kinds = {type(number) for one in embeddings for number in one}
         with np.errstate(over="ignore"):  # it becomes infinite
-            vectors = np.array([item["embedding"] for item in items], float).astype(np.float32)
+            vectors = np.array(embeddings, float).astype(np.float32)
     except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError):
         raise garbled from None
     is_matrix = vectors.ndim == 2 and vectors.size and np.isfinite(vectors).all()
-    if numbers != list(range(count)) or not is_matrix:
+    # Texts and truth values count as numbers to NumPy, and the latter to Python.
+    are_numbers = kinds <= {int, float} and {type(number) for number in numbers} == {int}
+    if not (is_matrix and are_numbers and numbers == list(range(count))):
         raise garbled
     if width and vectors.shape[1] != width:
         raise RefusedError(
