@@ -59,7 +59,8 @@ def begin(gollum, *more):
 
 def fill(name, values):
     sheet = read_table(name)
-    sheet["yield_pct"] = [float(values(row)) for row in sheet.itertuples()]
+    bare = sheet.rename(columns={"temperature (°C)": "temperature"})
+    sheet["yield_pct"] = [float(values(row)) for row in bare.itertuples()]
     write_sheet(sheet, name)
 
 

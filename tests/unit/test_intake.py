@@ -120,7 +120,11 @@ def test_a_unit_in_every_cell_is_read_away_where_the_table_had_it():
     state = demo(PLAN, units={"hours": "h"})
     row = {"ligand": "SPhos", "hours": "1 h", "substrate": "CCO", "yield": 5}
     assert told(read(state, [row])) == {"1-1": ("measured", 5)}
-    refused(state, [row | {"hours": "1 min"}], "row 2, column 'hours': '1 min' has another unit")
+    for cell in ("60 min", "1 hr", "3600 s"):
+        intake = read(state, [row | {"hours": cell}])
+        assert told(intake) == {"1-1": ("measured", 5)}
+        assert any("were converted to h" in note for note in intake.notes) == (cell != "1 hr")
+    refused(state, [row | {"hours": "1 °C"}], "row 2, column 'hours': '1 °C' has another unit than")
 
 
 def test_new_rows_join_once_and_say_what_is_new():
@@ -275,7 +279,7 @@ def test_what_a_result_may_look_like(cell, status, expected):
         ("done", "", "'done' is not a finite number"),
         ("1e400", "", "row 2, column 'yield': '1e400' is not a finite number"),
         (float("inf"), "", "the number is infinite"),
-        ("71 mg", "", "'71 mg' has another unit than the column"),
+        ("71 mg", "", "'71 mg' has a unit, and the column none"),
         ("1,234", "", "'1,234' may mean 1.234 or 1234"),
         ("", "measured", "row 2, column 'yield': the status is 'measured', but there is no value"),
         (5, "not run", "the status is 'not run', but there is a result"),
@@ -324,6 +328,24 @@ def test_further_results_are_kept():
     (result,) = later.event.results
     assert result.values == {"purity": 80, "yield": 60}
     assert (later.known, later.corrected) == (1, 1)
+
+
+def test_words_in_further_results_mean_what_they_mean_in_the_objective():
+    state = demo(PLAN, also=("ee",))
+    rows = [
+        {"run": "1-1", "yield": "PENDING", "ee": "PENDING"},
+        {"run": "1-2", "yield": "60", "ee": "pending"},
+        {"run": "1-3", "yield": "", "ee": "failed"},
+    ]
+    intake = read(state, rows)
+    assert told(intake) == {"1-2": ("measured", 60), "1-3": ("failed", None)}
+    assert intake.waiting == 1
+    assert read(state, [{"run": "1-2", "yield": 60, "ee": "planned"}]).event.results[0].values == {
+        "yield": 60
+    }
+    for word in ("failed", "not run"):
+        row = {"run": "1-1", "yield": 5, "ee": word}
+        refused(state, [row], f"row 2, column 'ee': the cell says '{word}', but the row is")
 
 
 def test_odd_percentages_are_pointed_out():

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from gollum.acquisition.criteria import CRITERIA
 from gollum.acquisition.policy import Policy
 from gollum.campaign.events import Created, Goal, Recorded, Source
+from gollum.campaign.filled import USUAL
 from gollum.campaign.intake import read_results
 from gollum.campaign.rows import Rows, blank_rows
 from gollum.campaign.sheets import RESERVED, sheet_names
@@ -133,7 +134,8 @@ def begin(
     columns = _inputs(table, where, meanings, notes) if inputs is None else list(inputs)
     rows = Rows(where, table, columns)
     ids = rows.ids(id_column)
-    notes = [*rows.table.attrs["notes"], *notes, *rows.notes()]
+    read = (n for n in rows.table.attrs["notes"] if not _understood(n, [objective, *also]))
+    notes = [*read, *notes, *rows.notes()]
     candidates = rows.candidates(ids, cost)
     if structures is None:
         structures = smiles_columns(candidates[columns])
@@ -156,7 +158,8 @@ def begin(
     words = _template(template, shown, where, rows.units, meanings)
     created = Created(
         name=name, objective=objective, goal=goal, also=tuple(also), structures=tuple(structures),
-        id_column=id_column, cost=cost, units=rows.units, template=words.source,
+        id_column=id_column, cost=cost, units=rows.units | rows.units_of([objective, *also]),
+        template=words.source,
         surrogate=policy.surrogate, preset=policy.preset, model=policy.model.name,
         acquisition=chosen.get("acquisition"), failed_as=failed_as, seed=seed, source=source,
         candidates=table_sha256(candidates), keys=policy.typed(k for k in chosen if k not in NAMED),
@@ -333,6 +336,11 @@ def _inputs(
     if not columns:
         raise DataError(f"{where}: no column describes the experiments; add one, with its cells.")
     return columns
+
+
+def _understood(note: Note, results: Collection[str]) -> bool:
+    """Whether a note of the reader is about words and units among results, which mean something."""
+    return note.code in USUAL and note.column in results
 
 
 def _spoken(inputs: pd.DataFrame, structures: Sequence[str]) -> list[str]:

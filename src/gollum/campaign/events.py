@@ -58,7 +58,7 @@ class Created(Part):
     cost: str | None = None
     """Column of the user's table with the cost of each row; not an input."""
     units: dict[str, str] = {}
-    """Input column → unit of its cells in the user's table; candidates hold the bare numbers."""
+    """Column → unit of its cells in the user's table; candidates and results are bare numbers."""
     template: str
     """How an experiment is put into words."""
     surrogate: str

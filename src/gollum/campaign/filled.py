@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gollum.campaign.sheets import Names, sheet_names, users_columns
+from gollum.campaign.sheets import Names, is_head, sheet_names, users_columns
 from gollum.campaign.state import State
 from gollum.data.pool import cell_text
 from gollum.data.readers import read_frame
 from gollum.data.spreadsheets.columns import Column, choose_marks
-from gollum.data.spreadsheets.numbers import SPACES, is_plain, plain, unit_of
+from gollum.data.spreadsheets.numbers import SPACES, is_plain, plain
+from gollum.data.spreadsheets.quantities import conversion, in_unit
+from gollum.data.spreadsheets.sheets import refuse_repeats
+from gollum.data.spreadsheets.units import converted, quantity, unit_in
 from gollum.errors import DataError, nearest
 from gollum.notes import Note
 
@@ -32,11 +36,10 @@ _WORDS = {
 }
 _MEANING = {word: status for status, words in _WORDS.items() for word in words.split(", ")}
 _INSTEAD = "write a number, 'failed' (it ran, no product) or 'not run', or leave the cell blank"
-_UNIT_OF_NAME = re.compile(r"[(\[]([^()\[\]]+)[)\]]")  # Temperature (°C)
 _PERCENT = re.compile(r"yield|percent|pct|%", re.IGNORECASE)
 _NOTES = 10  # of one kind that are told one by one
 # That words such as 'failed', or units, made a column one of text says nothing new here.
-_USUAL = ("all-dates", "one-unit", "several-units", "stored-as-text", "word-among-numbers")
+USUAL = ("all-dates", "one-unit", "several-units", "stored-as-text", "word-among-numbers")
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +65,7 @@ class Sheet:
         Raises:
             DataError: it is no table, or there is no column of the objective.
         """
-        frame = read_frame(frame, name)
+        frame = _in_our_words(state, read_frame(frame, name), name)
         names, objective = sheet_names(state), state.created.objective
         if objective not in frame:
             hint = nearest(objective, frame.columns) or " Call the column with the results so."
@@ -114,43 +117,55 @@ class Sheet:
         return np.array([*words, ""], dtype=object)[codes]  # a missing cell has the code −1
 
     def numbers(
-        self, column: str, wanted: Mask, units: Collection[str] = (), instead: str = ""
+        self, column: str, wanted: Mask, unit: str = "", instead: str = ""
     ) -> tuple[Numbers, list[Note]]:
-        """N numbers, NaN where blank or not wanted, and a note if some are written otherwise.
+        """N numbers, NaN where blank or not wanted, and notes if some are written otherwise.
 
         Args:
-            column: its name.
+            column: its name, which may say the unit.
             wanted: which rows matter.
-            units: that may stand behind a number.
+            unit: of the column; what is given in another one is converted.
             instead: what to do with a cell that holds none.
 
         Raises:
-            DataError: a cell holds no finite number, or one that can be read in two ways.
+            DataError: a cell holds no finite number, one that can be read in two ways, or one in
+                a unit from which there is no way to that of the column.
         """
         instead = instead or "write a number, or leave the cell blank"
         if self.is_numeric(column):
             return np.where(wanted, self.frame[column].to_numpy(dtype=np.float64), np.nan), []
+        named = unit_in(column)
+        unit = unit if named is None else named[0]
         texts = np.where(wanted, self.texts(column), "")
-        found = mapped(texts, lambda text: unit_of(text) if text else "")
+        parts = mapped(texts, lambda text: quantity(text) if text else ("", ""))
         self.refuse(
-            pd.isna(found), column, lambda i: f"'{texts[i]}' is not a finite number; {instead}"
+            pd.isna(parts), column, lambda i: f"'{texts[i]}' is not a finite number; {instead}"
         )
         self.refuse(
-            ~pd.Series(found).isin(["", *units, *_UNIT_OF_NAME.findall(column)]).to_numpy(),
+            mapped(texts, lambda text: _is_elsewhere(text, unit)).astype(bool),
             column,
-            lambda i: f"'{texts[i]}' has another unit than the column; convert it to that unit",
+            lambda i: (
+                f"'{texts[i]}' has another unit than the column ({unit}); convert it"
+                if unit not in ("", "%")
+                else f"'{texts[i]}' has a unit, and the column none; write a bare number in the "
+                "unit of the others"
+            ),
         )
-        bare = [t.removesuffix(u).strip(SPACES) for t, u in zip(texts, found, strict=True)]
+        bare, endings = ([part[k] for part in parts] for k in (0, 1))
         mark = choose_marks([Column(self.name, self.name, column, self.first, bare)])[0] or "."
-        numbers = np.array([float(plain(b, mark)) if b else np.nan for b in bare], dtype=np.float64)
+        numbers = in_unit([float(plain(b, mark)) if b else np.nan for b in bare], endings, unit)
         odd = [i for i, text in enumerate(texts) if text and not is_plain(text)][:1]
-        return numbers, [
-            Note(
-                "spelt-numbers",
-                self.at(i, column),
-                f"'{texts[i]}' is read as {cell_text(numbers[i])}, and so are others like it",
-            )
-            for i in odd
+        spelt = Column(self.name, self.name, column, self.first, texts.tolist())
+        return np.array(numbers, dtype=np.float64), [
+            *(
+                Note(
+                    "spelt-numbers",
+                    self.at(i, column),
+                    f"'{texts[i]}' is read as {cell_text(numbers[i])}, and so are others like it",
+                )
+                for i in odd
+            ),
+            *(Note("converted-unit", "", what, column) for what in conversion(spelt, unit)),
         ]
 
     def notes(self) -> list[Note]:
@@ -162,7 +177,7 @@ class Sheet:
         told: list[Note] = [
             note
             for note in self.frame.attrs["notes"]
-            if not (note.code in _USUAL and note.column in ours)
+            if not (note.code in USUAL and note.column in ours)
         ]
         if extra:
             listed = ", ".join(f"'{column}'" for column in extra)
@@ -177,6 +192,32 @@ class Sheet:
             cells = self.frame[column]
             full |= (cells.notna() & (cells.astype(object) != "")).to_numpy()
         return ~full
+
+
+def _in_our_words(state: State, frame: pd.DataFrame, where: str) -> pd.DataFrame:
+    """A sheet with the user's columns called as in the campaign: without the units behind them."""
+    theirs, units = users_columns(state), state.created.units
+    ours = {
+        name: column
+        for column in theirs
+        for name in frame.columns
+        if column in units and column not in frame.columns and name not in theirs
+        if is_head(name, column, units[column])
+    }
+    notes = (
+        Note(n.code, n.place, n.text, ours.get(n.column, n.column)) if n.column in ours else n
+        for n in map(Note.of, frame.attrs["notes"])
+    )
+    frame = frame.rename(columns=ours)
+    refuse_repeats(where, list(frame.columns))
+    frame.attrs = frame.attrs | {"notes": tuple(notes)}
+    return frame
+
+
+def _is_elsewhere(text: str, unit: str) -> bool:
+    """Whether a quantity has a unit from which there is no way to that of its column."""
+    given = (quantity(text) or ("", ""))[1]
+    return bool(given) and given != unit and converted(1.0, given, unit) is None
 
 
 class Outcomes(NamedTuple):
@@ -201,15 +242,15 @@ def read_outcomes(sheet: Sheet) -> Outcomes:
     Raises:
         DataError: a cell can't be understood, or status and value contradict each other.
     """
-    objective, also = sheet.state.created.objective, sheet.state.created.also
-    word = sheet.texts(None)
-    if not sheet.is_numeric(objective):
-        word = mapped(sheet.texts(objective), lambda text: _meaning(text, instead=True) or "")
-    read = {objective: sheet.numbers(objective, word == "", ["%"], _INSTEAD)}
-    everywhere = np.ones(len(word), dtype=bool)
-    read |= {c: sheet.numbers(c, everywhere, ["%"]) for c in also if c in sheet.frame}
+    objective, units = sheet.state.created.objective, sheet.state.created.units
+    words, read = dict[str, Texts](), dict[str, tuple[Numbers, list[Note]]]()
+    for column in (objective, *(c for c in sheet.state.created.also if c in sheet.frame)):
+        words[column] = _words(sheet, column)
+        instead = _INSTEAD if column == objective else ""
+        unit = units.get(column, "%")
+        read[column] = sheet.numbers(column, words[column] == "", unit, instead)
     values = {column: numbers for column, (numbers, _) in read.items()}
-    status = _statuses(sheet, word, values)
+    status = _statuses(sheet, words, values)
     notes = sheet.texts(sheet.own(sheet.names.note))
     for column in values:  # a failed experiment has no values
         extra = (status == "failed") & ~np.isnan(values[column])
@@ -246,8 +287,18 @@ def mapped(texts: Texts, function: Callable[[str], Any]) -> Texts:
     return results[codes]
 
 
-def _statuses(sheet: Sheet, word: Texts, values: dict[str, Numbers]) -> Texts:
+def _words(sheet: Sheet, column: str) -> Texts:
+    """N statuses that a result's cells say in place of a value; '' where they don't."""
+    if sheet.is_numeric(column):
+        return sheet.texts(None)
+    return mapped(sheet.texts(column), lambda text: _meaning(text, instead=True) or "")
+
+
+def _statuses(sheet: Sheet, words: dict[str, Texts], values: dict[str, Numbers]) -> Texts:
     objective, column = sheet.state.created.objective, sheet.own(sheet.names.status)
+    word = words[objective]
+    for further in words.values():  # speak for a row whose objective says nothing
+        word = np.where((word == "") & np.isnan(values[objective]), further, word)
     said = mapped(sheet.texts(column), lambda text: _meaning(text) if text else "")
     known = np.any([~np.isnan(numbers) for numbers in values.values()], axis=0)
     status = np.where(word == "", said, word)
@@ -272,12 +323,22 @@ def _statuses(sheet: Sheet, word: Texts, values: dict[str, Numbers]) -> Texts:
         objective,
         lambda i: "the status is 'measured', but there is no value; fill it in or clear the status",
     )
+    for name, further in words.items():  # a further result may come later than the objective
+        sheet.refuse(
+            ~np.isin(further.astype(str), ["", "pending"]) & (further != status),
+            name,
+            partial(_contradiction, further, status),
+        )
     sheet.refuse(
         without | nonzero,
         objective,
         lambda i: f"the status is '{status[i]}', but there is a result; clear one of them",
     )
     return status
+
+
+def _contradiction(words: Texts, status: Texts, i: int) -> str:
+    return f"the cell says '{words[i]}', but the row is '{status[i]}'; leave the cell blank"
 
 
 def _meaning(text: str, *, instead: bool = False) -> str | None:

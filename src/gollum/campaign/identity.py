@@ -141,8 +141,8 @@ def _inputs(sheet: Sheet, wanted: Mask) -> tuple[list[_Input], list[Note]]:
         if name not in sheet.frame:
             continue
         if pd.api.types.is_numeric_dtype(cells):
-            unit, instead = [units.get(name, "")], "all candidates have a number there"
-            numbers, notes = sheet.numbers(name, wanted, unit, instead)
+            instead = "all candidates have a number there"
+            numbers, notes = sheet.numbers(name, wanted, units.get(name, ""), instead)
             inputs.append(_Input(name, cells.to_numpy(dtype=np.float64), numbers))
             told += notes
         else:

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from gollum.campaign.identity import NO_ID
 from gollum.data.pool import cell_text
+from gollum.data.spreadsheets.columns import Column
 from gollum.data.spreadsheets.numbers import SPACES
-from gollum.data.spreadsheets.values import without_units
+from gollum.data.spreadsheets.quantities import unit_of_cells, without_units
+from gollum.data.spreadsheets.units import quantity, says_unit
 from gollum.errors import DataError
 from gollum.notes import Note
 
@@ -21,9 +23,9 @@ class Rows:
 
     Attributes:
         where: file or table, for messages.
-        table: the whole table; inputs with one unit in all cells are numbers.
+        table: the whole table; inputs with a unit in all cells are numbers.
         inputs: columns that describe an experiment.
-        units: those units.
+        units: those that the names of the columns don't say.
         kept: positions of the n rows that are not blank.
         first: for each of these, the position of the first row with its inputs.
 
@@ -51,6 +53,18 @@ class Rows:
             raise DataError(
                 f"{where}: there are fewer than two different experiments to choose from; add some."
             )
+
+    def units_of(self, results: Sequence[str]) -> dict[str, str]:
+        """The units of results that the names of their columns don't say, where one fits all."""
+        first, units = int(self.table.attrs["first_row"]), dict[str, str]()
+        percent = {n.column for n in self.table.attrs["notes"] if n.code == "percentages"}
+        for name in (c for c in results if c in self.table.columns):
+            cells = [cell for cell in map(cell_text, self.table[name]) if quantity(cell)]
+            column = Column(self.where, self.where, name, first, cells)
+            unit = "%" if name in percent else unit_of_cells(column)
+            if unit and not says_unit(name, unit):
+                units[name] = unit
+        return units
 
     def row(self, position: int) -> str:
         """A row as the spreadsheet counts it."""

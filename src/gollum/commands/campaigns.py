@@ -150,6 +150,7 @@ def init(known: argparse.Namespace) -> int:
 def suggest(known: argparse.Namespace) -> int:
     """Choose experiments, show them, and write the sheet to fill in."""
     from gollum.api import Campaign
+    from gollum.campaign.sheets import head, headed
     from gollum.data.writers import write_sheet
     from gollum.report.campaign.display import Display, print_suggestions
 
@@ -169,8 +170,9 @@ def suggest(known: argparse.Namespace) -> int:
     if len(sheet) < known.n:
         _say(console, f"Note: only {len(sheet)} experiments meet the request.")
     if known.output:
-        write_sheet(sheet, known.output)
-        objective = campaign.state().created.objective
+        state = campaign.state()
+        write_sheet(headed(state, sheet), known.output)
+        objective = head(state, state.created.objective)
         _say(console, f"{known.output}: fill in the column '{objective}', then "
              f"gollum record {quoted(known.campaign)} {quoted(known.output)}")  # fmt: skip
     return 0
@@ -259,6 +261,7 @@ def replay(known: argparse.Namespace) -> int:
 def export(known: argparse.Namespace) -> int:
     """Write results, suggestions, history, candidates, or everything."""
     from gollum.api import Campaign
+    from gollum.campaign.sheets import headed
     from gollum.data.writers import write_sheet
     from gollum.files import write_text
 
@@ -274,7 +277,7 @@ def export(known: argparse.Namespace) -> int:
         _say(_console(), f"{file}: the whole campaign.")
         return 0
     table = campaign.export(known.what)
-    write_sheet(table, file)
+    write_sheet(headed(campaign.state(), table), file)
     _say(_console(), f"{file}: {len(table)} rows of {known.what}.")
     return 0
 

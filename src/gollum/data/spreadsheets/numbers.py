@@ -1,4 +1,4 @@
-"""What a cell can hold: numbers as laboratories in several countries write them, units, dates."""
+"""What a cell can hold: numbers as laboratories in several countries write them, dates."""
 
 from __future__ import annotations
 
@@ -48,13 +48,6 @@ _DATE = re.compile(
     r"|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}-\d\d-\d\d(?:[ T].*)?",
     re.IGNORECASE,
 )
-_UNITS = (
-    "°C ℃ °F C K % mol% mol-% wt% wt-% vol% ppm s sec min h hr hrs d µs ms bar mbar atm Pa kPa MPa "
-    "psi torr g mg µg kg l L ml mL µl µL µL/min mL/min ml/min mol mmol µmol M mM µM mol/L mmol/L "
-    "mg/mL g/L nm µm mm cm m eq eq. equiv equiv. V mV A mA W kW rpm Hz kHz MHz kJ/mol kcal/mol eV"
-)
-_UNIT = "|".join(re.escape(u) for u in sorted(_UNITS.split(), key=len, reverse=True))
-_QUANTITY = re.compile(rf"(.*?[0-9.,])\s*({_UNIT}|)", re.DOTALL)
 
 
 def is_number_like(cell: str) -> bool:
@@ -80,12 +73,6 @@ def plain(text: str, mark: str) -> str:
     """A number with this decimal mark as computers write it."""
     bare = text.translate(_MINUS).translate(_NO_GAPS)
     return bare.replace(_OTHER[mark], "").replace(mark, ".")
-
-
-def unit_of(text: str) -> str | None:
-    """The unit behind a number ('' if there is none); None for other texts."""
-    match = _QUANTITY.fullmatch(text)
-    return match[2] if match and is_number_like(match[1]) else None
 
 
 def is_integer(text: str) -> bool:
