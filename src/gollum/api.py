@@ -25,7 +25,7 @@ from gollum.campaign.state import Logged, State
 from gollum.campaign.store import Moved, Store
 from gollum.data.pool import cell_text
 from gollum.data.readers import read_frame, read_table
-from gollum.errors import BusyError, ConfigError, DataError, UserError, nearest
+from gollum.errors import BusyError, ConfigError, DataError, UserError, nearest, quoted
 from gollum.features.representations import REPRESENTATIONS
 from gollum.files import sha256_of
 from gollum.listener import SILENT, Listener
@@ -218,6 +218,12 @@ class Campaign:
                     )
                 if max(len(already), last.asked) >= n or not state.open().any():
                     return suggestion_sheet(state, already[:n])
+            problem = state.praised_failure() if state.with_status("failed") else ""
+            if problem:
+                raise UserError(
+                    f"{self.path.name}: {problem}; give a worse value: gollum init "
+                    f"{quoted(str(self.path))} --failed-as VALUE"
+                )
             from gollum.campaign.planning import propose
 
             event = propose(
@@ -236,7 +242,7 @@ class Campaign:
 
     def record(
         self,
-        results: pd.DataFrame | str | Path,
+        results: pd.DataFrame | Mapping[str, Any] | Sequence[Mapping[str, Any]] | str | Path,
         *,
         sheet: str | None = None,
         correct: bool = False,
@@ -245,7 +251,7 @@ class Campaign:
         """Take in results: all or part of a sheet, in any order, also twice.
 
         Args:
-            results: a frame or a file.
+            results: a frame, a file, or rows: a dict, or a list of dicts, column → cell.
             sheet: which sheet of a workbook.
             correct: whether a second value of an experiment replaces the first, where a sheet
                 does not say which run it belongs to; otherwise both are kept as repeats.
@@ -258,11 +264,11 @@ class Campaign:
         Raises:
             DataError: a row can't be understood; nothing is recorded then.
         """
-        if isinstance(results, pd.DataFrame):
-            frame, source, name = read_frame(results), None, "the table"
-        else:
+        if isinstance(results, str | Path):
             file = Path(results)
             frame, source, name = read_table(file, sheet=sheet), _source(file), file.name
+        else:
+            frame, source, name = read_frame(_frame(results)), None, "the table"
         with self._store.deciding() as ledger:
             intake = read_results(
                 ledger.state, frame, source=source, name=name, correct=correct, new_names=new
@@ -337,6 +343,20 @@ class Campaign:
                 ledger.append(event)
             return ledger.state.policy
 
+    def count_failed_as(self, value: float) -> None:
+        """Let failed experiments count as another value from now on.
+
+        Raises:
+            ConfigError: it is no finite number, or better than every result so far.
+        """
+        with self._store.deciding() as ledger:
+            state, event = ledger.state, Configured(failed_as=value)
+            beginning.check_failed_as(value, state.created.goal)
+            if problem := state.after(Logged(state.sequence + 1, "", "", event)).praised_failure():
+                raise ConfigError(f"{problem}; give a worse value.")
+            if value != state.created.failed_as:
+                ledger.append(event)
+
     def export(self, what: What = "results") -> pd.DataFrame:
         """A table: 'results', 'suggestions', 'history' or 'candidates'.
 
@@ -410,6 +430,25 @@ def run(
     given = config.model_dump() if isinstance(config, RunConfig) else config
     keys = {**dict(flatten(given)), **objects}
     return replay(load_config(None, adopted(keys).items()), listener)
+
+
+def _frame(results: Any) -> pd.DataFrame:
+    """A frame as it is, or rows as one.
+
+    Raises:
+        DataError: it is neither.
+    """
+    if isinstance(results, pd.DataFrame):
+        return results
+    rows = [results] if isinstance(results, Mapping) else results
+    if isinstance(rows, Sequence) and rows and all(isinstance(row, Mapping) for row in rows):
+        cells = [cell for row in rows for cell in row.values()]
+        if all(pd.api.types.is_scalar(cell) for cell in cells):
+            return pd.DataFrame(list(rows))
+    raise DataError(
+        f"results are a DataFrame, a file, or rows as a list of dicts such as "
+        f"[{{'ligand': 'XPhos', 'yield': 44}}], not {type(results).__name__}."
+    )
 
 
 def _configured(state: State, keys: Mapping[str, Any]) -> Configured | None:

@@ -157,6 +157,18 @@ def test_new_rows_join_once_and_say_what_is_new():
     assert read(grown, [rows[0] | {"hours": 2}]).event.joined.ids == ("n3",)
 
 
+def test_new_rows_without_a_result_say_that_they_add_nothing():
+    new = {"ligand": "RuPhos", "hours": 1, "substrate": "C", "yield": None}
+    known = INPUTS["r2"] | {"yield": None}
+    intake = read(demo(), [new, known, {"run": "1-2"}, {"id": "r9"}])
+    assert intake.notes == (
+        "1 rows are of no candidate: rows without a result add nothing; `gollum add` adds "
+        "candidates",
+    )
+    assert (intake.waiting, intake.joined) == (4, 0)
+    assert read(demo(), [known, {"run": "1-2"}, {"id": "r9"}]).notes == ()
+
+
 def test_a_new_experiment_keeps_the_users_id():
     row = {"id": "EXP-7", "ligand": "dppe", "hours": 1, "substrate": "C", "yield": 5}
     intake = read(demo(), [row])

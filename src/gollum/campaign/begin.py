@@ -165,6 +165,7 @@ def begin(
         candidates=table_sha256(candidates), keys=policy.typed(k for k in chosen if k not in NAMED),
     )  # fmt: skip
     recorded, told = _results(created, candidates, rows, ids)
+    _check_failure(created, candidates, recorded, where)
     return Start(created, candidates, recorded, (*notes, *told), words)
 
 
@@ -222,13 +223,39 @@ def _factory(surrogate: Any) -> Any:
     return surrogate_factory(surrogate) if surrogate in surrogate_names() else None
 
 
+def check_failed_as(failed_as: float, goal: Goal) -> None:
+    """Refuse what a failed experiment can't count as.
+
+    Raises:
+        ConfigError: it is no finite number, or just what is wanted.
+    """
+    if not math.isfinite(failed_as):
+        raise ConfigError(f"a failed experiment can't count as {failed_as}; give a finite number.")
+    if failed_as == goal.target:
+        raise ConfigError(
+            f"a failed experiment would count as {failed_as:g}, which is the target; give a value "
+            "far from it."
+        )
+
+
 def _check_settings(goal: Goal, failed_as: float | None, seed: int) -> None:
     if (goal.kind == "target") != (goal.target is not None):
         raise ConfigError("goal 'target' and a target value belong together; give both or neither.")
-    if failed_as is not None and not math.isfinite(failed_as):
-        raise ConfigError(f"a failed experiment can't count as {failed_as}; give a finite number.")
+    if failed_as is not None:
+        check_failed_as(failed_as, goal)
     if seed < 0:
         raise ConfigError(f"a seed is a number from 0 on, not {seed}.")
+
+
+def _check_failure(
+    created: Created, candidates: pd.DataFrame, recorded: Recorded | None, where: str
+) -> None:
+    """Refuse that a failed experiment counts as the best there is."""
+    state = State.of([Logged(1, "", "", created)], lambda _: candidates)
+    if recorded is not None:
+        state = state.after(Logged(2, "", "", recorded))
+    if problem := state.praised_failure():
+        raise ConfigError(f"{where}: {problem}; give a worse value.")
 
 
 def _meanings(

@@ -84,11 +84,13 @@ class Retold(Part):
 
 
 class Configured(Part):
-    """Keys of the policy have other values from now on."""
+    """Keys of the policy have other values from now on, or failed experiments count otherwise."""
 
     kind: Literal["configured"] = "configured"
-    keys: dict[str, Any]
+    keys: dict[str, Any] = {}
     """Dotted key → value; None for what the preset says."""
+    failed_as: float | None = None
+    """What a failed experiment counts as from now on; None where that stays as it is."""
 
 
 class Request(Part):

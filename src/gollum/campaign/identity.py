@@ -106,6 +106,23 @@ def identify(sheet: Sheet, wanted: Mask, new_names: bool = False) -> Identity:
     return Identity(runs, ids, joined, (*told, *more, *_welcome(sheet, inputs, new)))
 
 
+def strangers(sheet: Sheet, idle: Mask) -> Mask:
+    """N flags: the row is idle and speaks of an experiment that is no candidate."""
+    table, ids = sheet.state.table, sheet.texts(_id_column(sheet))
+    run = sheet.texts(sheet.own(sheet.names.run))
+    loose = np.asarray(idle & (run == "") & ~pd.Index(ids).isin(table.index), dtype=bool)
+    if not loose.any() or not set(map(str, table.columns)) <= set(sheet.frame.columns):
+        return np.zeros(len(loose), dtype=bool)
+    try:
+        inputs, _ = _inputs(sheet, loose)
+    except DataError:  # a cell that no candidate can have
+        return loose
+    rows = np.flatnonzero(loose)
+    groups, candidates = _grouped(inputs, rows)
+    loose[rows] = [g not in candidates for g in groups]
+    return loose
+
+
 def _named(sheet: Sheet, wanted: Mask) -> tuple[Texts, Texts, Texts]:
     """Runs, ids as the sheet has them, and ids by run or else by the sheet."""
     state = sheet.state

@@ -40,8 +40,8 @@ def add_commands(known: Any) -> None:
         "init", init, "begin a campaign from a table or lists of options", keys=True,
         usage="gollum init CAMPAIGN --table FILE --objective COLUMN [options] [--KEY VALUE …]",
         epilog="Any other --KEY VALUE says how experiments are chosen; `gollum run --help` lists "
-        "the keys. For a campaign that exists, --template and these keys change what it does from "
-        "now on; null puts a key back to what the preset says.",
+        "the keys. For a campaign that exists, --template, --failed-as and these keys change what "
+        "it does from now on; null puts a key back to what the preset says.",
     )  # fmt: skip
     begin.add_argument("--table", metavar="FILE", help="possible experiments, one per row")
     begin.add_argument("--factors", metavar="FILE", help="instead: YAML with options per column")
@@ -116,8 +116,11 @@ def init(known: argparse.Namespace) -> int:
     policy = {n: _or_null(getattr(known, n)) for n in POLICY if getattr(known, n) is not None}
     if known.table is None and known.factors is None:
         keys = {"model.name" if n == "model" else n: v for n, v in policy.items()} | known.keys
-        if not file.exists() or (known.template is None and not keys):
+        if not file.exists() or (known.template is None and known.failed_as is None and not keys):
             raise ConfigError("give --table FILE or --factors FILE with the possible experiments.")
+        if known.failed_as is not None:
+            Campaign(file).count_failed_as(known.failed_as)
+            _say(console, f"{file}: from now on a failed experiment counts as {known.failed_as:g}.")
         _change(Campaign(file), console, known.template, keys)
         return 0
     if known.objective is None:

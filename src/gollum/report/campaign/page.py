@@ -146,7 +146,9 @@ def describe(event: Event) -> str:
         case Retold():
             return "template replaced"
         case Configured():
-            changes = (f"{k} {'as preset' if v is None else v}" for k, v in event.keys.items())
+            changes = [f"{k} {'as preset' if v is None else v}" for k, v in event.keys.items()]
+            if event.failed_as is not None:
+                changes.append(f"a failed experiment counts as {cell_text(event.failed_as)}")
             return f"from now on: {', '.join(changes)}"
         case _:
             assert_never(event)
