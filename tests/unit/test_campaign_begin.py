@@ -199,6 +199,13 @@ def test_the_first_id_of_equal_rows_counts():
     assert [i for i, _, _ in results(begun)] == ["p", "q", "q", "p"]
 
 
+def test_ids_are_as_they_are_written(tmp_path):
+    begun = start(csv(tmp_path, "id,ligand\n1E1,A\n1.10,B\n2,C\n"))
+    assert begun.candidates.index.tolist() == ["1E1", "1.10", "2"]
+    said = "row 3, column 'id': '1.1' names another experiment"
+    assert said in refusal(csv(tmp_path, "id,ligand\n1.1,A\n1.10,B\n"))
+
+
 @pytest.mark.parametrize(
     ("ids", "says"),
     [

@@ -195,6 +195,64 @@ def test_names_that_come_close_are_pointed_out():
     assert "did you mean" not in read(state, [row]).notes[0]
 
 
+@pytest.mark.parametrize(
+    ("known", "saved"),
+    [
+        ("1-2", "02-Jan, 2-Jan, 01-Feb, 2026-01-02 00:00:00, 02.01.2026, Jan 2, 02. Jan"),
+        ("MAR1", "01-Mar, 1-Mär, 2026-03-01 00:00:00"),
+        ("1/4", "04-Jan, 01. Apr"),
+        ("1-32", "Jan-32"),
+        ("0123", "123"),
+        ("1E1", "1.00E+01, 10"),
+        ("1.10", "1.1"),
+        ("12345678901234567", "1.23457E+16, 12345678901234600"),
+        ("False", "FALSCH, Faux"),
+        ("02:00:00", "2:00:00, 2:00, 02:00 AM"),
+    ],
+)
+def test_a_name_as_a_spreadsheet_program_saves_it_is_no_new_one(known, saved):
+    table = candidates().assign(ligand=[known, *["THF", "2-3"] * 5, "x"])
+    state = demo(suggested(("b1-1", "r1")), table=table)
+    new = {"hours": 99, "substrate": "N", "yield": 5}
+    for text in saved.split(", "):
+        row = new | {"ligand": text}
+        refused(state, [row], f"what a spreadsheet program makes of '{known}'; format the cells")
+        assert read(state, [row], new_names=True).joined == 1
+        # Our own sheet says which experiment it is, whatever became of its cells.
+        intake = read(state, [{"run": "b1-1", "id": "r1", "ligand": text, "yield": 5}])
+        assert told(intake) == {"b1-1": ("measured", 5)}
+        assert intake.notes == (
+            f"row 2, column 'ligand': '{text}' is taken for '{known}', which b1-1 has",
+        )
+    for text in ("3-2", "15-Mar", "124", "SEPT1", known):
+        assert read(state, [new | {"ligand": text}]).joined == 1
+
+
+def test_two_lots_may_be_the_same_number():
+    table = candidates(3).assign(ligand=["1.1", "1.10", "80"], hours=0, substrate="C")
+    state = demo(recorded(), table=table)
+    rows = [{"ligand": lot, "hours": 0, "substrate": "C", "yield": 5} for lot in ("1.10", "1.1")]
+    for row, expected in zip(rows, ("r2", "r1"), strict=True):
+        assert read(state, [row]).event.results[0].id == expected
+    refused(state, rows, "column 'ligand': '1.10' and '1.1' are read as one number, but are names")
+    rows[1] = rows[1] | {"ligand": "x"}
+    assert [r.id for r in read(state, rows).event.results] == ["r2", "n1"]
+    assert read(state, [rows[0] | {"ligand": "80.0"}]).event.results[0].id == "r3"
+    assert read(demo(recorded(), table=table), [rows[0] | {"ligand": "80"}]).joined == 0
+    refused(state, [rows[0] | {"ligand": "1.100"}], "what a spreadsheet program makes of '1.1")
+
+
+def test_ids_as_a_spreadsheet_program_saves_them():
+    table = candidates().set_axis(pd.Index([f"00{i}" for i in range(12)], name="id"))
+    state = demo(suggested(("b1-1", "007")), table=table)
+    assert told(read(state, [{"run": "b1-1", "id": 7, "yield": 5}])) == {"b1-1": ("measured", 5)}
+    refused(state, [{"id": 7, "yield": 5}], "there is no candidate '7', and the column 'ligand'")
+    refused(state, [{"id": 7, "yield": 5}], "Did you mean '007'?")
+    new = {"id": 7, "ligand": "RuPhos", "hours": 1, "substrate": "C", "yield": 5}
+    refused(state, [new], "the id '7' is new, and what a spreadsheet program makes of '007'")
+    refused(state, [{"run": "b1-1", "id": "005", "yield": 5}], "run b1-1 is 007, but the row says")
+
+
 def test_costs_of_new_experiments_are_kept():
     table = candidates().assign(price=1.0)
     state = demo(table=table, cost="price")

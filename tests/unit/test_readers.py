@@ -247,6 +247,8 @@ def book():
         (["−5", "–2"], [-5, -2], "'−5' were read as -5"),
         (["\u00a05\u00a0", "\u200b7"], [5, 7], ""),
         (["1.234", "2.500"], [1.234, 2.5], ""),
+        (["1.10", "1.1"], [1.1, 1.1], "'1.10' and '1.1' are read as one number"),
+        (["80", "80.0"], [80, 80], ""),
     ],
 )
 def test_numbers_of_several_countries(tmp_path, cells, values, noted):
@@ -269,6 +271,9 @@ def test_numbers_of_several_countries(tmp_path, cells, values, noted):
         (["80 °C", "353 K"], "units differ ('80 °C' in row 2, '353 K' in row 3)"),
         (["80", "353 K"], "units differ ('80' in row 2, '353 K' in row 3)"),
         (["SEPT2", "1-Mar"], "'1-Mar' in row 3 looks like a date"),
+        (["02-Jan", "03-Jan"], "'02-Jan' in row 2 looks like a date"),
+        (["2026-01-02", "2026-01-03"], ""),
+        (["5 drops", "1 drop"], "a number followed by 'drop', which is no unit known here"),
         (["1-2", "3-4"], ""),
         (["007", "010"], ""),
         (["3a", "3b"], ""),

@@ -38,8 +38,11 @@ _MEANING = {word: status for status, words in _WORDS.items() for word in words.s
 _INSTEAD = "write a number, 'failed' (it ran, no product) or 'not run', or leave the cell blank"
 _PERCENT = re.compile(r"yield|percent|pct|%", re.IGNORECASE)
 _NOTES = 10  # of one kind that are told one by one
-# That words such as 'failed', or units, made a column one of text says nothing new here.
-USUAL = ("all-dates", "one-unit", "several-units", "stored-as-text", "word-among-numbers")
+# Units, words such as 'failed' and dates made of codes are understood in another way here.
+USUAL = (
+    "all-dates", "date-among-names", "one-unit", "same-number", "several-units", "stored-as-text",
+    "unknown-unit", "word-among-numbers",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,12 +111,19 @@ class Sheet:
         """Whether the column holds numbers only."""
         return pd.api.types.is_numeric_dtype(self.frame[column])
 
+    def written(self, column: str) -> dict[str, tuple[str, ...]]:
+        """How the file has numbers that are written in another way than here."""
+        found: dict[str, tuple[str, ...]] = self.frame.attrs.get("written", {}).get(column, {})
+        return found if self.is_numeric(column) else {}
+
     def texts(self, column: str | None) -> Texts:
         """N cells without the spaces around them; '' where blank or without such a column."""
         if column is None:
             return np.full(len(self.frame), "", dtype=object)
         codes, levels = pd.factorize(self.frame[column])
-        words = [cell_text(level).strip(SPACES) for level in levels]
+        written = self.written(column)
+        words = [written.get(cell_text(level), (cell_text(level),))[0] for level in levels]
+        words = [word.strip(SPACES) for word in words]
         return np.array([*words, ""], dtype=object)[codes]  # a missing cell has the code −1
 
     def numbers(

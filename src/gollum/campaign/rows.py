@@ -87,6 +87,9 @@ class Rows:
         if column is None:
             return np.array([f"r{i + 1}" for i in self.first], dtype=object)
         ids = [cell_text(cell).strip(SPACES) for cell in self.table[column].tolist()]
+        if pd.api.types.is_numeric_dtype(self.table[column]):
+            written = self.table.attrs.get("written", {}).get(column, {})
+            ids = [written.get(name, (name,))[0] for name in ids]
         owner: dict[str, int] = {}
         for row, first in zip(self.kept.tolist(), self.first.tolist(), strict=True):
             if not ids[row]:

@@ -19,7 +19,7 @@ from gollum.data.spreadsheets.delimited import read_rows
 from gollum.data.spreadsheets.encodings import check_kind, decode, kind_of, read_bytes, unpacked
 from gollum.data.spreadsheets.numbers import Cell, DateCell
 from gollum.data.spreadsheets.sheets import Sheet, check_size, refuse_repeats, to_table
-from gollum.data.spreadsheets.values import typed
+from gollum.data.spreadsheets.values import spellings, typed
 from gollum.data.spreadsheets.workbooks import optional, read_sheet
 from gollum.errors import DataError, nearest
 from gollum.notes import Note
@@ -91,7 +91,8 @@ def read_frame(frame: pd.DataFrame, name: str = "table") -> pd.DataFrame:
     series, notes = typed(rest)
     table = whole.assign(**{c.name: one for c, one in zip(rest, series, strict=True)})
     before = map(Note.of, frame.attrs.get("notes", ()))
-    table.attrs = frame.attrs | {"first_row": first, "notes": (*before, *notes)}
+    written = frame.attrs.get("written", {}) | {c.name: spellings(c) for c in rest}
+    table.attrs = frame.attrs | {"first_row": first, "notes": (*before, *notes), "written": written}
     return table
 
 

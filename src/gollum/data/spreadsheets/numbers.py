@@ -80,6 +80,12 @@ def is_integer(text: str) -> bool:
     return _INTEGER.fullmatch(text) is not None
 
 
+def bare(text: str) -> str:
+    """A text without the spaces around it, and a whole number without decimals: 80.0 is 80."""
+    text = text.strip(SPACES)
+    return text.removesuffix(".0") if is_integer(text.removesuffix(".0")) else text
+
+
 def is_plain(text: str) -> bool:
     """Whether a text is a number as computers write it."""
     return _PLAIN.fullmatch(text) is not None

@@ -12,7 +12,7 @@ import pandas as pd
 
 from gollum.data.spreadsheets.columns import Column
 from gollum.data.spreadsheets.numbers import SPACES, Cell, is_number_like
-from gollum.data.spreadsheets.values import typed
+from gollum.data.spreadsheets.values import spellings, typed
 from gollum.errors import DataError
 from gollum.notes import Note
 
@@ -99,6 +99,7 @@ def to_table(sheet: Sheet) -> pd.DataFrame:
     table = pd.DataFrame(dict(zip(titles, series, strict=True)))
     table.attrs["notes"] = (*sheet.notes, *notes, *more)
     table.attrs["first_row"] = header + 2
+    table.attrs["written"] = {column.name: spellings(column) for column in made}
     return table
 
 

@@ -5,6 +5,7 @@ A column is numeric when every cell that is not blank is a number.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from gollum.data.spreadsheets.numbers import (
     SPACES,
     DateCell,
     PercentCell,
+    bare,
     is_date,
     is_integer,
     is_number_like,
@@ -39,6 +41,17 @@ def typed(columns: Sequence[Column]) -> tuple[list[pd.Series], list[Note]]:
     return [series for series, _ in read], [note for _, notes in read for note in notes]
 
 
+def spellings(column: Column) -> dict[str, tuple[str, ...]]:
+    """A number in its shortest form → as the cells have it, where that is another way: 1.1 → 1.10.
+
+    Where the numbers turn out to be names, this is what they are called.
+    """
+    found = dict[str, dict[str, None]]()
+    for text in filter(is_plain, column.texts):
+        found.setdefault(f"{float(text):.15g}", {})[bare(text)] = None
+    return {number: tuple(texts) for number, texts in found.items() if tuple(texts) != (number,)}
+
+
 def _read(column: Column, mark: str | None) -> tuple[pd.Series, list[Note]]:
     if mark is None or not (column.texts or any(not isinstance(c, str) for c in column.cells)):
         return _as_text(column)
@@ -60,6 +73,11 @@ def _notes_on_numbers(column: Column, mark: str) -> Iterable[Note]:
         row = next(iter(column.texts.values()))
         what = f"{count} numbers that are stored as text (the first in row {row})"
         yield column.note("stored-as-text", f"{what} were read as numbers")
+    several = next((texts for texts in spellings(column).values() if len(texts) > 1), None)
+    if several is not None:
+        one, other, *_ = several
+        what = f"'{one}' and '{other}' are read as one number"
+        yield column.note("same-number", f"{what}; if they are names, put a letter in front")
     if any(isinstance(c, PercentCell) for c in column.cells):
         yield column.note("percentages", "percentages were read as fractions, 85 % as 0.85")
 
@@ -110,7 +128,8 @@ def _notes_on_text(column: Column) -> Iterable[Note]:
         )
         return
     dates = {t: r for t, r in column.texts.items() if is_date(t)}
-    if dates and len(dates) < len(column.texts):
+    dated = len(dates) == len(column.texts) and all(re.search(r"\d{4}", text) for text in dates)
+    if dates and not dated:
         text, row = next(iter(dates.items()))
         yield column.note(
             "date-among-names",
