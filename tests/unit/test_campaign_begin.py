@@ -126,6 +126,11 @@ def test_the_given_table_is_not_changed():
     assert table.attrs == {}
 
 
+def test_a_rounding_error_is_zero():
+    table = pd.DataFrame({"x": [0.0, -1e-16, 1e-9, 0.5], "a": 1.0})
+    assert start(table).candidates["x"].tolist() == [0, 1e-9, 0.5]
+
+
 def test_equal_inputs_are_one_candidate_and_their_results_repeats(tmp_path):
     text = "ligand,t,yield\nXPhos,80,70\ndppf,80,\nXPhos,80.0,72\nXPhos ,80,failed\n"
     begun = start(csv(tmp_path, text))

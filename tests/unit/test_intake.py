@@ -213,7 +213,7 @@ def test_names_that_come_close_are_pointed_out():
 def test_a_name_as_a_spreadsheet_program_saves_it_is_no_new_one(known, saved):
     table = candidates().assign(ligand=[known, *["THF", "2-3"] * 5, "x"])
     state = demo(suggested(("b1-1", "r1")), table=table)
-    new = {"hours": 99, "substrate": "N", "yield": 5}
+    new = {"hours": 12, "substrate": "N", "yield": 5}
     for text in saved.split(", "):
         row = new | {"ligand": text}
         refused(state, [row], f"what a spreadsheet program makes of '{known}'; format the cells")
@@ -226,6 +226,42 @@ def test_a_name_as_a_spreadsheet_program_saves_it_is_no_new_one(known, saved):
         )
     for text in ("3-2", "15-Mar", "124", "SEPT1", known):
         assert read(state, [new | {"ligand": text}]).joined == 1
+
+
+@pytest.mark.parametrize(
+    ("levels", "slips", "fine"),
+    [
+        ([40, 60, 80], [400, 4, 8, 800, -40, 1000, 161], [100, 50, 20, 45.5, 0]),
+        ([1, 2.5, 5], [0.5, 50, 0.25, -1, 10], [8, 3, 0.7]),
+        ([-20, 0, 20], [-200, 200, 61], [-40, 40, 2]),
+        ([40], [400, 81, -40], [50, 80]),
+    ],
+)
+def test_new_numbers_far_from_the_known_ones_are_refused(levels, slips, fine):
+    table = candidates(len(levels)).assign(hours=np.array(levels, dtype=float))
+    state = demo(recorded(), table=table)
+    row = {"ligand": "XPhos", "substrate": "CO", "yield": 5}
+    for number in slips:
+        said = f"row 2, column 'hours': '{number:g}' is far from the candidates, which "
+        refused(state, [row | {"hours": number}], said)
+        assert read(state, [row | {"hours": number}], new_names=True).joined == 1
+    for number in fine:
+        assert read(state, [row | {"hours": float(number)}]).joined == 1
+
+
+def test_rounding_errors_make_no_new_numbers():
+    table = candidates(3).assign(ligand="L", substrate="C", hours=[0, 0.3, 1])
+    state = demo(recorded(), table=table)
+    rows = [
+        {"ligand": "L", "substrate": "C", "hours": hours, "yield": 5}
+        for hours in (-1e-16, 0.1 + 0.2, 1 - 1e-15)
+    ]
+    assert [r.id for r in read(state, rows).event.results] == ["r1", "r2", "r3"]
+    new = [row | {"ligand": "M"} for row in rows]
+    assert read(state, new).event.joined.columns["hours"] == (0, 0.3, 1)
+    assert read(state, [rows[0] | {"id": "r1"}]).event.results[0].id == "r1"
+    tiny = demo(recorded(), table=table.assign(hours=[1e-9, 1e-6, 1.0]))
+    assert read(tiny, [rows[0] | {"hours": 2e-9}]).joined == 1
 
 
 def test_two_lots_may_be_the_same_number():

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from gollum.campaign.events import Cells
 from gollum.campaign.filled import Mask, Sheet, Texts, folded, mapped
-from gollum.campaign.slips import Known
+from gollum.campaign.slips import Known, denoised, slipped
 from gollum.data.pool import cell_text
 from gollum.data.spreadsheets.numbers import SPACES, bare
 from gollum.errors import DataError, nearest
@@ -167,7 +167,8 @@ def _inputs(sheet: Sheet, wanted: Mask) -> tuple[list[_Input], list[Note]]:
         if pd.api.types.is_numeric_dtype(cells):
             instead = "all candidates have a number there"
             numbers, notes = sheet.numbers(name, wanted, units.get(name, ""), instead)
-            inputs.append(_Input(name, cells.to_numpy(dtype=np.float64), numbers))
+            known = cells.to_numpy(dtype=np.float64)
+            inputs.append(_Input(name, known, denoised(numbers, known)))
             told += notes
         else:
             ours = mapped(cells.to_numpy(dtype=object), lambda text: str(text).strip(SPACES))
@@ -362,12 +363,24 @@ def _refuse_slips(sheet: Sheet, inputs: Sequence[_Input], rows: list[int], new: 
                 column,
                 lambda i: "the cell is blank, in an experiment that is new; fill it in",
             )
-        if new or not cells.is_text or column in sheet.state.created.structures:
+        if new or column in sheet.state.created.structures:
+            continue
+        if not cells.is_text:
+            far = partial(_far, texts, f"{np.nanmin(table):.6g}", f"{np.nanmax(table):.6g}")
+            sheet.refuse(at & slipped(cells.sheet, table), column, far)
             continue
         known = Known(set(table))
         for meant, say in ((known.typed, _almost), (known.saved, _as_saved)):
             found = mapped(cells.sheet, meant)
             sheet.refuse(at & ~pd.isna(found), column, partial(_slip, say, texts, found))
+
+
+def _far(texts: Texts, low: str, high: str, i: int) -> str:
+    known = f"are all {low}" if low == high else f"go from {low} to {high}"
+    return (
+        f"'{texts[i]}' is far from the candidates, which {known} there; correct it, or record with "
+        "--new if it is meant"
+    )
 
 
 def _slip(say: Callable[[str, str], str], texts: Texts, found: Texts, i: int) -> str:

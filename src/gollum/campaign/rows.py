@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gollum.campaign.identity import NO_ID
+from gollum.campaign.slips import ROUNDING
 from gollum.data.pool import cell_text
 from gollum.data.spreadsheets.columns import Column
 from gollum.data.spreadsheets.numbers import SPACES
@@ -37,8 +38,11 @@ class Rows:
         self.where, self.inputs = where, list(inputs)
         self.table, self.units = without_units(table, inputs, where)
         for column in inputs:
-            if not pd.api.types.is_numeric_dtype(self.table[column]):
-                self.table[column] = self.table[column].str.strip(SPACES).astype("str")
+            cells = self.table[column]
+            if not pd.api.types.is_numeric_dtype(cells):
+                self.table[column] = cells.str.strip(SPACES).astype("str")
+            elif pd.api.types.is_float_dtype(cells):
+                self.table[column] = cells.mask(cells.abs() <= ROUNDING * cells.abs().max(), 0.0)
         described = self.table[self.inputs]
         blank = blank_rows(table)
         for row in np.flatnonzero(blank_rows(described) & ~blank)[:1]:

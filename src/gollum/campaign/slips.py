@@ -1,4 +1,4 @@
-"""New names that are known ones as people mistype them, or as spreadsheet programs save them."""
+"""What is new and perhaps a slip: of the person who typed it, or of the program that saved it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gollum.data.spreadsheets.numbers import is_date
+
+Numbers = NDArray[np.float64]
 
 _LONG, _LEVELS, _NEW = 8, 2000, 100  # letters of a name; known and new names looked at for slips
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
@@ -21,6 +26,9 @@ _MONTHS = {
     "jun": 6, "juin": 6, "jul": 7, "juil": 7, "aug": 8, "aoû": 8, "sep": 9, "oct": 10, "okt": 10,
     "nov": 11, "dec": 12, "dez": 12, "déc": 12,
 }  # fmt: skip
+ROUNDING = 1e-14  # of the largest number of a column: as good as 0
+_NOISE = 1e-12  # of a number: as good as equal
+_SHIFTS = (1e-3, 1e-2, 1e-1, 1e1, 1e2, 1e3)
 _WORDS = re.compile(r"\d+|[^\W\d_]+")
 
 
@@ -57,6 +65,48 @@ class Known:
             if meant is not None:
                 found[text] = meant
         return found
+
+
+def denoised(numbers: Numbers, known: Numbers) -> Numbers:
+    """Numbers, with the known one (or 0) in place of what differs from it by rounding errors only.
+
+    Args:
+        numbers: N numbers; NaN where blank.
+        known: n numbers of the same column.
+    """
+    levels = np.unique(np.append(known[np.isfinite(known)], 0.0))
+    above = np.searchsorted(levels, numbers).clip(1, max(1, len(levels) - 1))
+    low, high = levels[above - 1], levels[above.clip(max=len(levels) - 1)]
+    nearest = np.where(np.abs(numbers - low) <= np.abs(numbers - high), low, high)
+    close = np.isclose(numbers, nearest, _NOISE, ROUNDING * np.abs(levels).max())
+    return np.where(close, nearest, numbers)
+
+
+def slipped(numbers: Numbers, known: Numbers) -> NDArray[np.bool_]:
+    """Flags of numbers that are likely slips: outside the known ones, and far from these.
+
+    That is beyond them by more than their span and their size, with another sign than all of
+    them, or a known one with the decimal point elsewhere.
+
+    Args:
+        numbers: N numbers; NaN where blank.
+        known: n numbers of the same column; NaN where blank.
+    """
+    levels = np.unique(known[np.isfinite(known)])
+    if not len(levels):
+        return np.zeros(len(numbers), dtype=bool)
+    low, high = levels[0], levels[-1]
+    margin = max(high - low, abs(low), abs(high))
+    outside = (numbers < low) | (numbers > high)
+    far = (numbers < low - margin) | (numbers > high + margin)
+    other_sign = ((low > 0) & (numbers < 0)) | ((high < 0) & (numbers > 0))
+    shifted = np.zeros(len(numbers), dtype=bool)
+    for i in np.flatnonzero(outside & (numbers != 0)):
+        shifted[i] = any(
+            np.isclose(levels, numbers[i] * factor, 1e-9, 0).any() for factor in _SHIFTS
+        )
+    found: NDArray[np.bool_] = outside & (far | other_sign | shifted)
+    return found
 
 
 def _loose(text: str) -> str:
