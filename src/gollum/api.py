@@ -255,8 +255,8 @@ class Campaign:
             sheet: which sheet of a workbook.
             correct: whether a second value of an experiment replaces the first, where a sheet
                 does not say which run it belongs to; otherwise both are kept as repeats.
-            new: whether names that differ from known ones by capitals, spaces or hyphens only are
-                new options; otherwise they are refused.
+            new: whether names and numbers that look like slips for known ones are new options;
+                otherwise they are refused.
 
         Returns:
             What was understood.

@@ -443,6 +443,22 @@ def test_results_may_have_units_in_their_cells_or_their_name():
     )
 
 
+def test_percentages_of_a_workbook_count_as_those_of_a_text(tmp_path):
+    book = pytest.importorskip("openpyxl").Workbook()
+    for row in (("loading", "yield"), (0.05, 0.855), (0.1, None)):
+        book.active.append(row)
+    for cell in (*book.active[2], *book.active[3]):
+        cell.number_format = "0.0%"
+    book.save(tmp_path / "t.xlsx")
+    begun = start(read_table(tmp_path / "t.xlsx"))
+    assert begun.candidates["loading"].tolist() == [5, 10]
+    assert begun.created.units == {"loading": "%", "yield": "%"}
+    assert results(begun) == [("r1", "measured", {"yield": 85.5})]
+    text = start(csv(tmp_path, "loading,yield\n5 %,85.5 %\n10 %,\n"))
+    assert text.created.units == begun.created.units
+    assert text.candidates.equals(begun.candidates.astype("int64"))
+
+
 def test_names_that_merely_end_like_a_unit_are_left_alone():
     begun = start(TABLE.assign(vitamin_C=["none", "some", "much"], dose_C=["1 mg", "2 mg", "3 mg"]))
     assert "vitamin C: {vitamin_C}; dose C: {dose_C} mg." in begun.template.source

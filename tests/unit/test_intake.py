@@ -14,6 +14,7 @@ from gollum.campaign.state import Logged, State
 from gollum.data.readers import read_table
 from gollum.data.writers import write_sheet
 from gollum.errors import DataError
+from gollum.notes import Note
 
 PLAN = suggested(("1-1", "r2"), ("1-2", "r3"), ("1-3", "r4"))
 
@@ -464,6 +465,13 @@ def test_odd_percentages_are_pointed_out():
     state = demo(PLAN, recorded(("1-1", "r2", 71)))
     (note,) = read(state, [{"run": "1-2", "yield": 0.85}]).notes
     assert "if these are fractions" in note
+    state = demo(PLAN, recorded(("1-1", "r2", 0.71), ("1-2", "r3", 0.2)))
+    (note,) = read(state, [{"run": "1-3", "yield": 90}]).notes
+    assert "90 is above 1, unlike all earlier results; if those are fractions" in note
+    frame = pd.DataFrame([{"run": "1-3", "yield": 90}])
+    frame.attrs["notes"] = (Note("percentages", "", "", "yield"),)
+    with pytest.raises(DataError, match="45 % would count as 45, unlike earlier results"):
+        read_results(state, frame, source=None, name="s")
     state = demo(PLAN, objective="selectivity")
     assert read(state, [{"run": "1-1", "selectivity": 120}]).notes == ()
 

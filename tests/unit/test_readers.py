@@ -488,8 +488,15 @@ def test_errors_percentages_and_merged_cells(tmp_path, book):
     sheet = book.active
     sheet["B2"].number_format = sheet["B3"].number_format = "0.0%"
     table, notes = read(tmp_path, book)
-    assert table["b"].tolist() == [1, 2.5]
-    assert "percentages were read as fractions" in notes
+    assert table["b"].tolist() == [100, 250]
+    assert "percentages were read as they are shown, 85 % as 85" in notes
+    sheet["B2"].number_format, sheet["B3"].number_format = '0.0"%"', "0\\%"
+    assert read(tmp_path, book)[0]["b"].tolist() == [1, 2.5]
+    sheet["B2"], sheet["B2"].number_format = 0.07, "0%"
+    assert read(tmp_path, book)[0]["b"].tolist() == [7, 2.5]
+    sheet["B4"] = "none"
+    assert read(tmp_path, book)[0]["b"].tolist() == ["7 %", "2.5 %", "none"]
+    del sheet["B4"]
     sheet["B3"].number_format = "General"
     assert "row 3, column 'b': some cells of the column are percentages" in spoilt(tmp_path, book)
     sheet["B3"].data_type, sheet["B3"]._value = "e", "#N/A"

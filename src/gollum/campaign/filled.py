@@ -360,22 +360,27 @@ def _meaning(text: str, *, instead: bool = False) -> str | None:
 def _out_of_range(sheet: Sheet, column: str, numbers: Numbers) -> tuple[Note, ...]:
     """Notes on percentages that may be typing errors or fractions."""
     given = numbers[~np.isnan(numbers)]
-    if not _PERCENT.search(column) or not len(given):
+    shown = column in [n.column for n in sheet.frame.attrs["notes"] if n.code == "percentages"]
+    if not (_PERCENT.search(column) or shown) or not len(given):
         return ()
     outside = np.flatnonzero((numbers < 0) | (numbers > 100))
     texts = {i: f"{cell_text(numbers[i])} is not within 0 to 100" for i in outside}
     told = folded([Note("out-of-range", sheet.at(i, column), text) for i, text in texts.items()])
-    before = [m.result.values.get(column, 0.0) for m in sheet.state.measurements.values()]
-    if 0 < given.max() <= 1 < max(before, default=0.0):
-        read = [n.column for n in sheet.frame.attrs["notes"] if n.code == "percentages"]
-        if column in read:
+    results = sheet.state.measurements.values()
+    before = [value for m in results if (value := m.result.values.get(column, 0.0)) > 0]
+    if given.max() <= 1 < max(before, default=0.0):
+        text = "no value is above 1, unlike earlier ones; if these are fractions, write 45 for 0.45"
+        told += (Note("fractions", "", text, column),)
+    if len(before) > 1 and max(before) <= 1 < given.max():
+        if shown:
             raise DataError(
                 f"{sheet.name}: column '{column}': the cells have the format %, so that 45 % would "
-                "count as 0.45, unlike earlier results; write plain numbers, such as 45."
+                "count as 45, unlike earlier results, which are within 0 to 1; write plain "
+                "numbers, such as 0.45 if those are fractions."
             )
         text = (
-            "no value is above 1, unlike earlier ones; if these are fractions, as cells with the "
-            "format % are, write them as before"
+            f"{cell_text(given.max())} is above 1, unlike all earlier results; if those are "
+            "fractions, write 0.45 for 45"
         )
         told += (Note("fractions", "", text, column),)
     return told

@@ -75,8 +75,8 @@ def read_results(
         name: of the file, for messages.
         correct: whether a row that names its experiment by id or inputs replaces the result that
             this has, and whether a value that was corrected may come back.
-        new_names: whether names that differ from known ones by capitals, spaces or hyphens only
-            are new options; otherwise they are refused.
+        new_names: whether names and numbers that look like slips for known ones are new options;
+            otherwise they are refused.
 
     Raises:
         DataError: naming row and column of what can't be understood.

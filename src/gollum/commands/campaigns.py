@@ -83,7 +83,7 @@ def add_commands(known: Any) -> None:
     take.add_argument("--sheet", metavar="NAME", help="of a workbook")
     take.add_argument("--correct", action="store_true", help="a second value replaces the first")
     take.add_argument("--new", action="store_true",
-                      help="names spelt almost like known ones are new options")  # fmt: skip
+                      help="names and numbers that look like slips are new options")  # fmt: skip
 
     lock = command(
         "avoid", avoid, "lock candidates, such as what is out of stock",

@@ -13,7 +13,10 @@ class DateCell(str):
 
 
 class PercentCell(float):
-    """A fraction that the spreadsheet shows as a percentage."""
+    """A number that the spreadsheet shows with a percent sign, as it is shown: 85.5 for 85.5 %."""
+
+    def __str__(self) -> str:
+        return f"{float(self):.15g} %"
 
 
 # str.strip knows all of these but the last three, which have no width.
@@ -24,6 +27,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]+")
 _GAPS = " '’\u00a0\u2009\u202f"  # thousands separators besides the point and the comma
 _MINUS = str.maketrans("−–", "--")
 _NO_GAPS = str.maketrans("", "", _GAPS)
+_LITERAL = re.compile(r'"[^"]*"|\\.')  # in a number format: shown as it stands
 _OTHER = {".": ",", ",": "."}
 
 
@@ -48,6 +52,13 @@ _DATE = re.compile(
     r"|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}-\d\d-\d\d(?:[ T].*)?",
     re.IGNORECASE,
 )
+
+
+def shown(value: int | float, number_format: str) -> int | float:
+    """A number as its format in a workbook shows it, where that has a percent sign."""
+    if "%" in _LITERAL.sub("", number_format):
+        return PercentCell(f"{100 * value:.15g}")
+    return PercentCell(value) if "%" in number_format else value
 
 
 def is_number_like(cell: str) -> bool:

@@ -79,7 +79,7 @@ def _notes_on_numbers(column: Column, mark: str) -> Iterable[Note]:
         what = f"'{one}' and '{other}' are read as one number"
         yield column.note("same-number", f"{what}; if they are names, put a letter in front")
     if any(isinstance(c, PercentCell) for c in column.cells):
-        yield column.note("percentages", "percentages were read as fractions, 85 % as 0.85")
+        yield column.note("percentages", "percentages were read as they are shown, 85 % as 85")
 
 
 def _as_text(column: Column) -> tuple[pd.Series, list[Note]]:

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from gollum.data.spreadsheets.encodings import LARGEST, too_large
-from gollum.data.spreadsheets.numbers import SPACES, Cell, DateCell, PercentCell
+from gollum.data.spreadsheets.numbers import SPACES, Cell, DateCell, shown
 from gollum.data.spreadsheets.sheets import Sheet, check_size, letters
 from gollum.errors import DataError, MissingExtraError, nearest
 from gollum.notes import Note
@@ -182,5 +182,5 @@ def _value(where: str, cell: Any) -> Cell:
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         return str(value)  # a code
     if isinstance(value, int | float):
-        return PercentCell(value) if "%" in cell.number_format else value
+        return shown(value, cell.number_format)
     return str(value)
