@@ -19,12 +19,13 @@ from gollum.campaign.events import Avoided, Configured, Goal, Retold, Source
 from gollum.campaign.factors import read_factors
 from gollum.campaign.intake import Intake, read_results
 from gollum.campaign.lint import lint, lint_tokens, tokenizer_of
-from gollum.campaign.requests import asked_for, check_cells, open_batch
+from gollum.campaign.requests import asked_for, check_cells, open_batch, spelt
 from gollum.campaign.sheets import export_frame, export_json, suggestion_sheet
 from gollum.campaign.state import Logged, State
 from gollum.campaign.store import Moved, Store
 from gollum.data.pool import cell_text
 from gollum.data.readers import read_frame, read_table
+from gollum.data.spreadsheets.numbers import composed
 from gollum.errors import BusyError, ConfigError, DataError, UserError, nearest, quoted
 from gollum.features.representations import REPRESENTATIONS
 from gollum.files import sha256_of
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 What = Literal["results", "suggestions", "history", "candidates"]
 
 KEYS = ("kernel", "representations")  # of the policy, which `create` takes by name
+NAMES = ("also", "inputs", "structures", "id_column", "cost", "template")  # options with columns
 ATTEMPTS = 5  # of a suggestion that others overtake
 MOST = 1000  # experiments in one suggestion
 
@@ -107,6 +109,7 @@ class Campaign:
         for name in sorted(unknown):
             close = nearest(name, [*inspect.signature(beginning.begin).parameters, *KEYS])
             raise UserError(f"a campaign has no option '{name}'.{close}")
+        options |= {name: _composed(options[name]) for name in NAMES if name in options}
         keys = dict(options.pop("keys", {}))
         keys |= {k: options.pop(k) for k in KEYS if k in options}
         options |= adopted({k: options[k] for k in ("surrogate", "acquisition") if k in options})
@@ -122,7 +125,7 @@ class Campaign:
             source = _source(Path(str(table)))
         start = beginning.begin(
             frame,
-            objective=objective,
+            objective=composed(objective),
             goal=_goal(goal, target),
             name=file.stem,
             source=source,
@@ -303,8 +306,12 @@ class Campaign:
         if ids:
             groups[None] = ids
         with self._store.deciding() as ledger:
-            for column, values in groups.items():
-                wanted = tuple(cell_text(value).strip() for value in values)
+            table = ledger.state.table
+            for name, values in groups.items():
+                column = None if name is None else spelt(name, map(str, table.columns))
+                cells_of = table.index if column not in table else table[column].unique()
+                known = [cell_text(cell) for cell in cells_of]
+                wanted = tuple(spelt(cell_text(value).strip(), known) for value in values)
                 check_cells(ledger.state, column, wanted, lift)
                 event = Avoided(column=column, values=wanted, lifted=lift, reason=reason)
                 if lift or any(ledger.state.avoided.get((column, v)) != reason for v in wanted):
@@ -430,6 +437,13 @@ def run(
     given = config.model_dump() if isinstance(config, RunConfig) else config
     keys = {**dict(flatten(given)), **objects}
     return replay(load_config(None, adopted(keys).items()), listener)
+
+
+def _composed(names: Any) -> Any:
+    """Names of columns in the Unicode form in which they are compared."""
+    if isinstance(names, str):
+        return composed(names)
+    return names if names is None else [composed(name) for name in names]
 
 
 def _frame(results: Any) -> pd.DataFrame:

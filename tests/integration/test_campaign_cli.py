@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+import unicodedata
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -210,6 +212,21 @@ def test_mistakes_get_one_sentence(gollum, words, sentence):
     assert len(err.splitlines()) == 1
     assert Store.open("my.gollum").log() == before
     assert not os.path.exists("new.gollum")
+
+
+def test_options_may_have_decomposed_letters(gollum, tmp_path):
+    frame = pd.DataFrame({"Lösung": ["Äthanol", "DMF", "THF"], "Grün": [1, 2, 3]})
+    write_sheet(frame.assign(Ausbeute_für=""), "tä.csv")
+    word = partial(unicodedata.normalize, "NFD")
+    options = ("--objective", word("Ausbeute_für"), "--id-column", word("Grün"))
+    code, _, error = gollum("init", "my.gollum", "--table", "tä.csv", *options)
+    assert (code, error) == (0, "")
+    code, out, _ = gollum("avoid", "my.gollum", word("Lösung=Äthanol"))
+    assert "1 of 3 candidates are avoided" in out
+    Path(word("ü.csv")).write_text(word("Grün,Ausbeute_für\n2,5\n"), encoding="utf-8")
+    assert "1 measured" in gollum("record", "my.gollum", word("ü.csv"))[1]
+    code, out, _ = gollum("init", "my.gollum", "--template", word("in {Lösung}"))
+    assert "in Äthanol" in out
 
 
 def start(*words):

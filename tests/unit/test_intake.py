@@ -1,6 +1,8 @@
 """What is understood of a sheet of results, and what is refused."""
 
 import time
+import unicodedata
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -9,6 +11,7 @@ import pytest
 from campaigns import campaign, candidates, recorded, suggested
 from gollum.campaign.events import Cells, Result, Source
 from gollum.campaign.intake import read_results
+from gollum.campaign.requests import asked_for
 from gollum.campaign.sheets import export_frame, suggestion_sheet
 from gollum.campaign.state import Logged, State
 from gollum.data.readers import read_table
@@ -263,6 +266,20 @@ def test_rounding_errors_make_no_new_numbers():
     assert read(state, [rows[0] | {"id": "r1"}]).event.results[0].id == "r1"
     tiny = demo(recorded(), table=table.assign(hours=[1e-9, 1e-6, 1.0]))
     assert read(tiny, [rows[0] | {"hours": 2e-9}]).joined == 1
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")])
+def test_names_are_the_same_in_both_unicode_forms(forms):
+    """A campaign may have been begun when names were kept as they came."""
+    ours, theirs = (partial(unicodedata.normalize, form) for form in forms)
+    table = pd.DataFrame(
+        {ours("Lösung"): [ours("Äthanol"), "DMF"]}, index=pd.Index(["r1", "r2"], name="id")
+    )
+    state = demo(recorded(), table=table, objective=ours("Ausbeute für ee"))
+    row = {theirs("Lösung"): theirs("Äthanol"), theirs("Ausbeute für ee"): 5}
+    (result,) = read(state, [row]).event.results
+    assert (result.id, list(result.values)) == ("r1", [ours("Ausbeute für ee")])
+    assert asked_for(state, {theirs("Lösung"): 1}, [], 0.0).at_most == {ours("Lösung"): 1}
 
 
 def test_two_lots_may_be_the_same_number():

@@ -1,6 +1,7 @@
 import datetime
 import gzip
 import os
+import subprocess
 import sys
 
 import numpy as np
@@ -8,8 +9,10 @@ import pandas as pd
 import pytest
 
 from gollum.data.pool import Pool
-from gollum.data.readers import read_table
+from gollum.data.readers import read_frame, read_table
 from gollum.data.spreadsheets import encodings, sheets
+from gollum.data.spreadsheets.units import converted, quantity, unit_in
+from gollum.data.writers import write_sheet
 from gollum.errors import DataError, MissingExtraError
 
 
@@ -287,6 +290,68 @@ def test_columns_that_stay_text(tmp_path, cells, noted):
     assert bool(notes) == bool(noted)
 
 
+@pytest.mark.parametrize(
+    ("text", "number", "unit"),
+    [
+        ("5 mol %", "5", "mol %"),
+        ("80ºC", "80", "°C"),
+        ("1e3 s", "1e3", "s"),
+        ("-5,5 °F", "-5,5", "°F"),
+        ("10 000 mg", "10 000", "mg"),
+        ("2 mL min-1", "2", "mL min-1"),
+        ("3 mol·L⁻¹", "3", "mol·L⁻¹"),
+        ("1.5 equiv.", "1.5", "equiv."),
+        ("20 mmHg", "20", "mmHg"),
+        ("5 % (v/v)", "5", "% (v/v)"),
+        ("2 Hours", "2", "Hours"),
+        ("7", "7", ""),
+    ],
+)
+def test_quantities(text, number, unit):
+    assert quantity(text) == (number, unit)
+
+
+@pytest.mark.parametrize(
+    "text", ["3a", "1B", "9 am", "2-Octyne", "4 A MS", "5 foo", "5 mg Pd", "h", "", "3 h 30 min"]
+)
+def test_names_and_remarks_are_no_quantities(text):
+    assert quantity(text) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "wanted", "expected"),
+    [
+        (2, "h", "min", 120),
+        (80, "°C", "K", 353.15),
+        (32, "°F", "C", 0),
+        (10, "K/min", "°C/min", 10),
+        (1, "mol/L", "mM", 1000),
+        (5, "mol%", "%", None),
+        (1, "equiv", "mol%", None),
+        (1, "M", "g/L", None),
+    ],
+)
+def test_units_in_other_units(value, unit, wanted, expected):
+    assert converted(value, unit, wanted) == expected
+
+
+def test_units_in_names():
+    apart = {"IC50 (nM)": "nM", "t [h]": "h", "T / °C": "°C", "yield, %": "%", "T (ºC)": "°C"}
+    assert {name: unit_in(name) for name in apart} == {n: (u, True) for n, u in apart.items()}
+    assert unit_in("vitamin_C") == ("°C", False)
+    for name in ("ligand (R)", "isomer (E)", "dose mg/mL", "time", "loading (Pd)"):
+        assert unit_in(name) is None
+
+
+def test_a_table_without_units_needs_no_library_of_them(tmp_path):
+    file = written(tmp_path, "ligand,yield (%)\n2-MeTHF,1\n3a,2\n")
+    code = (
+        "import sys; from gollum.data.readers import read_table; "
+        "assert read_table(sys.argv[1]).shape == (2, 2); assert 'pint' not in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", code, file]).returncode == 0
+
+
 def test_spaces_are_dropped_where_they_part_equal_names(tmp_path):
     table, notes = read(tmp_path, "a\u00a0b ,n\nL1,1\nL1 ,2\nL2,3\n")
     assert table["a b"].tolist() == ["L1", "L1", "L2"]
@@ -331,6 +396,21 @@ def test_a_semicolon_in_front_of_decimal_commas(tmp_path):
 
 def test_numbers_among_the_names_are_noted(tmp_path):
     assert "row 1 was taken for the header" in read(tmp_path, "L1,12.5\nL2,13\n")[1]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.xlsx"])
+def test_decomposed_letters_are_composed(tmp_path, name):
+    frame = pd.DataFrame({"Lo\u0308sung": ["A\u0308thanol", "DMF"]})
+    if name == "t.parquet":
+        frame.to_parquet(tmp_path / name)
+    else:
+        write_sheet(frame, tmp_path / name)
+    table = read_table(tmp_path / name)
+    assert (
+        table.to_dict("list") == {"Lösung": ["Äthanol", "DMF"]} == read_frame(frame).to_dict("list")
+    )
+    with pytest.raises(DataError, match="two columns are called 'Lösung'"):
+        read_frame(frame.assign(Lösung=1))
 
 
 def test_apostrophes_before_formulas_are_dropped(tmp_path):

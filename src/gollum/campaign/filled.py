@@ -17,10 +17,10 @@ from gollum.campaign.state import State
 from gollum.data.pool import cell_text
 from gollum.data.readers import read_frame
 from gollum.data.spreadsheets.columns import Column, choose_marks
-from gollum.data.spreadsheets.numbers import SPACES, is_plain, plain
+from gollum.data.spreadsheets.numbers import SPACES, composed, is_plain, plain
 from gollum.data.spreadsheets.quantities import conversion, in_unit
 from gollum.data.spreadsheets.sheets import refuse_repeats
-from gollum.data.spreadsheets.units import converted, quantity, unit_in
+from gollum.data.spreadsheets.units import converted, neat, quantity, unit_in
 from gollum.errors import DataError, nearest
 from gollum.notes import Note
 
@@ -205,15 +205,16 @@ class Sheet:
 
 
 def _in_our_words(state: State, frame: pd.DataFrame, where: str) -> pd.DataFrame:
-    """A sheet with the user's columns called as in the campaign: without the units behind them."""
+    """A sheet with the user's columns called as in the campaign, without units behind them."""
     theirs, units = users_columns(state), state.created.units
-    ours = {
-        name: column
-        for column in theirs
-        for name in frame.columns
-        if column in units and column not in frame.columns and name not in theirs
-        if is_head(name, column, units[column])
-    }
+
+    def means(name: str, column: str) -> bool:
+        same = neat(name) == neat(composed(column))
+        return same or (column in units and is_head(name, composed(column), units[column]))
+
+    missing = [column for column in theirs if column not in frame.columns]
+    others = [name for name in frame.columns if name not in theirs]
+    ours = {name: column for column in missing for name in others if means(name, column)}
     notes = (
         Note(n.code, n.place, n.text, ours.get(n.column, n.column)) if n.column in ours else n
         for n in map(Note.of, frame.attrs["notes"])

@@ -21,7 +21,7 @@ from gollum.campaign.events import Cells
 from gollum.campaign.filled import Mask, Sheet, Texts, folded, mapped
 from gollum.campaign.slips import Known, denoised, slipped
 from gollum.data.pool import cell_text
-from gollum.data.spreadsheets.numbers import SPACES, bare
+from gollum.data.spreadsheets.numbers import SPACES, bare, composed
 from gollum.errors import DataError, nearest
 from gollum.notes import Note
 
@@ -171,7 +171,7 @@ def _inputs(sheet: Sheet, wanted: Mask) -> tuple[list[_Input], list[Note]]:
             inputs.append(_Input(name, known, denoised(numbers, known)))
             told += notes
         else:
-            ours = mapped(cells.to_numpy(dtype=object), lambda text: str(text).strip(SPACES))
+            ours = mapped(cells.to_numpy(dtype=object), lambda t: composed(str(t).strip(SPACES)))
             key = _keys(set(ours))
             _refuse_merged(sheet, name)
             inputs.append(_Input(name, mapped(ours, key), mapped(sheet.texts(name), key)))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from gollum.campaign.events import Request
 from gollum.campaign.state import Planned, State
 from gollum.data.pool import cell_text
+from gollum.data.spreadsheets.numbers import composed
 from gollum.errors import UserError, nearest
 
 
@@ -33,7 +34,9 @@ def asked_for(
         UserError: a column is not there, or a number makes no sense.
     """
     columns = [str(c) for c in state.table.columns]
-    same = (same,) if isinstance(same, str) else tuple(same)
+    at_most = {spelt(column, columns): most for column, most in at_most.items()}
+    same = (same,) if isinstance(same, str) else same
+    same = tuple(spelt(column, columns) for column in same)
     for column in (*at_most, *same):
         if column not in columns:
             raise UserError(
@@ -50,6 +53,12 @@ def asked_for(
             "there are no costs to weigh; begin a campaign with --cost COLUMN to have them."
         )
     return Request(at_most=dict(at_most), same=same, cost_weight=cost_weight)
+
+
+def spelt(name: str, known: Iterable[str]) -> str:
+    """The known name that is this one in another Unicode form; otherwise the name as it is."""
+    same = (one for one in known if composed(one) == composed(name))
+    return name if name.isascii() else next(same, name)
 
 
 def check_cells(state: State, column: str | None, values: Sequence[str], lift: bool) -> None:

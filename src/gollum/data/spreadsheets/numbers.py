@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 
 Cell = str | int | float
 
@@ -89,6 +90,11 @@ def plain(text: str, mark: str) -> str:
 def is_integer(text: str) -> bool:
     """Whether a text is digits behind at most a sign."""
     return _INTEGER.fullmatch(text) is not None
+
+
+def composed(text: str) -> str:
+    """A text in the Unicode form in which all are compared; macOS writes ü as u and two dots."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def bare(text: str) -> str:
