@@ -6,6 +6,7 @@ Pint knows them. It is imported when the first text looks like a quantity.
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -125,8 +126,8 @@ def converted(value: float, unit: str, wanted: str) -> float | None:
     from pint.errors import DimensionalityError
 
     try:
-        return float(f"{_registry().Quantity(value, one).to(other).magnitude:.12g}")
-    except DimensionalityError:
+        return float(_registry().Quantity(Fraction(repr(value)), one).to(other).magnitude)
+    except (DimensionalityError, OverflowError):
         return None
 
 
@@ -139,7 +140,7 @@ def neat(text: str) -> str:
 def _registry() -> Any:
     import pint
 
-    registry: Any = pint.UnitRegistry()
+    registry: Any = pint.UnitRegistry(non_int_type=Fraction)
     for line in _DEFINITIONS:
         registry.define(line)
     return registry
