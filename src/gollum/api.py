@@ -19,11 +19,10 @@ from gollum.campaign.events import Avoided, Configured, Goal, Retold, Source
 from gollum.campaign.factors import read_factors
 from gollum.campaign.intake import Intake, read_results
 from gollum.campaign.lint import lint, lint_tokens, tokenizer_of
-from gollum.campaign.requests import asked_for, check_cells, open_batch, spelt
+from gollum.campaign.requests import asked_for, cell_meant, check_cells, open_batch, spelt
 from gollum.campaign.sheets import export_frame, export_json, suggestion_sheet
 from gollum.campaign.state import Logged, State
 from gollum.campaign.store import Moved, Store
-from gollum.data.pool import cell_text
 from gollum.data.readers import read_frame, read_table
 from gollum.data.spreadsheets.numbers import composed
 from gollum.errors import BusyError, ConfigError, DataError, UserError, nearest, quoted
@@ -309,9 +308,7 @@ class Campaign:
             table = ledger.state.table
             for name, values in groups.items():
                 column = None if name is None else spelt(name, map(str, table.columns))
-                cells_of = table.index if column not in table else table[column].unique()
-                known = [cell_text(cell) for cell in cells_of]
-                wanted = tuple(spelt(cell_text(value).strip(), known) for value in values)
+                wanted = tuple(cell_meant(ledger.state, column, value) for value in values)
                 check_cells(ledger.state, column, wanted, lift)
                 event = Avoided(column=column, values=wanted, lifted=lift, reason=reason)
                 if lift or any(ledger.state.avoided.get((column, v)) != reason for v in wanted):

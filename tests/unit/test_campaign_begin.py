@@ -182,7 +182,7 @@ def test_words_among_results_are_no_slips(tmp_path):
 
 def test_everything_measured_is_said():
     begun = start(TABLE.assign(**{"yield": [1, 2, 3]}))
-    assert begun.notes[-1] == "t.csv: nothing is left to suggest; add rows without a result."
+    assert begun.notes[-1] == "t.csv: nothing is left to suggest; `gollum add` adds candidates."
 
 
 # --- ids -----------------------------------------------------------------------------------------

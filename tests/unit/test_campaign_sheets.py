@@ -18,6 +18,7 @@ from gollum.campaign.events import (
     parse,
 )
 from gollum.campaign.intake import read_results
+from gollum.campaign.requests import cell_meant
 from gollum.campaign.sheets import (
     RESERVED,
     export_frame,
@@ -149,6 +150,15 @@ def test_a_unit_that_the_name_says_is_not_said_again():
     assert export_frame(state, "candidates").equals(
         headed(state, export_frame(state, "candidates"))
     )
+
+
+def test_cells_may_be_named_with_their_unit():
+    state, _ = campaign(candidates(), units={"hours": "h"})
+    for cell in (2, "2", "2 h", "2 hours", "120 min"):
+        assert cell_meant(state, "hours", cell) == "2"
+    assert cell_meant(state, "hours", "2 °C") == "2 °C"
+    assert cell_meant(state, "ligand", "XPhos") == "XPhos"
+    assert cell_meant(state, None, "r1") == "r1"
 
 
 def test_reasons_and_conditions_say_units():

@@ -441,7 +441,7 @@ def _results(
     what = f"it holds results of {len(done)} of {len(candidates)} experiments."
     notes.append(Note("results", where, what))
     if len(done) == len(candidates):
-        what = "nothing is left to suggest; add rows without a result."
+        what = "nothing is left to suggest; `gollum add` adds candidates."
         notes.append(Note("nothing-left", where, what))
     return intake.event, notes
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from gollum.campaign.events import Request
 from gollum.campaign.state import Planned, State
 from gollum.data.pool import cell_text
-from gollum.data.spreadsheets.numbers import composed
+from gollum.data.spreadsheets.numbers import composed, is_plain
+from gollum.data.spreadsheets.units import converted, quantity, unit_in
 from gollum.errors import UserError, nearest
 
 
@@ -59,6 +60,18 @@ def spelt(name: str, known: Iterable[str]) -> str:
     """The known name that is this one in another Unicode form; otherwise the name as it is."""
     same = (one for one in known if composed(one) == composed(name))
     return name if name.isascii() else next(same, name)
+
+
+def cell_meant(state: State, column: str | None, value: object) -> str:
+    """A cell (or id, of column None) as candidates have it: '80' for '80 °C' or '176 °F'."""
+    cells = state.table.index if column not in state.table else state.table[column].unique()
+    known = [cell_text(cell) for cell in cells]
+    text = spelt(cell_text(value).strip(), known)
+    number, given = quantity(text) or ("", "")
+    unit = state.created.units.get(column or "") or next(iter(unit_in(column or "") or ()), "")
+    if text in known or not (given and unit and is_plain(number)):
+        return text
+    return cell_text(converted(float(number), given, str(unit))) or text
 
 
 def check_cells(state: State, column: str | None, values: Sequence[str], lift: bool) -> None:

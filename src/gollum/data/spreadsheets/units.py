@@ -126,7 +126,7 @@ def converted(value: float, unit: str, wanted: str) -> float | None:
     from pint.errors import DimensionalityError
 
     try:
-        return float(_registry().Quantity(Fraction(repr(value)), one).to(other).magnitude)
+        return float(_registry().Quantity(Fraction(repr(float(value))), one).to(other).magnitude)
     except (DimensionalityError, OverflowError):
         return None
 
