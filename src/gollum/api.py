@@ -20,13 +20,13 @@ from gollum.campaign.events import Avoided, Configured, Goal, Retold, Source
 from gollum.campaign.factors import read_factors
 from gollum.campaign.intake import Intake, read_results
 from gollum.campaign.lint import lint, lint_tokens, tokenizer_of
-from gollum.campaign.requests import asked_for, check_cells, open_batch
+from gollum.campaign.requests import asked_for, cell_meant, check_cells, open_batch, spelt
 from gollum.campaign.sheets import export_frame, export_json, suggestion_sheet
 from gollum.campaign.state import Logged, State
 from gollum.campaign.store import Moved, Store
-from gollum.data.pool import cell_text
 from gollum.data.readers import read_frame, read_table
-from gollum.errors import BusyError, ConfigError, DataError, UserError, nearest
+from gollum.data.spreadsheets.numbers import composed
+from gollum.errors import BusyError, ConfigError, DataError, UserError, nearest, quoted
 from gollum.features.representations import REPRESENTATIONS
 from gollum.files import obstacle, sha256_of
 from gollum.listener import SILENT, Listener
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 What = Literal["results", "suggestions", "history", "candidates"]
 
 KEYS = ("kernel", "representations")  # of the policy, which `create` takes by name
+NAMES = ("also", "inputs", "structures", "id_column", "cost", "template")  # options with columns
 ATTEMPTS = 5  # of a suggestion that others overtake
 MOST = 1000  # experiments in one suggestion
 
@@ -110,6 +111,7 @@ class Campaign:
         for name in sorted(unknown):
             close = nearest(name, [*inspect.signature(beginning.begin).parameters, *KEYS])
             raise UserError(f"a campaign has no option '{name}'.{close}")
+        options |= {name: _composed(options[name]) for name in NAMES if name in options}
         keys = dict(options.pop("keys", {}))
         keys |= {k: options.pop(k) for k in KEYS if k in options}
         options |= adopted({k: options[k] for k in ("surrogate", "acquisition") if k in options})
@@ -125,7 +127,7 @@ class Campaign:
             source = _source(Path(str(table)))
         start = beginning.begin(
             frame,
-            objective=objective,
+            objective=composed(objective),
             goal=_goal(goal, target),
             name=file.stem,
             source=source,
@@ -223,6 +225,12 @@ class Campaign:
                     )
                 if max(len(already), last.asked) >= n or not state.open().any():
                     return suggestion_sheet(state, already[:n])
+            problem = state.praised_failure() if state.with_status("failed") else ""
+            if problem:
+                raise UserError(
+                    f"{self.path.name}: {problem}; give a worse value: gollum init "
+                    f"{quoted(str(self.path))} --failed-as VALUE"
+                )
             from gollum.campaign.planning import propose
 
             event = propose(
@@ -241,7 +249,7 @@ class Campaign:
 
     def record(
         self,
-        results: pd.DataFrame | str | Path,
+        results: pd.DataFrame | Mapping[str, Any] | Sequence[Mapping[str, Any]] | str | Path,
         *,
         sheet: str | None = None,
         correct: bool = False,
@@ -250,12 +258,12 @@ class Campaign:
         """Take in results: all or part of a sheet, in any order, also twice.
 
         Args:
-            results: a frame or a file.
+            results: a frame, a file, or rows: a dict, or a list of dicts, column → cell.
             sheet: which sheet of a workbook.
             correct: whether a second value of an experiment replaces the first, where a sheet
                 does not say which run it belongs to; otherwise both are kept as repeats.
-            new: whether names that differ from known ones by capitals, spaces or hyphens only are
-                new options; otherwise they are refused.
+            new: whether names and numbers that look like slips for known ones are new options;
+                otherwise they are refused.
 
         Returns:
             What was understood.
@@ -263,11 +271,11 @@ class Campaign:
         Raises:
             DataError: a row can't be understood; nothing is recorded then.
         """
-        if isinstance(results, pd.DataFrame):
-            frame, source, name = read_frame(results), None, "the table"
-        else:
+        if isinstance(results, str | Path):
             file = Path(results)
             frame, source, name = read_table(file, sheet=sheet), _source(file), file.name
+        else:
+            frame, source, name = read_frame(_frame(results)), None, "the table"
         with self._store.deciding() as ledger:
             intake = read_results(
                 ledger.state, frame, source=source, name=name, correct=correct, new_names=new
@@ -355,8 +363,10 @@ class Campaign:
         if ids:
             groups[None] = ids
         with self._store.deciding() as ledger:
-            for column, values in groups.items():
-                wanted = tuple(cell_text(value).strip() for value in values)
+            table = ledger.state.table
+            for name, values in groups.items():
+                column = None if name is None else spelt(name, map(str, table.columns))
+                wanted = tuple(cell_meant(ledger.state, column, value) for value in values)
                 check_cells(ledger.state, column, wanted, lift)
                 event = Avoided(column=column, values=wanted, lifted=lift, reason=reason)
                 if lift or any(ledger.state.avoided.get((column, v)) != reason for v in wanted):
@@ -394,6 +404,20 @@ class Campaign:
             if event is not None:
                 ledger.append(event)
             return ledger.state.policy
+
+    def count_failed_as(self, value: float) -> None:
+        """Let failed experiments count as another value from now on.
+
+        Raises:
+            ConfigError: it is no finite number, or better than every result so far.
+        """
+        with self._store.deciding() as ledger:
+            state, event = ledger.state, Configured(failed_as=value)
+            beginning.check_failed_as(value, state.created.goal)
+            if problem := state.after(Logged(state.sequence + 1, "", "", event)).praised_failure():
+                raise ConfigError(f"{problem}; give a worse value.")
+            if value != state.created.failed_as:
+                ledger.append(event)
 
     def export(self, what: What = "results") -> pd.DataFrame:
         """A table: 'results', 'suggestions', 'history' or 'candidates'.
@@ -470,6 +494,32 @@ def run(
     given = config.model_dump() if isinstance(config, RunConfig) else config
     keys = {**dict(flatten(given)), **objects}
     return replay(load_config(None, adopted(keys).items()), listener)
+
+
+def _composed(names: Any) -> Any:
+    """Names of columns in the Unicode form in which they are compared."""
+    if isinstance(names, str):
+        return composed(names)
+    return names if names is None else [composed(name) for name in names]
+
+
+def _frame(results: Any) -> pd.DataFrame:
+    """A frame as it is, or rows as one.
+
+    Raises:
+        DataError: it is neither.
+    """
+    if isinstance(results, pd.DataFrame):
+        return results
+    rows = [results] if isinstance(results, Mapping) else results
+    if isinstance(rows, Sequence) and rows and all(isinstance(row, Mapping) for row in rows):
+        cells = [cell for row in rows for cell in row.values()]
+        if all(pd.api.types.is_scalar(cell) for cell in cells):
+            return pd.DataFrame(list(rows))
+    raise DataError(
+        f"results are a DataFrame, a file, or rows as a list of dicts such as "
+        f"[{{'ligand': 'XPhos', 'yield': 44}}], not {type(results).__name__}."
+    )
 
 
 def _configured(state: State, keys: Mapping[str, Any]) -> Configured | None:

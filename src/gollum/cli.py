@@ -12,6 +12,7 @@ from typing import Any
 from gollum import __version__
 from gollum.commands import benchmarks, campaigns
 from gollum.commands.benchmarks import overrides
+from gollum.data.spreadsheets.numbers import composed
 from gollum.errors import ConfigError, GollumError, UserError
 
 INTERRUPTED = 130
@@ -32,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         parser = _parser()
-        known, rest = parser.parse_known_args(arguments)
+        words = sys.argv[1:] if arguments is None else arguments
+        known, rest = parser.parse_known_args([_composed(word) for word in words])
         if known.command is None:
             parser.print_help()
             return 0
@@ -73,6 +75,12 @@ class _Once(argparse.Action):
             )
         given[self.dest] = values
         setattr(known, self.dest, values)
+
+
+def _composed(word: str) -> str:
+    """A word in the Unicode form in which names are compared, unless it is that of a file."""
+    value = word.partition("=")[2] or word
+    return word if word.isascii() or os.path.exists(value) else composed(word)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -213,6 +213,50 @@ def test_failed_experiments_count_as_the_user_says(tmp_path):
         assert sheet["id"][1] not in free
 
 
+def test_results_may_be_rows(made):
+    row = {"ligand": "A", "base": "K", "temperature_C": 40, "yield": 44}
+    assert made.record(row).measured == 1
+    assert made.record([row, {"id": "r2", "yield": "failed"}]).known == 1
+    assert [m.result.id for m in made.state().with_status("failed")] == ["r2"]
+    for wrong in ([], [44], {"yield": [1, 2]}, 44, None):
+        with pytest.raises(DataError, match="results are a DataFrame, a file, or rows as a list"):
+            made.record(wrong)
+
+
+def test_a_failure_is_not_the_best_there_is(tmp_path):
+    table = grid().head(6).assign(**{"yield": [5, 17.25, None, None, None, None]})
+    options = OPTIONS | {"table": table, "goal": "minimize"}
+    said = r"counts as 0, better than every result so far \(5 to 17.25\), as less is better"
+    with pytest.raises(UserError, match=said):
+        Campaign.create(tmp_path / "a.gollum", failed_as=0.0, **options)
+    with pytest.raises(UserError, match=r"counts as 7.25, better .* as 7 is wanted"):
+        Campaign.create(
+            tmp_path / "a.gollum",
+            failed_as=7.25,
+            **options | {"goal": "target", "target": 7.0},
+        )
+    with pytest.raises(UserError, match="would count as 7, which is the target"):
+        Campaign.create(
+            tmp_path / "a.gollum",
+            failed_as=7.0,
+            **options | {"goal": "target", "target": 7.0, "table": grid()},
+        )
+    made, _ = Campaign.create(
+        tmp_path / "a.gollum", failed_as=0.0, **options | {"table": grid().head(6)}
+    )
+    made.suggest(2)
+    (note,) = made.record([{"id": "r1", "yield": 5}, {"id": "r2", "yield": "failed"}]).notes
+    assert "gollum init CAMPAIGN --failed-as VALUE" in note
+    with pytest.raises(UserError, match=r"counts as 0, better .* gollum init .*a.gollum"):
+        made.suggest(2)
+    with pytest.raises(UserError, match="give a worse value"):
+        made.count_failed_as(4)
+    made.count_failed_as(40)
+    assert made.suggest(2).shape[0] == 2
+    assert made.state().observations()[1].tolist() == [5, 40]
+    assert all(one.agrees for one in made.replay())
+
+
 def test_refusals_leave_no_file(tmp_path):
     path = tmp_path / "my.gollum"
     with pytest.raises(DataError, match="no file"):

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+import unicodedata
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -59,7 +61,8 @@ def begin(gollum, *more):
 
 def fill(name, values):
     sheet = read_table(name)
-    sheet["yield_pct"] = [float(values(row)) for row in sheet.itertuples()]
+    bare = sheet.rename(columns={"temperature (°C)": "temperature"})
+    sheet["yield_pct"] = [float(values(row)) for row in bare.itertuples()]
     write_sheet(sheet, name)
 
 
@@ -234,6 +237,21 @@ def test_whatever_the_system_forbids_is_one_sentence(gollum, monkeypatch):
     assert code == 2
     assert err.startswith("gollum: 'secret/my.gollum' can't be used (Permission denied); check")
     assert len(err.splitlines()) == 1
+
+
+def test_options_may_have_decomposed_letters(gollum, tmp_path):
+    frame = pd.DataFrame({"Lösung": ["Äthanol", "DMF", "THF"], "Grün": [1, 2, 3]})
+    write_sheet(frame.assign(Ausbeute_für=""), "tä.csv")
+    word = partial(unicodedata.normalize, "NFD")
+    options = ("--objective", word("Ausbeute_für"), "--id-column", word("Grün"))
+    code, _, error = gollum("init", "my.gollum", "--table", "tä.csv", *options)
+    assert (code, error) == (0, "")
+    code, out, _ = gollum("avoid", "my.gollum", word("Lösung=Äthanol"))
+    assert "1 of 3 candidates are avoided" in out
+    Path(word("ü.csv")).write_text(word("Grün,Ausbeute_für\n2,5\n"), encoding="utf-8")
+    assert "1 measured" in gollum("record", "my.gollum", word("ü.csv"))[1]
+    code, out, _ = gollum("init", "my.gollum", "--template", word("in {Lösung}"))
+    assert "in Äthanol" in out
 
 
 def start(*words):

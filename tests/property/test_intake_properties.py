@@ -16,7 +16,7 @@ OUTCOMES = [
     ("", ""), (1, ""), (2, "measured"), (2.5, ""), ("failed", ""), ("", "not run"), (0, "failed"),
 ]  # fmt: skip
 
-new = st.fixed_dictionaries({"ligand": st.sampled_from(["XPhos", "new"]), "hours": st.just(9.0)})
+new = st.fixed_dictionaries({"ligand": st.sampled_from(["XPhos", "new"]), "hours": st.just(5.0)})
 which = st.one_of(
     st.sampled_from(list(PLANS)).map(lambda run: {"run": run}),
     st.sampled_from(list(TABLE.index)).map(lambda name: {"id": name}),

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gollum.data.pool import Pool
-from gollum.text.template import UNITS, Slot, Template
+from gollum.data.spreadsheets.units import ENDINGS
+from gollum.text.template import Slot, Template
 
 words = st.text(max_size=12)
 present = st.text(min_size=1, max_size=12)
@@ -16,7 +17,7 @@ plain = st.text(st.characters(exclude_characters="{}:", exclude_categories=("Cs"
 slot_names = plain.filter(lambda name: name.strip() and not name.startswith('"'))
 look_like_formats = st.builds("{}:{}".format, plain, st.sampled_from(["", "2", ".1f", "%", "d"]))
 column_names = (st.text(characters, min_size=1, max_size=10) | look_like_formats).filter(str.strip)
-names_with_units = st.builds(str.__add__, column_names, st.sampled_from(["", *UNITS]))
+names_with_units = st.builds(str.__add__, column_names, st.sampled_from(["", *ENDINGS]))
 
 
 def escaped(literal):

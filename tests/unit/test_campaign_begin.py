@@ -14,7 +14,7 @@ from gollum.campaign.sheets import export_frame, suggestion_sheet
 from gollum.campaign.state import Logged, State
 from gollum.campaign.store import table_sha256
 from gollum.data.readers import read_frame, read_table
-from gollum.data.spreadsheets.values import without_units
+from gollum.data.spreadsheets.quantities import without_units
 from gollum.data.writers import write_sheet
 from gollum.errors import ConfigError, DataError, TemplateError, UserError
 
@@ -126,6 +126,11 @@ def test_the_given_table_is_not_changed():
     assert table.attrs == {}
 
 
+def test_a_rounding_error_is_zero():
+    table = pd.DataFrame({"x": [0.0, -1e-16, 1e-9, 0.5], "a": 1.0})
+    assert start(table).candidates["x"].tolist() == [0, 1e-9, 0.5]
+
+
 def test_equal_inputs_are_one_candidate_and_their_results_repeats(tmp_path):
     text = "ligand,t,yield\nXPhos,80,70\ndppf,80,\nXPhos,80.0,72\nXPhos ,80,failed\n"
     begun = start(csv(tmp_path, text))
@@ -167,9 +172,17 @@ def test_statuses_notes_and_further_results_are_taken_over(tmp_path):
     assert "t.csv: what came of experiments and is no input: 'Status', 'note'." in begun.notes
 
 
+def test_words_among_results_are_no_slips(tmp_path):
+    begun = start(csv(tmp_path, "ligand,yield\nA,10\nB,failed\nC,35\nD,\n"))
+    assert [status for _, status, _ in results(begun)] == ["measured", "failed", "measured"]
+    assert not any("is not a number" in note for note in begun.notes)
+    begun = start(csv(tmp_path, "dose,yield\n10,1\nmuch,2\n35,\n"))
+    assert any("'much' in row 3 is not a number" in note for note in begun.notes)
+
+
 def test_everything_measured_is_said():
     begun = start(TABLE.assign(**{"yield": [1, 2, 3]}))
-    assert begun.notes[-1] == "t.csv: nothing is left to suggest; add rows without a result."
+    assert begun.notes[-1] == "t.csv: nothing is left to suggest; `gollum add` adds candidates."
 
 
 # --- ids -----------------------------------------------------------------------------------------
@@ -189,6 +202,13 @@ def test_the_first_id_of_equal_rows_counts():
     begun = start(table, id_column="nr")
     assert begun.candidates.index.tolist() == ["p", "q"]
     assert [i for i, _, _ in results(begun)] == ["p", "q", "q", "p"]
+
+
+def test_ids_are_as_they_are_written(tmp_path):
+    begun = start(csv(tmp_path, "id,ligand\n1E1,A\n1.10,B\n2,C\n"))
+    assert begun.candidates.index.tolist() == ["1E1", "1.10", "2"]
+    said = "row 3, column 'id': '1.1' names another experiment"
+    assert said in refusal(csv(tmp_path, "id,ligand\n1.1,A\n1.10,B\n"))
 
 
 @pytest.mark.parametrize(
@@ -363,16 +383,89 @@ def test_cells_with_one_unit_are_numbers(tmp_path):
     assert not any("is read as text" in note for note in begun.notes)
 
 
-def test_different_units_stay_text_and_are_told(tmp_path):
-    begun = start(csv(tmp_path, "t,yield\n80 °C,1\n353 K,\n"))
-    assert begun.candidates["t"].tolist() == ["80 °C", "353 K"]
-    assert begun.created.units == {}
-    assert any("'80 °C' in row 2, '353 K' in row 3" in note for note in begun.notes)
+@pytest.mark.parametrize(
+    ("cells", "numbers", "unit"),
+    [
+        ("5 mol %, 10 mol%", [5, 10], "mol %"),
+        ("80 ºC, 100 ˚C, 90 °C, 70℃", [80, 100, 90, 70], "°C"),
+        ("10 µL, 20 \u03bcL, 30 uL", [10, 20, 30], "µL"),
+        ("1 hr, 12 hrs, 2 hours, 3h", [1, 12, 2, 3], "hr"),
+        ("2 days, 1 d", [2, 1], "days"),
+        ("5 wt.%, 10 % w/w", [5, 10], "wt.%"),
+        ("5 vol %, 10 %", None, ""),
+        ("1 M, 2 mol/L, 3 mol L⁻¹, 4 mol·L-1", [1, 2, 3, 4], "M"),
+        ("30 min, 2 h, 90 s", [30, 120, 1.5], "min"),
+        ("80 °C, 353.15 K", [80, 80], "°C"),
+        ("80 °C, 2 h", None, ""),
+        ("80 °C, 90", None, ""),
+        ("3a, 3b, 3c", None, ""),
+        ("1A, 2B", None, ""),
+    ],
+)
+def test_a_unit_is_one_in_all_its_spellings_and_others_are_converted(cells, numbers, unit):
+    cells = cells.split(", ")
+    begun = start(pd.DataFrame({"t": cells, "n": range(len(cells))}))
+    assert begun.candidates["t"].tolist() == (cells if numbers is None else numbers)
+    assert begun.created.units == ({"t": unit} if unit else {})
+
+
+def test_units_are_converted_or_left_with_a_note(tmp_path):
+    begun = start(csv(tmp_path, "t,yield\n30 min,1\n2 h,\n"))
+    assert "t.csv: column 't': cells in h such as '2 h' were converted to min." in begun.notes
+    assert not any("is read as text" in note for note in begun.notes)
+    begun = start(csv(tmp_path, "t,yield\n80 °C,1\n2 h,\n"))
+    assert any("'80 °C' in row 2, '2 h' in row 3" in note for note in begun.notes)
+    begun = start(csv(tmp_path, "t,yield\n5 drops,1\n1 drop,\n"))
+    assert any("a number followed by 'drop', which is no unit known" in n for n in begun.notes)
 
 
 def test_a_unit_in_the_name_and_in_the_cells_is_written_once():
-    table = TABLE.assign(temperature_C=["80 °C", "90 °C", "95 °C"])
-    assert "temperature: {temperature_C} °C." in start(table).template.source
+    table = TABLE.assign(temperature_C=["80 °C", "90 °C", "95"])
+    begun = start(table)
+    assert "temperature: {temperature_C} °C." in begun.template.source
+    assert begun.created.units == {}
+    table = table.rename(columns={"temperature_C": "T [K]"})
+    assert start(table).candidates["T [K]"].tolist() == [353.15, 363.15, 95]
+    said = "row 2, column 'time (h)': '80 °C' has another unit than the name of the column"
+    assert said in refusal(table.rename(columns={"T [K]": "time (h)"}))
+
+
+def test_results_may_have_units_in_their_cells_or_their_name():
+    table = TABLE.rename(columns={"yield": "IC50 (nM)"}).assign(ee=["90 %", "", "failed"])
+    table["IC50 (nM)"] = ["12 nM", "0.25 µM", "failed"]
+    begun = start(table, objective="IC50 (nM)", also=["ee"])
+    assert results(begun)[:2] == [
+        ("r1", "measured", {"IC50 (nM)": 12, "ee": 90}), ("r2", "measured", {"IC50 (nM)": 250})
+    ]  # fmt: skip
+    assert begun.created.units == {"ee": "%"}
+    assert not any("read as text" in note for note in begun.notes)
+    table = table.rename(columns={"IC50 (nM)": "IC50"})
+    assert start(table, objective="IC50", also=["ee"]).created.units["IC50"] == "nM"
+    assert "'3 h' has another unit than the name of the column" in refusal(
+        TABLE.assign(x=["1 nM", "3 h", ""]).rename(columns={"x": "x (nM)"}), objective="x (nM)"
+    )
+
+
+def test_percentages_of_a_workbook_count_as_those_of_a_text(tmp_path):
+    book = pytest.importorskip("openpyxl").Workbook()
+    for row in (("loading", "yield"), (0.05, 0.855), (0.1, None)):
+        book.active.append(row)
+    for cell in (*book.active[2], *book.active[3]):
+        cell.number_format = "0.0%"
+    book.save(tmp_path / "t.xlsx")
+    begun = start(read_table(tmp_path / "t.xlsx"))
+    assert begun.candidates["loading"].tolist() == [5, 10]
+    assert begun.created.units == {"loading": "%", "yield": "%"}
+    assert results(begun) == [("r1", "measured", {"yield": 85.5})]
+    text = start(csv(tmp_path, "loading,yield\n5 %,85.5 %\n10 %,\n"))
+    assert text.created.units == begun.created.units
+    assert text.candidates.equals(begun.candidates.astype("int64"))
+
+
+def test_names_that_merely_end_like_a_unit_are_left_alone():
+    begun = start(TABLE.assign(vitamin_C=["none", "some", "much"], dose_C=["1 mg", "2 mg", "3 mg"]))
+    assert "vitamin C: {vitamin_C}; dose C: {dose_C} mg." in begun.template.source
+    assert begun.created.units == {"dose_C": "mg"}
 
 
 def test_numbers_with_a_unit_are_refused_where_they_have_two_meanings():

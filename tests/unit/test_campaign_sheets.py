@@ -17,9 +17,12 @@ from gollum.campaign.events import (
     Suggestion,
     parse,
 )
+from gollum.campaign.intake import read_results
+from gollum.campaign.requests import cell_meant
 from gollum.campaign.sheets import (
     export_frame,
     export_json,
+    headed,
     sheet_names,
     suggestion_sheet,
     why,
@@ -27,6 +30,8 @@ from gollum.campaign.sheets import (
 from gollum.data.readers import read_table
 from gollum.data.roles import OURS
 from gollum.data.writers import write_sheet
+from gollum.errors import DataError
+from gollum.report.campaign.status import conditions
 
 PLAN = suggested(("1-1", "r2", 71.234, 40.5, 99.87654), ("1-2", "r3"))
 
@@ -116,6 +121,50 @@ def test_a_reason_is_one_readable_sentence():
     assert len(why(suggestion.model_copy(update={"effects": (long,)}), "yield", 1)) < 110
     start = why(Suggestion(run="1-1", id="r2"), "yield", 1)
     assert start == "first design, spread over the candidates"
+
+
+@pytest.mark.parametrize("head", ["hours (h)", "hours [hr]", "hours"])
+def test_units_stand_in_the_heads_and_are_understood_there(head):
+    units = {"hours": "h", "yield": "mg", "ligand_C": "°C"}
+    state, _ = campaign(candidates(), PLAN, units=units)
+    sheet = headed(state, suggestion_sheet(state, state.pending()))
+    assert {"hours (h)", "yield (mg)", "ligand"} < set(sheet.columns)
+    sheet = sheet.rename(columns={"hours (h)": head}).drop(columns=["run", "id"])
+    sheet[head] = sheet[head].map(lambda hours: f"{60 * hours} min")
+    sheet["yield (mg)"] = ["5 mg", "0.25 g"]
+    intake = read_results(state, sheet, source=None, name="s")
+    found = [(r.run, r.values) for r in intake.event.results]
+    assert found == [("1-1", {"yield": 5}), ("1-2", {"yield": 250})]
+    twice = sheet.assign(**{"hours(h)": 1, "hours [h]": 1}).drop(columns=head)
+    with pytest.raises(DataError, match="two columns are called 'hours'"):
+        read_results(state, twice, source=None, name="s")
+
+
+def test_a_unit_that_the_name_says_is_not_said_again():
+    state, _ = campaign(candidates().rename(columns={"hours": "t_h"}), units={"t_h": "h"})
+    assert "t_h" in headed(state, export_frame(state, "candidates"))
+    table = candidates().assign(**{"hours (h)": 1})
+    state, _ = campaign(table, units={"hours": "h"})
+    assert export_frame(state, "candidates").equals(
+        headed(state, export_frame(state, "candidates"))
+    )
+
+
+def test_cells_may_be_named_with_their_unit():
+    state, _ = campaign(candidates(), units={"hours": "h"})
+    for cell in (2, "2", "2 h", "2 hours", "120 min"):
+        assert cell_meant(state, "hours", cell) == "2"
+    assert cell_meant(state, "hours", "2 °C") == "2 °C"
+    assert cell_meant(state, "ligand", "XPhos") == "XPhos"
+    assert cell_meant(state, None, "r1") == "r1"
+
+
+def test_reasons_and_conditions_say_units():
+    state, _ = campaign(candidates(), units={"hours": "h"})
+    assert conditions(state, "r3", ["ligand", "hours"]) == [("ligand", "dppf"), ("hours", "2 h")]
+    effects = (Effect(column="hours", value="2", effect=1),)
+    suggestion = Suggestion(run="1-1", id="r2", effects=effects)
+    assert why(suggestion, "yield", 1, {"hours": "h"}).endswith(": hours 2 h +1.0")
 
 
 def corrected_campaign():

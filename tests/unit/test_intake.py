@@ -1,6 +1,8 @@
 """What is understood of a sheet of results, and what is refused."""
 
 import time
+import unicodedata
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -9,11 +11,13 @@ import pytest
 from campaigns import campaign, candidates, recorded, suggested
 from gollum.campaign.events import Cells, Result, Source
 from gollum.campaign.intake import read_results
+from gollum.campaign.requests import asked_for
 from gollum.campaign.sheets import export_frame, suggestion_sheet
 from gollum.campaign.state import Logged, State
 from gollum.data.readers import read_table
 from gollum.data.writers import write_sheet
 from gollum.errors import DataError
+from gollum.notes import Note
 
 PLAN = suggested(("1-1", "r2"), ("1-2", "r3"), ("1-3", "r4"))
 
@@ -120,7 +124,11 @@ def test_a_unit_in_every_cell_is_read_away_where_the_table_had_it():
     state = demo(PLAN, units={"hours": "h"})
     row = {"ligand": "SPhos", "hours": "1 h", "substrate": "CCO", "yield": 5}
     assert told(read(state, [row])) == {"1-1": ("measured", 5)}
-    refused(state, [row | {"hours": "1 min"}], "row 2, column 'hours': '1 min' has another unit")
+    for cell in ("60 min", "1 hr", "3600 s"):
+        intake = read(state, [row | {"hours": cell}])
+        assert told(intake) == {"1-1": ("measured", 5)}
+        assert any("were converted to h" in note for note in intake.notes) == (cell != "1 hr")
+    refused(state, [row | {"hours": "1 °C"}], "row 2, column 'hours': '1 °C' has another unit than")
 
 
 def test_new_rows_join_once_and_say_what_is_new():
@@ -153,6 +161,18 @@ def test_new_rows_join_once_and_say_what_is_new():
     assert read(grown, [rows[0] | {"hours": 2}]).event.joined.ids == ("n3",)
 
 
+def test_new_rows_without_a_result_say_that_they_add_nothing():
+    new = {"ligand": "RuPhos", "hours": 1, "substrate": "C", "yield": None}
+    known = INPUTS["r2"] | {"yield": None}
+    intake = read(demo(), [new, known, {"run": "1-2"}, {"id": "r9"}])
+    assert intake.notes == (
+        "1 rows are of no candidate: rows without a result add nothing; `gollum add` adds "
+        "candidates",
+    )
+    assert (intake.waiting, intake.joined) == (4, 0)
+    assert read(demo(), [known, {"run": "1-2"}, {"id": "r9"}]).notes == ()
+
+
 def test_a_new_experiment_keeps_the_users_id():
     row = {"id": "EXP-7", "ligand": "dppe", "hours": 1, "substrate": "C", "yield": 5}
     intake = read(demo(), [row])
@@ -177,6 +197,114 @@ def test_names_that_come_close_are_pointed_out():
     state = demo(structures=("substrate",))  # a structure that differs in a letter is another one
     row = {"ligand": "XPhos", "hours": 1, "substrate": "CCN", "yield": 5}
     assert "did you mean" not in read(state, [row]).notes[0]
+
+
+@pytest.mark.parametrize(
+    ("known", "saved"),
+    [
+        ("1-2", "02-Jan, 2-Jan, 01-Feb, 2026-01-02 00:00:00, 02.01.2026, Jan 2, 02. Jan"),
+        ("MAR1", "01-Mar, 1-Mär, 2026-03-01 00:00:00"),
+        ("1/4", "04-Jan, 01. Apr"),
+        ("1-32", "Jan-32"),
+        ("0123", "123"),
+        ("1E1", "1.00E+01, 10"),
+        ("1.10", "1.1"),
+        ("12345678901234567", "1.23457E+16, 12345678901234600"),
+        ("False", "FALSCH, Faux"),
+        ("02:00:00", "2:00:00, 2:00, 02:00 AM"),
+    ],
+)
+def test_a_name_as_a_spreadsheet_program_saves_it_is_no_new_one(known, saved):
+    table = candidates().assign(ligand=[known, *["THF", "2-3"] * 5, "x"])
+    state = demo(suggested(("b1-1", "r1")), table=table)
+    new = {"hours": 12, "substrate": "N", "yield": 5}
+    for text in saved.split(", "):
+        row = new | {"ligand": text}
+        refused(state, [row], f"what a spreadsheet program makes of '{known}'; format the cells")
+        assert read(state, [row], new_names=True).joined == 1
+        # Our own sheet says which experiment it is, whatever became of its cells.
+        intake = read(state, [{"run": "b1-1", "id": "r1", "ligand": text, "yield": 5}])
+        assert told(intake) == {"b1-1": ("measured", 5)}
+        assert intake.notes == (
+            f"row 2, column 'ligand': '{text}' is taken for '{known}', which b1-1 has",
+        )
+    for text in ("3-2", "15-Mar", "124", "SEPT1", known):
+        assert read(state, [new | {"ligand": text}]).joined == 1
+
+
+@pytest.mark.parametrize(
+    ("levels", "slips", "fine"),
+    [
+        ([40, 60, 80], [400, 4, 8, 800, -40, 1000, 161], [100, 50, 20, 45.5, 0]),
+        ([1, 2.5, 5], [0.5, 50, 0.25, -1, 10], [8, 3, 0.7]),
+        ([-20, 0, 20], [-200, 200, 61], [-40, 40, 2]),
+        ([40], [400, 81, -40], [50, 80]),
+    ],
+)
+def test_new_numbers_far_from_the_known_ones_are_refused(levels, slips, fine):
+    table = candidates(len(levels)).assign(hours=np.array(levels, dtype=float))
+    state = demo(recorded(), table=table)
+    row = {"ligand": "XPhos", "substrate": "CO", "yield": 5}
+    for number in slips:
+        said = f"row 2, column 'hours': '{number:g}' is far from the candidates, which "
+        refused(state, [row | {"hours": number}], said)
+        assert read(state, [row | {"hours": number}], new_names=True).joined == 1
+    for number in fine:
+        assert read(state, [row | {"hours": float(number)}]).joined == 1
+
+
+def test_rounding_errors_make_no_new_numbers():
+    table = candidates(3).assign(ligand="L", substrate="C", hours=[0, 0.3, 1])
+    state = demo(recorded(), table=table)
+    rows = [
+        {"ligand": "L", "substrate": "C", "hours": hours, "yield": 5}
+        for hours in (-1e-16, 0.1 + 0.2, 1 - 1e-15)
+    ]
+    assert [r.id for r in read(state, rows).event.results] == ["r1", "r2", "r3"]
+    new = [row | {"ligand": "M"} for row in rows]
+    assert read(state, new).event.joined.columns["hours"] == (0, 0.3, 1)
+    assert read(state, [rows[0] | {"id": "r1"}]).event.results[0].id == "r1"
+    tiny = demo(recorded(), table=table.assign(hours=[1e-9, 1e-6, 1.0]))
+    assert read(tiny, [rows[0] | {"hours": 2e-9}]).joined == 1
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")])
+def test_names_are_the_same_in_both_unicode_forms(forms):
+    """A campaign may have been begun when names were kept as they came."""
+    ours, theirs = (partial(unicodedata.normalize, form) for form in forms)
+    table = pd.DataFrame(
+        {ours("Lösung"): [ours("Äthanol"), "DMF"]}, index=pd.Index(["r1", "r2"], name="id")
+    )
+    state = demo(recorded(), table=table, objective=ours("Ausbeute für ee"))
+    row = {theirs("Lösung"): theirs("Äthanol"), theirs("Ausbeute für ee"): 5}
+    (result,) = read(state, [row]).event.results
+    assert (result.id, list(result.values)) == ("r1", [ours("Ausbeute für ee")])
+    assert asked_for(state, {theirs("Lösung"): 1}, [], 0.0).at_most == {ours("Lösung"): 1}
+
+
+def test_two_lots_may_be_the_same_number():
+    table = candidates(3).assign(ligand=["1.1", "1.10", "80"], hours=0, substrate="C")
+    state = demo(recorded(), table=table)
+    rows = [{"ligand": lot, "hours": 0, "substrate": "C", "yield": 5} for lot in ("1.10", "1.1")]
+    for row, expected in zip(rows, ("r2", "r1"), strict=True):
+        assert read(state, [row]).event.results[0].id == expected
+    refused(state, rows, "column 'ligand': '1.10' and '1.1' are read as one number, but are names")
+    rows[1] = rows[1] | {"ligand": "x"}
+    assert [r.id for r in read(state, rows).event.results] == ["r2", "n1"]
+    assert read(state, [rows[0] | {"ligand": "80.0"}]).event.results[0].id == "r3"
+    assert read(demo(recorded(), table=table), [rows[0] | {"ligand": "80"}]).joined == 0
+    refused(state, [rows[0] | {"ligand": "1.100"}], "what a spreadsheet program makes of '1.1")
+
+
+def test_ids_as_a_spreadsheet_program_saves_them():
+    table = candidates().set_axis(pd.Index([f"00{i}" for i in range(12)], name="id"))
+    state = demo(suggested(("b1-1", "007")), table=table)
+    assert told(read(state, [{"run": "b1-1", "id": 7, "yield": 5}])) == {"b1-1": ("measured", 5)}
+    refused(state, [{"id": 7, "yield": 5}], "there is no candidate '7', and the column 'ligand'")
+    refused(state, [{"id": 7, "yield": 5}], "Did you mean '007'?")
+    new = {"id": 7, "ligand": "RuPhos", "hours": 1, "substrate": "C", "yield": 5}
+    refused(state, [new], "the id '7' is new, and what a spreadsheet program makes of '007'")
+    refused(state, [{"run": "b1-1", "id": "005", "yield": 5}], "run b1-1 is 007, but the row says")
 
 
 def test_costs_of_new_experiments_are_kept():
@@ -278,7 +406,7 @@ def test_what_a_result_may_look_like(cell, status, expected):
         ("done", "", "'done' is not a finite number"),
         ("1e400", "", "row 2, column 'yield': '1e400' is not a finite number"),
         (float("inf"), "", "the number is infinite"),
-        ("71 mg", "", "'71 mg' has another unit than the column"),
+        ("71 mg", "", "'71 mg' has a unit, and the column none"),
         ("1,234", "", "'1,234' may mean 1.234 or 1234"),
         ("", "measured", "row 2, column 'yield': the status is 'measured', but there is no value"),
         (5, "not run", "the status is 'not run', but there is a result"),
@@ -329,6 +457,24 @@ def test_further_results_are_kept():
     assert (later.known, later.corrected) == (1, 1)
 
 
+def test_words_in_further_results_mean_what_they_mean_in_the_objective():
+    state = demo(PLAN, also=("ee",))
+    rows = [
+        {"run": "1-1", "yield": "PENDING", "ee": "PENDING"},
+        {"run": "1-2", "yield": "60", "ee": "pending"},
+        {"run": "1-3", "yield": "", "ee": "failed"},
+    ]
+    intake = read(state, rows)
+    assert told(intake) == {"1-2": ("measured", 60), "1-3": ("failed", None)}
+    assert intake.waiting == 1
+    assert read(state, [{"run": "1-2", "yield": 60, "ee": "planned"}]).event.results[0].values == {
+        "yield": 60
+    }
+    for word in ("failed", "not run"):
+        row = {"run": "1-1", "yield": 5, "ee": word}
+        refused(state, [row], f"row 2, column 'ee': the cell says '{word}', but the row is")
+
+
 def test_odd_percentages_are_pointed_out():
     rows = [{"run": "1-1", "yield": 120}, {"run": "1-2", "yield": -3}, {"run": "1-3", "yield": 5}]
     notes = read(demo(), rows).notes
@@ -339,6 +485,13 @@ def test_odd_percentages_are_pointed_out():
     state = demo(PLAN, recorded(("1-1", "r2", 71)))
     (note,) = read(state, [{"run": "1-2", "yield": 0.85}]).notes
     assert "if these are fractions" in note
+    state = demo(PLAN, recorded(("1-1", "r2", 0.71), ("1-2", "r3", 0.2)))
+    (note,) = read(state, [{"run": "1-3", "yield": 90}]).notes
+    assert "90 is above 1, unlike all earlier results; if those are fractions" in note
+    frame = pd.DataFrame([{"run": "1-3", "yield": 90}])
+    frame.attrs["notes"] = (Note("percentages", "", "", "yield"),)
+    with pytest.raises(DataError, match="45 % would count as 45, unlike earlier results"):
+        read_results(state, frame, source=None, name="s")
     state = demo(PLAN, objective="selectivity")
     assert read(state, [{"run": "1-1", "selectivity": 120}]).notes == ()
 

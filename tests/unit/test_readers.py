@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 
 from gollum.data.pool import Pool
-from gollum.data.readers import read_table
+from gollum.data.readers import read_frame, read_table
 from gollum.data.spreadsheets import encodings, parts, sheets
+from gollum.data.spreadsheets.units import converted, quantity, unit_in
+from gollum.data.writers import write_sheet
 from gollum.errors import DataError, MissingExtraError
 
 
@@ -257,6 +259,8 @@ def book():
         (["−5", "–2"], [-5, -2], "'−5' were read as -5"),
         (["\u00a05\u00a0", "\u200b7"], [5, 7], ""),
         (["1.234", "2.500"], [1.234, 2.5], ""),
+        (["1.10", "1.1"], [1.1, 1.1], "'1.10' and '1.1' are read as one number"),
+        (["80", "80.0"], [80, 80], ""),
     ],
 )
 def test_numbers_of_several_countries(tmp_path, cells, values, noted):
@@ -279,6 +283,9 @@ def test_numbers_of_several_countries(tmp_path, cells, values, noted):
         (["80 °C", "353 K"], "units differ ('80 °C' in row 2, '353 K' in row 3)"),
         (["80", "353 K"], "units differ ('80' in row 2, '353 K' in row 3)"),
         (["SEPT2", "1-Mar"], "'1-Mar' in row 3 looks like a date"),
+        (["02-Jan", "03-Jan"], "'02-Jan' in row 2 looks like a date"),
+        (["2026-01-02", "2026-01-03"], ""),
+        (["5 drops", "1 drop"], "a number followed by 'drop', which is no unit known here"),
         (["1-2", "3-4"], ""),
         (["007", "010"], ""),
         (["3a", "3b"], ""),
@@ -290,6 +297,68 @@ def test_columns_that_stay_text(tmp_path, cells, noted):
     assert table["b"].tolist() == cells
     assert noted in notes
     assert bool(notes) == bool(noted)
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "unit"),
+    [
+        ("5 mol %", "5", "mol %"),
+        ("80ºC", "80", "°C"),
+        ("1e3 s", "1e3", "s"),
+        ("-5,5 °F", "-5,5", "°F"),
+        ("10 000 mg", "10 000", "mg"),
+        ("2 mL min-1", "2", "mL min-1"),
+        ("3 mol·L⁻¹", "3", "mol·L⁻¹"),
+        ("1.5 equiv.", "1.5", "equiv."),
+        ("20 mmHg", "20", "mmHg"),
+        ("5 % (v/v)", "5", "% (v/v)"),
+        ("2 Hours", "2", "Hours"),
+        ("7", "7", ""),
+    ],
+)
+def test_quantities(text, number, unit):
+    assert quantity(text) == (number, unit)
+
+
+@pytest.mark.parametrize(
+    "text", ["3a", "1B", "9 am", "2-Octyne", "4 A MS", "5 foo", "5 mg Pd", "h", "", "3 h 30 min"]
+)
+def test_names_and_remarks_are_no_quantities(text):
+    assert quantity(text) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "wanted", "expected"),
+    [
+        (2, "h", "min", 120),
+        (80, "°C", "K", 353.15),
+        (32, "°F", "C", 0),
+        (10, "K/min", "°C/min", 10),
+        (1, "mol/L", "mM", 1000),
+        (5, "mol%", "%", None),
+        (1, "equiv", "mol%", None),
+        (1, "M", "g/L", None),
+    ],
+)
+def test_units_in_other_units(value, unit, wanted, expected):
+    assert converted(value, unit, wanted) == expected
+
+
+def test_units_in_names():
+    apart = {"IC50 (nM)": "nM", "t [h]": "h", "T / °C": "°C", "yield, %": "%", "T (ºC)": "°C"}
+    assert {name: unit_in(name) for name in apart} == {n: (u, True) for n, u in apart.items()}
+    assert unit_in("vitamin_C") == ("°C", False)
+    for name in ("ligand (R)", "isomer (E)", "dose mg/mL", "time", "loading (Pd)"):
+        assert unit_in(name) is None
+
+
+def test_a_table_without_units_needs_no_library_of_them(tmp_path):
+    file = written(tmp_path, "ligand,yield (%)\n2-MeTHF,1\n3a,2\n")
+    code = (
+        "import sys; from gollum.data.readers import read_table; "
+        "assert read_table(sys.argv[1]).shape == (2, 2); assert 'pint' not in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", code, file]).returncode == 0
 
 
 def test_spaces_are_dropped_where_they_part_equal_names(tmp_path):
@@ -336,6 +405,21 @@ def test_a_semicolon_in_front_of_decimal_commas(tmp_path):
 
 def test_numbers_among_the_names_are_noted(tmp_path):
     assert "row 1 was taken for the header" in read(tmp_path, "L1,12.5\nL2,13\n")[1]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.xlsx"])
+def test_decomposed_letters_are_composed(tmp_path, name):
+    frame = pd.DataFrame({"Lo\u0308sung": ["A\u0308thanol", "DMF"]})
+    if name == "t.parquet":
+        frame.to_parquet(tmp_path / name)
+    else:
+        write_sheet(frame, tmp_path / name)
+    table = read_table(tmp_path / name)
+    assert (
+        table.to_dict("list") == {"Lösung": ["Äthanol", "DMF"]} == read_frame(frame).to_dict("list")
+    )
+    with pytest.raises(DataError, match="two columns are called 'Lösung'"):
+        read_frame(frame.assign(Lösung=1))
 
 
 def test_apostrophes_before_formulas_are_dropped(tmp_path):
@@ -527,8 +611,15 @@ def test_errors_percentages_and_merged_cells(tmp_path, book):
     sheet = book.active
     sheet["B2"].number_format = sheet["B3"].number_format = "0.0%"
     table, notes = read(tmp_path, book)
-    assert table["b"].tolist() == [1, 2.5]
-    assert "percentages were read as fractions" in notes
+    assert table["b"].tolist() == [100, 250]
+    assert "percentages were read as they are shown, 85 % as 85" in notes
+    sheet["B2"].number_format, sheet["B3"].number_format = '0.0"%"', "0\\%"
+    assert read(tmp_path, book)[0]["b"].tolist() == [1, 2.5]
+    sheet["B2"], sheet["B2"].number_format = 0.07, "0%"
+    assert read(tmp_path, book)[0]["b"].tolist() == [7, 2.5]
+    sheet["B4"] = "none"
+    assert read(tmp_path, book)[0]["b"].tolist() == ["7 %", "2.5 %", "none"]
+    del sheet["B4"]
     sheet["B3"].number_format = "General"
     assert "row 3, column 'b': some cells of the column are percentages" in spoilt(tmp_path, book)
     sheet["B3"].data_type, sheet["B3"]._value = "e", "#N/A"

@@ -4,8 +4,9 @@ import pandas as pd
 import pytest
 
 from gollum.data.pool import Pool
+from gollum.data.spreadsheets.units import ENDINGS
 from gollum.errors import TemplateError
-from gollum.text.template import UNITS, Slot, Span, Template, lint
+from gollum.text.template import Slot, Span, Template, lint
 
 
 def pool(frame, **options):
@@ -193,7 +194,7 @@ def test_from_columns_reads_endings_as_units():
     )
 
 
-@pytest.mark.parametrize(("ending", "unit"), UNITS.items())
+@pytest.mark.parametrize(("ending", "unit"), ENDINGS.items())
 def test_every_ending_is_written_as_its_unit(ending, unit):
     p = pool(pd.DataFrame({f"total_amount{ending}": ["7"]}))
     assert Template.from_columns(p).render_pool(p)[0].text == f"total amount: 7 {unit}."

@@ -13,7 +13,7 @@ from gollum.data.catalog import get_task
 from gollum.data.pool import Pool, check_table, smiles_columns
 from gollum.data.readers import read_table
 from gollum.data.roles import Said, assign
-from gollum.data.spreadsheets.values import without_units
+from gollum.data.spreadsheets.quantities import without_units
 from gollum.data.statuses import meaning
 from gollum.data.strays import refuse_fill_down, refuse_strays
 from gollum.errors import DataError, nearest

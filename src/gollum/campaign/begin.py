@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gollum.acquisition.criteria import CRITERIA
 from gollum.acquisition.policy import Policy
 from gollum.campaign.events import Created, Goal, Recorded, Source
+from gollum.campaign.filled import USUAL
 from gollum.campaign.intake import read_results
 from gollum.campaign.rows import Rows, blank_rows
 from gollum.campaign.sheets import sheet_names
@@ -149,7 +150,8 @@ def begin(
     rows = Rows(where, table, columns)
     rows.refuse_merged(roles.unexplained)
     ids = rows.ids(id_column)
-    notes = [*rows.table.attrs["notes"], *roles.notes, *rows.notes(), *told, *respelt]
+    understood = (n for n in rows.table.attrs["notes"] if not _understood(n, [objective, *also]))
+    notes = [*understood, *roles.notes, *rows.notes(), *told, *respelt]
     candidates = rows.candidates(ids, cost)
     if "structures" in policy.needs and not structures:
         raise ConfigError(
@@ -165,18 +167,19 @@ def begin(
     words = _template(template, shown, where, rows.units, roles)
     created = Created(
         name=name, objective=objective, goal=goal, also=tuple(also), structures=tuple(structures),
-        id_column=id_column, cost=cost, units=rows.units, template=words.source,
+        id_column=id_column, cost=cost, units=rows.units | rows.units_of([objective, *also]),
+        template=words.source,
         surrogate=policy.surrogate, preset=policy.preset, model=policy.model.name,
         acquisition=chosen.get("acquisition"), failed_as=failed_as, seed=seed, source=source,
         candidates=table_sha256(candidates), keys=policy.typed(k for k in chosen if k not in NAMED),
     )  # fmt: skip
     model = policy.model.name
     if policy.has_model and policy.remote.url is None and not is_here(model):
-        what = f"the language model '{model}' is not on this machine; fetch it by `gollum models "
-        notes.append(
-            Note("model-away", where, f"{what}get {model}`, or choose another by --model.")
-        )
+        what = f"the language model '{model}' is not on this machine; fetch it by"
+        ways = f"`gollum models get {model}`, or choose another by --model."
+        notes.append(Note("model-away", where, f"{what} {ways}"))
     recorded, read = _results(created, candidates, rows, ids)
+    _check_failure(created, candidates, recorded, where)
     return Start(created, candidates, recorded, (*notes, *read), words, roles.columns)
 
 
@@ -234,13 +237,44 @@ def _factory(surrogate: Any) -> Any:
     return surrogate_factory(surrogate) if surrogate in surrogate_names() else None
 
 
+def check_failed_as(failed_as: float, goal: Goal) -> None:
+    """Refuse what a failed experiment can't count as.
+
+    Raises:
+        ConfigError: it is no finite number, or just what is wanted.
+    """
+    if not math.isfinite(failed_as):
+        raise ConfigError(f"a failed experiment can't count as {failed_as}; give a finite number.")
+    if failed_as == goal.target:
+        raise ConfigError(
+            f"a failed experiment would count as {failed_as:g}, which is the target; give a value "
+            "far from it."
+        )
+
+
 def _check_settings(goal: Goal, failed_as: float | None, seed: int) -> None:
     if (goal.kind == "target") != (goal.target is not None):
         raise ConfigError("goal 'target' and a target value belong together; give both or neither.")
-    if failed_as is not None and not math.isfinite(failed_as):
-        raise ConfigError(f"a failed experiment can't count as {failed_as}; give a finite number.")
+    if failed_as is not None:
+        check_failed_as(failed_as, goal)
     if seed < 0:
         raise ConfigError(f"a seed is a number from 0 on, not {seed}.")
+
+
+def _check_failure(
+    created: Created, candidates: pd.DataFrame, recorded: Recorded | None, where: str
+) -> None:
+    """Refuse that a failed experiment counts as the best there is."""
+    state = State.of([Logged(1, "", "", created)], lambda _: candidates)
+    if recorded is not None:
+        state = state.after(Logged(2, "", "", recorded))
+    if problem := state.praised_failure():
+        raise ConfigError(f"{where}: {problem}; give a worse value.")
+
+
+def _understood(note: Note, results: Collection[str]) -> bool:
+    """Whether a note of the reader is about words and units among results, which mean something."""
+    return note.code in USUAL and note.column in results
 
 
 def _spoken(inputs: pd.DataFrame, structures: Sequence[str]) -> list[str]:
@@ -323,7 +357,7 @@ def _results(
     what = f"it holds results of {len(done)} of {len(candidates)} experiments."
     notes.append(Note("results", where, what))
     if len(done) == len(candidates):
-        what = "nothing is left to suggest; add rows without a result."
+        what = "nothing is left to suggest; `gollum add` adds candidates."
         notes.append(Note("nothing-left", where, what))
     return intake.event, notes
 

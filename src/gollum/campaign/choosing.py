@@ -62,7 +62,7 @@ def _free(state: State, fresh: bool) -> Rows:
         raise DataError(
             f"{state.created.name}: no candidate is left: all are measured, pending"
             + (f" or avoided ({locked})" if locked else "")
-            + "; record new rows to add candidates, or lift what is avoided."
+            + "; add some with `gollum add`, or lift what is avoided."
         )
     return np.flatnonzero(flags)
 

@@ -58,7 +58,7 @@ class Created(Part):
     cost: str | None = None
     """Column of the user's table with the cost of each row; not an input."""
     units: dict[str, str] = {}
-    """Input column → unit of its cells in the user's table; candidates hold the bare numbers."""
+    """Column → unit of its cells in the user's table; candidates and results are bare numbers."""
     template: str
     """How an experiment is put into words."""
     surrogate: str
@@ -84,11 +84,13 @@ class Retold(Part):
 
 
 class Configured(Part):
-    """Keys of the policy have other values from now on."""
+    """Keys of the policy have other values from now on, or failed experiments count otherwise."""
 
     kind: Literal["configured"] = "configured"
-    keys: dict[str, Any]
+    keys: dict[str, Any] = {}
     """Dotted key → value; None for what the preset says."""
+    failed_as: float | None = None
+    """What a failed experiment counts as from now on; None where that stays as it is."""
 
 
 class Request(Part):

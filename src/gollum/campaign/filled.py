@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gollum.campaign.sheets import Names, sheet_names, users_columns
+from gollum.campaign.sheets import Names, is_head, sheet_names, users_columns
 from gollum.campaign.state import State
 from gollum.data.pool import cell_text
 from gollum.data.readers import read_frame
 from gollum.data.spreadsheets.columns import Column, choose_marks
-from gollum.data.spreadsheets.numbers import SPACES, is_plain, plain, unit_of
+from gollum.data.spreadsheets.numbers import SPACES, composed, is_plain, plain
+from gollum.data.spreadsheets.quantities import conversion, in_unit
+from gollum.data.spreadsheets.sheets import refuse_repeats
+from gollum.data.spreadsheets.units import converted, neat, quantity, unit_in
 from gollum.data.statuses import meaning
 from gollum.data.strays import refuse_strays
 from gollum.errors import DataError, nearest
@@ -27,11 +31,13 @@ Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 _INSTEAD = "write a number, 'failed' (it ran, no product) or 'not run', or leave the cell blank"
-_UNIT_OF_NAME = re.compile(r"[(\[]([^()\[\]]+)[)\]]")  # Temperature (°C)
 _PERCENT = re.compile(r"yield|percent|pct|%", re.IGNORECASE)
 _NOTES = 10  # of one kind that are told one by one
-# That words such as 'failed', or units, made a column one of text says nothing new here.
-_USUAL = ("all-dates", "one-unit", "several-units", "stored-as-text", "word-among-numbers")
+# Units, words such as 'failed' and dates made of codes are understood in another way here.
+USUAL = (
+    "all-dates", "date-among-names", "one-unit", "same-number", "several-units", "stored-as-text",
+    "unknown-unit", "word-among-numbers",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +63,7 @@ class Sheet:
         Raises:
             DataError: it is no table, or there is no column of the objective.
         """
-        frame = read_frame(frame, name)
+        frame = _in_our_words(state, read_frame(frame, name), name)
         refuse_strays(frame, name, remarks=not results)
         names, objective = sheet_names(state), state.created.objective
         if results and objective not in frame:
@@ -101,52 +107,71 @@ class Sheet:
         """Whether the column holds numbers only."""
         return pd.api.types.is_numeric_dtype(self.frame[column])
 
+    def written(self, column: str) -> dict[str, tuple[str, ...]]:
+        """How the file has numbers that are written in another way than here."""
+        found: dict[str, tuple[str, ...]] = self.frame.attrs.get("written", {}).get(column, {})
+        return found if self.is_numeric(column) else {}
+
     def texts(self, column: str | None) -> Texts:
         """N cells without the spaces around them; '' where blank or without such a column."""
         if column is None:
             return np.full(len(self.frame), "", dtype=object)
         codes, levels = pd.factorize(self.frame[column])
-        words = [cell_text(level).strip(SPACES) for level in levels]
+        written = self.written(column)
+        words = [written.get(cell_text(level), (cell_text(level),))[0] for level in levels]
+        words = [word.strip(SPACES) for word in words]
         return np.array([*words, ""], dtype=object)[codes]  # a missing cell has the code −1
 
     def numbers(
-        self, column: str, wanted: Mask, units: Collection[str] = (), instead: str = ""
+        self, column: str, wanted: Mask, unit: str = "", instead: str = ""
     ) -> tuple[Numbers, list[Note]]:
-        """N numbers, NaN where blank or not wanted, and a note if some are written otherwise.
+        """N numbers, NaN where blank or not wanted, and notes if some are written otherwise.
 
         Args:
-            column: its name.
+            column: its name, which may say the unit.
             wanted: which rows matter.
-            units: that may stand behind a number.
+            unit: of the column; what is given in another one is converted.
             instead: what to do with a cell that holds none.
 
         Raises:
-            DataError: a cell holds no finite number, or one that can be read in two ways.
+            DataError: a cell holds no finite number, one that can be read in two ways, or one in
+                a unit from which there is no way to that of the column.
         """
         instead = instead or "write a number, or leave the cell blank"
         if self.is_numeric(column):
             return np.where(wanted, self.frame[column].to_numpy(dtype=np.float64), np.nan), []
+        named = unit_in(column)
+        unit = unit if named is None else named[0]
         texts = np.where(wanted, self.texts(column), "")
-        found = mapped(texts, lambda text: unit_of(text) if text else "")
+        parts = mapped(texts, lambda text: quantity(text) if text else ("", ""))
         self.refuse(
-            pd.isna(found), column, lambda i: f"'{texts[i]}' is not a finite number; {instead}"
+            pd.isna(parts), column, lambda i: f"'{texts[i]}' is not a finite number; {instead}"
         )
         self.refuse(
-            ~pd.Series(found).isin(["", *units, *_UNIT_OF_NAME.findall(column)]).to_numpy(),
+            mapped(texts, lambda text: _is_elsewhere(text, unit)).astype(bool),
             column,
-            lambda i: f"'{texts[i]}' has another unit than the column; convert it to that unit",
+            lambda i: (
+                f"'{texts[i]}' has another unit than the column ({unit}); convert it"
+                if unit not in ("", "%")
+                else f"'{texts[i]}' has a unit, and the column none; write a bare number in the "
+                "unit of the others"
+            ),
         )
-        bare = [t.removesuffix(u).strip(SPACES) for t, u in zip(texts, found, strict=True)]
+        bare, endings = ([part[k] for part in parts] for k in (0, 1))
         mark = choose_marks([Column(self.name, self.name, column, self.first, bare)])[0] or "."
-        numbers = np.array([float(plain(b, mark)) if b else np.nan for b in bare], dtype=np.float64)
+        numbers = in_unit([float(plain(b, mark)) if b else np.nan for b in bare], endings, unit)
         odd = [i for i, text in enumerate(texts) if text and not is_plain(text)][:1]
-        return numbers, [
-            Note(
-                "spelt-numbers",
-                self.at(i, column),
-                f"'{texts[i]}' is read as {cell_text(numbers[i])}, and so are others like it",
-            )
-            for i in odd
+        spelt = Column(self.name, self.name, column, self.first, texts.tolist())
+        return np.array(numbers, dtype=np.float64), [
+            *(
+                Note(
+                    "spelt-numbers",
+                    self.at(i, column),
+                    f"'{texts[i]}' is read as {cell_text(numbers[i])}, and so are others like it",
+                )
+                for i in odd
+            ),
+            *(Note("converted-unit", "", what, column) for what in conversion(spelt, unit)),
         ]
 
     def notes(self) -> list[Note]:
@@ -158,7 +183,7 @@ class Sheet:
         told: list[Note] = [
             note
             for note in self.frame.attrs["notes"]
-            if not (note.code in _USUAL and note.column in ours)
+            if not (note.code in USUAL and note.column in ours)
         ]
         if extra:
             listed = ", ".join(f"'{column}'" for column in extra)
@@ -173,6 +198,33 @@ class Sheet:
             cells = self.frame[column]
             full |= (cells.notna() & (cells.astype(object) != "")).to_numpy()
         return ~full
+
+
+def _in_our_words(state: State, frame: pd.DataFrame, where: str) -> pd.DataFrame:
+    """A sheet with the user's columns called as in the campaign, without units behind them."""
+    theirs, units = users_columns(state), state.created.units
+
+    def means(name: str, column: str) -> bool:
+        same = neat(name) == neat(composed(column))
+        return same or (column in units and is_head(name, composed(column), units[column]))
+
+    missing = [column for column in theirs if column not in frame.columns]
+    others = [name for name in frame.columns if name not in theirs]
+    ours = {name: column for column in missing for name in others if means(name, column)}
+    notes = (
+        Note(n.code, n.place, n.text, ours.get(n.column, n.column)) if n.column in ours else n
+        for n in map(Note.of, frame.attrs["notes"])
+    )
+    frame = frame.rename(columns=ours)
+    refuse_repeats(where, list(frame.columns))
+    frame.attrs = frame.attrs | {"notes": tuple(notes)}
+    return frame
+
+
+def _is_elsewhere(text: str, unit: str) -> bool:
+    """Whether a quantity has a unit from which there is no way to that of its column."""
+    given = (quantity(text) or ("", ""))[1]
+    return bool(given) and given != unit and converted(1.0, given, unit) is None
 
 
 class Outcomes(NamedTuple):
@@ -197,15 +249,15 @@ def read_outcomes(sheet: Sheet) -> Outcomes:
     Raises:
         DataError: a cell can't be understood, or status and value contradict each other.
     """
-    objective, also = sheet.state.created.objective, sheet.state.created.also
-    word = sheet.texts(None)
-    if not sheet.is_numeric(objective):
-        word = mapped(sheet.texts(objective), _instead)
-    read = {objective: sheet.numbers(objective, word == "", ["%"], _INSTEAD)}
-    everywhere = np.ones(len(word), dtype=bool)
-    read |= {c: sheet.numbers(c, everywhere, ["%"]) for c in also if c in sheet.frame}
+    objective, units = sheet.state.created.objective, sheet.state.created.units
+    words, read = dict[str, Texts](), dict[str, tuple[Numbers, list[Note]]]()
+    for column in (objective, *(c for c in sheet.state.created.also if c in sheet.frame)):
+        words[column] = _words(sheet, column)
+        instead = _INSTEAD if column == objective else ""
+        unit = units.get(column, "%")
+        read[column] = sheet.numbers(column, words[column] == "", unit, instead)
     values = {column: numbers for column, (numbers, _) in read.items()}
-    status = _statuses(sheet, word, values)
+    status = _statuses(sheet, words, values)
     notes = sheet.texts(sheet.own(sheet.names.note))
     for column in values:  # a failed experiment has no values
         extra = (status == "failed") & ~np.isnan(values[column])
@@ -242,8 +294,18 @@ def mapped(texts: Texts, function: Callable[[str], Any]) -> Texts:
     return results[codes]
 
 
-def _statuses(sheet: Sheet, word: Texts, values: dict[str, Numbers]) -> Texts:
+def _words(sheet: Sheet, column: str) -> Texts:
+    """N statuses that a result's cells say in place of a value; '' where they don't."""
+    if sheet.is_numeric(column):
+        return sheet.texts(None)
+    return mapped(sheet.texts(column), _instead)
+
+
+def _statuses(sheet: Sheet, words: dict[str, Texts], values: dict[str, Numbers]) -> Texts:
     objective, column = sheet.state.created.objective, sheet.own(sheet.names.status)
+    word = words[objective]
+    for further in words.values():  # speak for a row whose objective says nothing
+        word = np.where((word == "") & np.isnan(values[objective]), further, word)
     said = mapped(sheet.texts(column), lambda text: meaning(text) if text else "")
     known = np.any([~np.isnan(numbers) for numbers in values.values()], axis=0)
     status = np.where(word == "", said, word)
@@ -268,12 +330,22 @@ def _statuses(sheet: Sheet, word: Texts, values: dict[str, Numbers]) -> Texts:
         objective,
         lambda i: "the status is 'measured', but there is no value; fill it in or clear the status",
     )
+    for name, further in words.items():  # a further result may come later than the objective
+        sheet.refuse(
+            ~np.isin(further.astype(str), ["", "pending"]) & (further != status),
+            name,
+            partial(_contradiction, further, status),
+        )
     sheet.refuse(
         without | nonzero,
         objective,
         lambda i: f"the status is '{status[i]}', but there is a result; clear one of them",
     )
     return status
+
+
+def _contradiction(words: Texts, status: Texts, i: int) -> str:
+    return f"the cell says '{words[i]}', but the row is '{status[i]}'; leave the cell blank"
 
 
 def _instead(text: str) -> str:
@@ -285,22 +357,27 @@ def _instead(text: str) -> str:
 def _out_of_range(sheet: Sheet, column: str, numbers: Numbers) -> tuple[Note, ...]:
     """Notes on percentages that may be typing errors or fractions."""
     given = numbers[~np.isnan(numbers)]
-    if not _PERCENT.search(column) or not len(given):
+    shown = column in [n.column for n in sheet.frame.attrs["notes"] if n.code == "percentages"]
+    if not (_PERCENT.search(column) or shown) or not len(given):
         return ()
     outside = np.flatnonzero((numbers < 0) | (numbers > 100))
     texts = {i: f"{cell_text(numbers[i])} is not within 0 to 100" for i in outside}
     told = folded([Note("out-of-range", sheet.at(i, column), text) for i, text in texts.items()])
-    before = [m.result.values.get(column, 0.0) for m in sheet.state.measurements.values()]
-    if 0 < given.max() <= 1 < max(before, default=0.0):
-        read = [n.column for n in sheet.frame.attrs["notes"] if n.code == "percentages"]
-        if column in read:
+    results = sheet.state.measurements.values()
+    before = [value for m in results if (value := m.result.values.get(column, 0.0)) > 0]
+    if given.max() <= 1 < max(before, default=0.0):
+        text = "no value is above 1, unlike earlier ones; if these are fractions, write 45 for 0.45"
+        told += (Note("fractions", "", text, column),)
+    if len(before) > 1 and max(before) <= 1 < given.max():
+        if shown:
             raise DataError(
                 f"{sheet.name}: column '{column}': the cells have the format %, so that 45 % would "
-                "count as 0.45, unlike earlier results; write plain numbers, such as 45."
+                "count as 45, unlike earlier results, which are within 0 to 1; write plain "
+                "numbers, such as 0.45 if those are fractions."
             )
         text = (
-            "no value is above 1, unlike earlier ones; if these are fractions, as cells with the "
-            "format % are, write them as before"
+            f"{cell_text(given.max())} is above 1, unlike all earlier results; if those are "
+            "fractions, write 0.45 for 45"
         )
         told += (Note("fractions", "", text, column),)
     return told

@@ -7,9 +7,8 @@ numbers with six digits. What no candidate has is a new experiment and joins the
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Collection, Iterable, Sequence
-from difflib import get_close_matches
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
@@ -20,9 +19,10 @@ from numpy.typing import NDArray
 
 from gollum.campaign.events import Cells
 from gollum.campaign.filled import Mask, Sheet, Texts, folded, mapped
+from gollum.campaign.slips import Known, denoised, slipped
 from gollum.data.molecules import can_read, canonical
 from gollum.data.pool import cell_text
-from gollum.data.spreadsheets.numbers import SPACES, is_plain
+from gollum.data.spreadsheets.numbers import SPACES, bare, composed
 from gollum.errors import DataError, nearest
 from gollum.notes import Note
 
@@ -31,7 +31,6 @@ Rows = NDArray[np.int64]
 _TOLERANCE = 5e-6  # relative; two numbers of the same six digits differ by less
 NO_ID = re.compile(r".*[~/\n\r\t].*|b?\d+-\d+", re.DOTALL)  # runs are called b3-1, b3-1~2, r5~1
 _DIGITS = (6, 15)  # that numbers are compared with; more where six make candidates the same
-_LONG, _LEVELS, _NEW = 8, 2000, 100  # letters of a name; known and new names looked at for slips
 _SORTED = (
     "perhaps only some of the columns were sorted; bring the cells of each experiment together "
     "again, or clear run and id if it is another experiment"
@@ -95,16 +94,33 @@ def identify(sheet: Sheet, wanted: Mask, new_names: bool = False) -> Identity:
     at = table.index.get_indexer(pd.Index(ids, dtype=object))
     inputs, told = _inputs(sheet, wanted)
     for cells in inputs:
-        _refuse_other(sheet, cells, at, np.where(runs == "", ids, runs))
+        told += _refuse_other(sheet, cells, at, np.where(runs == "", ids, runs))
     loose = wanted & (at < 0)
     if not loose.any():
         return Identity(runs, ids, None, tuple(told))
     _refuse_nameless(sheet, inputs, loose, given)
     rows = np.flatnonzero(loose)
-    ids[rows], new, more = _by_inputs(sheet, inputs, rows, given)
+    ids[rows], new, more = _by_inputs(sheet, inputs, rows, given, new_names)
     _refuse_slips(sheet, inputs, list(new.values()), new_names)
     joined = _cells(sheet, inputs, new) if new else None
     return Identity(runs, ids, joined, (*told, *more, *_welcome(sheet, inputs, new)))
+
+
+def strangers(sheet: Sheet, idle: Mask) -> Mask:
+    """N flags: the row is idle and speaks of an experiment that is no candidate."""
+    table, ids = sheet.state.table, sheet.texts(_id_column(sheet))
+    run = sheet.texts(sheet.own(sheet.names.run))
+    loose = np.asarray(idle & (run == "") & ~pd.Index(ids).isin(table.index), dtype=bool)
+    if not loose.any() or not set(map(str, table.columns)) <= set(sheet.frame.columns):
+        return np.zeros(len(loose), dtype=bool)
+    try:
+        inputs, _ = _inputs(sheet, loose)
+    except DataError:  # a cell that no candidate can have
+        return loose
+    rows = np.flatnonzero(loose)
+    groups, candidates = _grouped(inputs, rows)
+    loose[rows] = [g not in candidates for g in groups]
+    return loose
 
 
 def _named(sheet: Sheet, wanted: Mask) -> tuple[Texts, Texts, Texts]:
@@ -116,12 +132,20 @@ def _named(sheet: Sheet, wanted: Mask) -> tuple[Texts, Texts, Texts]:
     id_of |= {name: plan.suggestion.id for name, plan in state.plans.items()}
     planned = mapped(runs, lambda name: id_of.get(name) if name else "")
     sheet.refuse(pd.isna(planned), run, lambda i: _unknown_run(runs[i], id_of))
+    other = (planned != "") & (given != "") & (planned != given)
+    for i in np.flatnonzero(other):
+        other[i] = _is_other(planned[i], given[i])
     sheet.refuse(
-        (planned != "") & (given != "") & (planned != given),
+        other,
         own_id,
         lambda i: f"run {runs[i]} is {planned[i]}, but the row says '{given[i]}'; {_SORTED}",
     )
     return runs, given, np.where(planned != "", planned, given)
+
+
+def _is_other(known: str, name: str) -> bool:
+    """Whether a name is another one, and not the known one as spreadsheet programs save it."""
+    return known != name and Known([known]).saved(name) is None
 
 
 def _id_column(sheet: Sheet) -> str | None:
@@ -142,29 +166,64 @@ def _inputs(sheet: Sheet, wanted: Mask) -> tuple[list[_Input], list[Note]]:
         if name not in sheet.frame:
             continue
         if pd.api.types.is_numeric_dtype(cells):
-            unit, instead = [units.get(name, "")], "all candidates have a number there"
-            numbers, notes = sheet.numbers(name, wanted, unit, instead)
-            inputs.append(_Input(name, cells.to_numpy(dtype=np.float64), numbers))
+            instead = "all candidates have a number there"
+            numbers, notes = sheet.numbers(name, wanted, units.get(name, ""), instead)
+            known = cells.to_numpy(dtype=np.float64)
+            inputs.append(_Input(name, known, denoised(numbers, known)))
             told += notes
         else:
+            ours = mapped(cells.to_numpy(dtype=object), lambda t: composed(str(t).strip(SPACES)))
             molecules = name in sheet.state.created.structures and can_read()
-            form = _molecule if molecules else _canonical
-            texts = mapped(cells.to_numpy(dtype=object), form)
-            inputs.append(_Input(name, texts, mapped(sheet.texts(name), form)))
+            key = _molecule if molecules else _keys(set(ours))
+            _refuse_merged(sheet, name)
+            inputs.append(_Input(name, mapped(ours, key), mapped(sheet.texts(name), key)))
     return inputs, told
 
 
-def _refuse_other(sheet: Sheet, cells: _Input, at: Rows, names: Texts) -> None:
-    """Refuse a row whose run or id is of an experiment with other inputs."""
-    column = cells.column
+def _refuse_merged(sheet: Sheet, column: str) -> None:
+    """Refuse names such as 1.1 and 1.10 in a sheet that was read as if they were numbers."""
+    merged = [texts for texts in sheet.written(column).values() if len(texts) > 1]
+    if merged:
+        one, other, *_ = merged[0]
+        raise DataError(
+            f"{sheet.name}: column '{column}': '{one}' and '{other}' are read as one number, but "
+            "are names here; name the experiments by run or id, and leave the column out."
+        )
+
+
+def _keys(levels: Collection[str]) -> Callable[[str], str]:
+    """What texts are compared by: 80 for 80.0, as workbooks may hold it, unless both are levels."""
+    shared = {form for form, count in Counter(map(bare, levels)).items() if count > 1}
+
+    def key(text: str) -> str:
+        form = bare(text)
+        return text if form in shared else form
+
+    return key
+
+
+def _refuse_other(sheet: Sheet, cells: _Input, at: Rows, names: Texts) -> list[Note]:
+    """Refuse a row whose run or id is of an experiment with other inputs.
+
+    Names that a spreadsheet program has changed are no others; notes say so.
+    """
+    column, differ = cells.column, (at >= 0) & cells.differ(at)
+    told = list[Note]()
+    for i in np.flatnonzero(differ) if cells.is_text else ():
+        known, text = str(cells.table[at[i]]), cells.sheet[i]
+        if not _is_other(known, text):
+            differ[i] = False
+            what = f"'{text}' is taken for '{known}', which {names[i]} has"
+            told.append(Note("as-saved", sheet.at(i, column), what))
     sheet.refuse(
-        (at >= 0) & cells.differ(at),
+        differ,
         column,
         lambda i: (
             f"{names[i]} has '{cell_text(sheet.state.table[column].iloc[at[i]])}' there, but the "
             f"row says '{sheet.texts(column)[i]}'; {_SORTED}"
         ),
     )
+    return list(folded(told))
 
 
 def _refuse_nameless(sheet: Sheet, inputs: Sequence[_Input], loose: Mask, given: Texts) -> None:
@@ -179,7 +238,7 @@ def _refuse_nameless(sheet: Sheet, inputs: Sequence[_Input], loose: Mask, given:
     sheet.refuse(
         wrong & (given != ""),
         _id_column(sheet),
-        lambda i: _unknown_id(given[i], lacking, table.index),
+        lambda i: _unknown_id(given[i], lacking, table.index.tolist()),
     )
     sheet.refuse(
         wrong,
@@ -188,20 +247,21 @@ def _refuse_nameless(sheet: Sheet, inputs: Sequence[_Input], loose: Mask, given:
     )
 
 
-def _unknown_id(name: str, lacking: str, known: Iterable[str]) -> str:
-    hint = nearest(name, known)
+def _unknown_id(name: str, lacking: str, known: Sequence[str]) -> str:
+    saved = Known(known).saved(name)
+    hint = nearest(name, known) if saved is None else f" Did you mean '{saved}'?"
     needed = f"there is no candidate '{name}', and {lacking}"
     return needed + (f".{hint}" if hint else "; correct the id, or give all inputs to add one")
 
 
 def _by_inputs(
-    sheet: Sheet, inputs: Sequence[_Input], rows: Rows, given: Texts
+    sheet: Sheet, inputs: Sequence[_Input], rows: Rows, given: Texts, new_names: bool
 ) -> tuple[list[str], dict[str, int], list[Note]]:
     """The id of each row, the row of each id that is new, and notes."""
     groups, candidates = _grouped(inputs, rows)
     known = sheet.state.table.index.tolist()
     ids = {g: str(known[at]) for g, at in candidates.items()}
-    taken = {*known, *given}
+    taken, owners = {*known, *given}, Known(known if (given[rows] != "").any() else [])
     fresh = (name for k in count(1) if (name := f"n{k}") not in taken)
     new, elsewhere = dict[str, int](), list[Note]()
     for i, g in zip(rows.tolist(), groups, strict=True):
@@ -216,6 +276,8 @@ def _by_inputs(
                 f"{sheet.name}: {sheet.at(i)}: '{name}' can't be the id of a new experiment, as "
                 "runs are called b3-1 or r5~1 and / is not used; change it."
             )
+        if not new_names and (meant := owners.saved(name)) is not None:
+            raise DataError(f"{sheet.name}: {sheet.at(i)}: the id {_as_saved(name, meant)}.")
         ids[g] = name or next(fresh)
         if name in new:
             raise DataError(
@@ -272,7 +334,7 @@ def _welcome(sheet: Sheet, inputs: Sequence[_Input], new: dict[str, int]) -> tup
         levels = set(table)
         strange = {i: cells[i] for i in remarks if cells[i] not in levels}
         structures = column in sheet.state.created.structures
-        near = {} if structures else _near(dict.fromkeys(strange.values()), levels)
+        near = {} if structures else Known(levels).near(dict.fromkeys(strange.values()))
         for i, text in strange.items():
             hint = f" (did you mean '{near[text]}'?)" if text in near else ""
             if text in near:
@@ -295,7 +357,8 @@ def _welcome(sheet: Sheet, inputs: Sequence[_Input], new: dict[str, int]) -> tup
 
 def _refuse_slips(sheet: Sheet, inputs: Sequence[_Input], rows: list[int], new: bool) -> None:
     """Refuse forgotten cells of new experiments, and names spelt almost like known ones."""
-    for column, table, _ in inputs:
+    for cells in inputs:
+        column, table = cells.column, cells.table
         at = np.isin(np.arange(len(sheet.frame)), rows)
         texts = sheet.texts(column)
         if not (sheet.state.table[column].isna() | (sheet.state.table[column] == "")).any():
@@ -304,8 +367,6 @@ def _refuse_slips(sheet: Sheet, inputs: Sequence[_Input], rows: list[int], new: 
                 column,
                 lambda i: "the cell is blank, in an experiment that is new; fill it in",
             )
-        if not all(isinstance(level, str) for level in table):
-            continue
         if column in sheet.state.created.structures:
             if can_read():
                 unread = mapped(texts, lambda text: bool(text) and canonical(text) is None)
@@ -313,20 +374,21 @@ def _refuse_slips(sheet: Sheet, inputs: Sequence[_Input], rows: list[int], new: 
             continue
         if new:
             continue
-        levels = set(table)
-        loosely = {_loose(level): level for level in levels}
-        meant = [loosely.get(_loose(text)) if text not in levels else None for text in texts]
-        sheet.refuse(
-            at & np.array([level is not None for level in meant], dtype=bool),
-            column,
-            partial(_almost, texts, meant),
-        )
+        if not cells.is_text:
+            far = partial(_far, texts, f"{np.nanmin(table):.6g}", f"{np.nanmax(table):.6g}")
+            sheet.refuse(at & slipped(cells.sheet, table), column, far)
+            continue
+        known = Known(set(table))
+        for meant, say in ((known.typed, _almost), (known.saved, _as_saved)):
+            found = mapped(cells.sheet, meant)
+            sheet.refuse(at & ~pd.isna(found), column, partial(_slip, say, texts, found))
 
 
-def _almost(texts: Texts, meant: Sequence[str | None], i: int) -> str:
+def _far(texts: Texts, low: str, high: str, i: int) -> str:
+    known = f"are all {low}" if low == high else f"go from {low} to {high}"
     return (
-        f"'{texts[i]}' is new, but spelt almost like '{meant[i]}'; correct it, or record with "
-        "--new if it is another one"
+        f"'{texts[i]}' is far from the candidates, which {known} there; correct it, or record with "
+        "--new if it is meant"
     )
 
 
@@ -334,26 +396,22 @@ def _no_molecule(texts: Texts, i: int) -> str:
     return f"'{texts[i]}' is not a valid SMILES; correct it, or leave the cell blank"
 
 
-def _near(texts: Collection[str], levels: Collection[str]) -> dict[str, str]:
-    """Known names that differ from new ones in capitals, spaces or few letters."""
-    loosely, few = {_loose(level): level for level in levels}, len(levels) <= _LEVELS
-    found = dict[str, str]()
-    for text in list(texts)[:_NEW]:
-        if _loose(text) in loosely:
-            found[text] = loosely[_loose(text)]
-        elif few and len(text) >= _LONG and (close := get_close_matches(text, levels, 1, 0.9)):
-            found[text] = close[0]
-    return found
+def _slip(say: Callable[[str, str], str], texts: Texts, found: Texts, i: int) -> str:
+    return say(texts[i], found[i])
 
 
-def _loose(text: str) -> str:
-    return re.sub(r"[\s_‐-―-]", "", unicodedata.normalize("NFKC", text).casefold())
+def _almost(text: str, meant: str) -> str:
+    return (
+        f"'{text}' is new, but spelt almost like '{meant}'; correct it, or record with --new if it "
+        "is another one"
+    )
 
 
-def _canonical(text: str) -> str:
-    """A text without the spaces around it; a number in its shortest form."""
-    bare = str(text).strip(SPACES)
-    return cell_text(float(bare)) if is_plain(bare) else bare
+def _as_saved(text: str, meant: str) -> str:
+    return (
+        f"'{text}' is new, and what a spreadsheet program makes of '{meant}'; format the cells as "
+        "text and type it again, or record with --new if it is another one"
+    )
 
 
 def _molecule(text: str) -> str:

@@ -19,8 +19,8 @@ import pandas as pd
 
 from gollum.campaign.events import STATUSES, Recorded, Result, Source, Status
 from gollum.campaign.filled import Outcomes, Sheet, folded, read_outcomes
-from gollum.campaign.identity import Identity, identify
-from gollum.campaign.state import Measurement, State
+from gollum.campaign.identity import Identity, identify, strangers
+from gollum.campaign.state import Logged, Measurement, State
 from gollum.data.pool import cell_text
 from gollum.notes import Note
 
@@ -75,8 +75,8 @@ def read_results(
         name: of the file, for messages.
         correct: whether a row that names its experiment by id or inputs replaces the result that
             this has, and whether a value that was corrected may come back.
-        new_names: whether names that differ from known ones by capitals, spaces or hyphens only
-            are new options; otherwise they are refused.
+        new_names: whether names and numbers that look like slips for known ones are new options;
+            otherwise they are refused.
 
     Raises:
         DataError: naming row and column of what can't be understood.
@@ -92,6 +92,16 @@ def read_results(
     new = Counter(r.row.status for r in readings if r.kind != "known")
     event = Recorded(source=source, results=results, joined=identity.joined) if results else None
     told = defaultdict[str, list[Note]](list)
+    idle = ~wanted & ~sheet.blank()
+    if new_rows := int(strangers(sheet, idle).sum()):
+        what = f"{new_rows} rows are of no candidate"
+        advice = "rows without a result add nothing; `gollum add` adds candidates"
+        told["strangers"].append(Note("strangers", "", f"{what}: {advice}"))
+    if event is not None:
+        problem = state.after(Logged(state.sequence + 1, "", "", event)).praised_failure()
+        if problem:
+            remedy = "change it with gollum init CAMPAIGN --failed-as VALUE"
+            told["failed-as"].append(Note("failed-as", "", f"{problem}; {remedy}"))
     for r in readings:
         if r.note:
             told[r.kind].append(Note(f"{r.kind}-result", f"row {r.row.row}", r.note))
@@ -105,7 +115,7 @@ def read_results(
         repeated=kinds["repeated"],
         known=kinds["known"],
         joined=0 if identity.joined is None else len(identity.joined.ids),
-        waiting=int((~wanted & ~sheet.blank()).sum()),
+        waiting=int(idle.sum()),
     )
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from tokenizers import Tokenizer
 
 from gollum.data.pool import Pool
-from gollum.data.spreadsheets.numbers import unit_of
+from gollum.data.spreadsheets.units import unit_of
 from gollum.language.catalog import CATALOG, Package, installed_folder, kept_folder
 from gollum.notes import Note
 from gollum.text import template as words

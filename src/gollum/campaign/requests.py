@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from gollum.campaign.events import Request
 from gollum.campaign.state import Planned, State
 from gollum.data.pool import cell_text
+from gollum.data.spreadsheets.numbers import composed, is_plain
+from gollum.data.spreadsheets.units import converted, quantity, unit_in
 from gollum.errors import UserError, nearest
 
 
@@ -33,7 +35,9 @@ def asked_for(
         UserError: a column is not there, or a number makes no sense.
     """
     columns = [str(c) for c in state.table.columns]
-    same = (same,) if isinstance(same, str) else tuple(same)
+    at_most = {spelt(column, columns): most for column, most in at_most.items()}
+    same = (same,) if isinstance(same, str) else same
+    same = tuple(spelt(column, columns) for column in same)
     for column in (*at_most, *same):
         if column not in columns:
             raise UserError(
@@ -50,6 +54,24 @@ def asked_for(
             "there are no costs to weigh; begin a campaign with --cost COLUMN to have them."
         )
     return Request(at_most=dict(at_most), same=same, cost_weight=cost_weight)
+
+
+def spelt(name: str, known: Iterable[str]) -> str:
+    """The known name that is this one in another Unicode form; otherwise the name as it is."""
+    same = (one for one in known if composed(one) == composed(name))
+    return name if name.isascii() else next(same, name)
+
+
+def cell_meant(state: State, column: str | None, value: object) -> str:
+    """A cell (or id, of column None) as candidates have it: '80' for '80 °C' or '176 °F'."""
+    cells = state.table.index if column not in state.table else state.table[column].unique()
+    known = [cell_text(cell) for cell in cells]
+    text = spelt(cell_text(value).strip(), known)
+    number, given = quantity(text) or ("", "")
+    unit = state.created.units.get(column or "") or next(iter(unit_in(column or "") or ()), "")
+    if text in known or not (given and unit and is_plain(number)):
+        return text
+    return cell_text(converted(float(number), given, str(unit))) or text
 
 
 def check_cells(state: State, column: str | None, values: Sequence[str], lift: bool) -> None:

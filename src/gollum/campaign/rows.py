@@ -9,9 +9,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gollum.campaign.identity import NO_ID
+from gollum.campaign.slips import ROUNDING
 from gollum.data.pool import cell_text
+from gollum.data.spreadsheets.columns import Column
 from gollum.data.spreadsheets.numbers import SPACES
-from gollum.data.spreadsheets.values import without_units
+from gollum.data.spreadsheets.quantities import unit_of_cells, without_units
+from gollum.data.spreadsheets.units import quantity, says_unit
 from gollum.errors import DataError, quoted
 from gollum.notes import Note
 
@@ -21,9 +24,9 @@ class Rows:
 
     Attributes:
         where: file or table, for messages.
-        table: the whole table; inputs with one unit in all cells are numbers.
+        table: the whole table; inputs with a unit in all cells are numbers.
         inputs: columns that describe an experiment.
-        units: those units.
+        units: those that the names of the columns don't say.
         kept: positions of the n rows that are not blank.
         first: for each of these, the position of the first row with its inputs.
 
@@ -35,8 +38,11 @@ class Rows:
         self.where, self.inputs = where, list(inputs)
         self.table, self.units = without_units(table, inputs, where)
         for column in inputs:
-            if not pd.api.types.is_numeric_dtype(self.table[column]):
-                self.table[column] = self.table[column].str.strip(SPACES).astype("str")
+            cells = self.table[column]
+            if not pd.api.types.is_numeric_dtype(cells):
+                self.table[column] = cells.str.strip(SPACES).astype("str")
+            elif pd.api.types.is_float_dtype(cells):
+                self.table[column] = cells.mask(cells.abs() <= ROUNDING * cells.abs().max(), 0.0)
         described = self.table[self.inputs]
         blank = blank_rows(table)
         for row in np.flatnonzero(blank_rows(described) & ~blank)[:1]:
@@ -51,6 +57,18 @@ class Rows:
             raise DataError(
                 f"{where}: there are fewer than two different experiments to choose from; add some."
             )
+
+    def units_of(self, results: Sequence[str]) -> dict[str, str]:
+        """The units of results that the names of their columns don't say, where one fits all."""
+        first, units = int(self.table.attrs["first_row"]), dict[str, str]()
+        percent = {n.column for n in self.table.attrs["notes"] if n.code == "percentages"}
+        for name in (c for c in results if c in self.table.columns):
+            cells = [cell for cell in map(cell_text, self.table[name]) if quantity(cell)]
+            column = Column(self.where, self.where, name, first, cells)
+            unit = "%" if name in percent else unit_of_cells(column)
+            if unit and not says_unit(name, unit):
+                units[name] = unit
+        return units
 
     def row(self, position: int) -> str:
         """A row as the spreadsheet counts it."""
@@ -73,6 +91,9 @@ class Rows:
         if column is None:
             return np.array([f"r{i + 1}" for i in self.first], dtype=object)
         ids = [cell_text(cell).strip(SPACES) for cell in self.table[column].tolist()]
+        if pd.api.types.is_numeric_dtype(self.table[column]):
+            written = self.table.attrs.get("written", {}).get(column, {})
+            ids = [written.get(name, (name,))[0] for name in ids]
         owner: dict[str, int] = {}
         for row, first in zip(self.kept.tolist(), self.first.tolist(), strict=True):
             if not ids[row]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ import pandas as pd
 
 from gollum.campaign.events import Suggestion
 from gollum.campaign.state import Logged, Planned, State
+from gollum.data.spreadsheets.units import alike, is_unit, says_unit
 
 _INTENT = {
     "start": "first design, spread over the candidates",
@@ -78,6 +79,25 @@ def users_columns(state: State) -> list[str]:
     created = state.created
     cost = [created.cost] if created.cost is not None else []
     return [*map(str, state.table.columns), created.objective, *created.also, *cost]
+
+
+def head(state: State, column: str) -> str:
+    """What a column of the user's is called in a file or table: 'time (h)' if its unit is h."""
+    unit = state.created.units.get(column)
+    return column if unit is None or says_unit(column, unit) else f"{column} ({unit})"
+
+
+def headed(state: State, frame: pd.DataFrame) -> pd.DataFrame:
+    """A sheet with the units of its columns in their names, which `record` understands."""
+    heads = {c: h for c in users_columns(state) if (h := head(state, c)) not in frame.columns}
+    return frame.rename(columns=heads)
+
+
+def is_head(name: str, column: str, unit: str) -> bool:
+    """Whether a name is that of a column with its unit behind it."""
+    rest = name.removeprefix(column).strip()
+    apart = name.startswith(column) and rest[:1] + rest[-1:] in ("()", "[]")
+    return apart and is_unit(rest[1:-1]) and alike(rest[1:-1], unit)
 
 
 def suggestion_sheet(state: State, plans: Sequence[Planned]) -> pd.DataFrame:
@@ -147,19 +167,33 @@ def export_json(state: State, log: Sequence[Logged]) -> str:
     return json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
-def why(suggestion: Suggestion, objective: str, digits: int) -> str:
-    """The reason for a suggestion: 'exploits: like r12 (yield 71.2); ligand XPhos +8.3'."""
+def why(
+    suggestion: Suggestion, objective: str, digits: int, units: Mapping[str, str] | None = None
+) -> str:
+    """The reason for a suggestion: 'exploits: like r12 (yield 71.2); ligand XPhos +8.3'.
+
+    Args:
+        suggestion: what is suggested.
+        objective: its name.
+        digits: of numbers, behind the point.
+        units: of some columns.
+    """
     like = " and ".join(
         f"{n.id} ({objective} {n.value:.{digits}f})" for n in suggestion.neighbours[:_NEIGHBOURS]
     )
     effects = ", ".join(
-        f"{e.column} {_short(e.value)} {e.effect:+.{digits}f}"
+        f"{e.column} {_short(in_unit(e.value, (units or {}).get(e.column)))} {e.effect:+.{digits}f}"
         for e in suggestion.effects[:_EFFECTS]
         if round(e.effect, digits)
     )
     reasons = "; ".join(part for part in (like and f"like {like}", effects) if part)
     intent = _INTENT[suggestion.intent]
     return f"{intent}: {reasons}" if reasons else intent
+
+
+def in_unit(cell: str, unit: str | None) -> str:
+    """A cell as text, with the unit of its column if there is one."""
+    return f"{cell} {unit}" if cell and unit else cell
 
 
 def _short(text: str) -> str:
@@ -188,7 +222,8 @@ def _plans(state: State, plans: Sequence[Planned]) -> pd.DataFrame:
     frame[names.batch] = [plan.batch for plan in plans]
     _predict(frame, names, suggestions)
     frame[names.chance] = _floats(s.chance for s in suggestions)
-    frame[names.why] = _texts(why(s, state.created.objective, digits) for s in suggestions)
+    created = state.created
+    frame[names.why] = _texts(why(s, created.objective, digits, created.units) for s in suggestions)
     return frame
 
 

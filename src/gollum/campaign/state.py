@@ -87,7 +87,7 @@ class State:
     """A campaign at one moment.
 
     Attributes:
-        created: how it began.
+        created: how it began, with what a failed experiment counts as now.
         sequence: number of the last event.
         last: its sha256.
         table: N x k inputs; the index holds the ids.
@@ -200,6 +200,22 @@ class State:
         ).dropna()
         return values.groupby(level=0, sort=False).agg(["count", "mean", "std"])
 
+    def praised_failure(self) -> str:
+        """That a failed experiment counts as better than every result; '' where it doesn't."""
+        goal, failed = self.created.goal, self.created.failed_as
+        values = self.measured()["mean"].to_numpy(dtype=np.float64)
+        if failed is None or not len(values):
+            return ""
+        if self.utility(np.array([failed]))[0] <= self.utility(values).max():
+            return ""
+        low, high = f"{values.min():.6g}", f"{values.max():.6g}"
+        wanted = {"maximize": "more is better", "minimize": "less is better"}
+        return (
+            f"a failed experiment counts as {cell_text(failed)}, better than every result so far "
+            f"({low if low == high else f'{low} to {high}'}), as "
+            f"{wanted.get(goal.kind, f'{cell_text(goal.target)} is wanted')}"
+        )
+
     def locked(self) -> NDArray[np.bool_]:
         """N flags: candidates with an avoided id or cell."""
         flags = np.zeros(len(self.table), dtype=bool)
@@ -306,7 +322,10 @@ def _next(state: State, entry: Logged) -> State:
         case Configured():
             keys = {**state.keys, **event.keys}
             kept = {key: value for key, value in keys.items() if value is not None}
-            return replace(state, changed=number, learned=number, keys=kept)
+            created = state.created
+            if event.failed_as is not None:
+                created = created.model_copy(update={"failed_as": event.failed_as})
+            return replace(state, changed=number, learned=number, keys=kept, created=created)
         case Created():
             raise AssertionError("one campaign begins once")
         case _:

@@ -11,7 +11,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from yaml.reader import ReaderError
 
 from gollum.data.spreadsheets.encodings import check_kind, decode, read_bytes
-from gollum.data.spreadsheets.numbers import is_integer, is_number_like, is_plain
+from gollum.data.spreadsheets.numbers import composed, is_integer, is_number_like, is_plain
 from gollum.errors import ConfigError, nearest
 from gollum.notes import Note
 
@@ -41,7 +41,8 @@ class YamlFile:
             raise ConfigError(f"There is no file '{path}'.{nearest(path.name, options)}")
         content = read_bytes(path)
         check_kind(path, content, "text")
-        self.text, notes = decode(path, content)
+        text, notes = decode(path, content)
+        self.text = composed(text)
         self.notes = list(notes)
         self.root = self._parse()
 

@@ -44,8 +44,8 @@ def add_commands(known: Any) -> None:
         "init", init, "begin a campaign from a table or lists of options", keys=True,
         usage="gollum init CAMPAIGN --table FILE --objective COLUMN [options] [--KEY VALUE …]",
         epilog="Any other --KEY VALUE says how experiments are chosen; `gollum run --help` lists "
-        "the keys. For a campaign that exists, --template and these keys change what it does from "
-        "now on; null puts a key back to what the preset says.",
+        "the keys. For a campaign that exists, --template, --failed-as and these keys change what "
+        "it does from now on; null puts a key back to what the preset says.",
     )  # fmt: skip
     begin.add_argument("--table", metavar="FILE", help="possible experiments, one per row")
     begin.add_argument("--factors", metavar="FILE", help="instead: YAML with options per column")
@@ -95,7 +95,7 @@ def add_commands(known: Any) -> None:
     take.add_argument("--sheet", metavar="NAME", help="of a workbook")
     take.add_argument("--correct", action="store_true", help="a second value replaces the first")
     take.add_argument("--new", action="store_true",
-                      help="names spelt almost like known ones are new options")  # fmt: skip
+                      help="names and numbers that look like slips are new options")  # fmt: skip
 
     more = command(
         "add", add, "candidates, options and factors for a campaign that runs",
@@ -144,8 +144,11 @@ def init(known: argparse.Namespace) -> int:
     policy = {n: _or_null(getattr(known, n)) for n in POLICY if getattr(known, n) is not None}
     if known.table is None and known.factors is None:
         keys = {"model.name" if n == "model" else n: v for n, v in policy.items()} | known.keys
-        if not file.exists() or (known.template is None and not keys):
+        if not file.exists() or (known.template is None and known.failed_as is None and not keys):
             raise ConfigError("give --table FILE or --factors FILE with the possible experiments.")
+        if known.failed_as is not None:
+            Campaign(file).count_failed_as(known.failed_as)
+            _say(console, f"{file}: from now on a failed experiment counts as {known.failed_as:g}.")
         _change(Campaign(file), console, known.template, keys)
         return 0
     if known.objective is None:
@@ -182,6 +185,7 @@ def init(known: argparse.Namespace) -> int:
 def suggest(known: argparse.Namespace) -> int:
     """Choose experiments, show them, and write the sheet to fill in."""
     from gollum.api import Campaign
+    from gollum.campaign.sheets import head, headed
     from gollum.data.writers import write_sheet
     from gollum.report.campaign.display import Display, print_suggestions
 
@@ -201,8 +205,9 @@ def suggest(known: argparse.Namespace) -> int:
     if len(sheet) < known.n:
         _say(console, f"Note: only {len(sheet)} experiments meet the request.")
     if known.output:
-        write_sheet(sheet, known.output)
-        objective = campaign.state().created.objective
+        state = campaign.state()
+        write_sheet(headed(state, sheet), known.output)
+        objective = head(state, state.created.objective)
         _say(console, f"{known.output}: fill in the column '{objective}', then "
              f"gollum record {quoted(known.campaign)} {quoted(known.output)}")  # fmt: skip
     return 0
@@ -322,6 +327,7 @@ def replay(known: argparse.Namespace) -> int:
 def export(known: argparse.Namespace) -> int:
     """Write results, suggestions, history, candidates, or everything."""
     from gollum.api import Campaign
+    from gollum.campaign.sheets import headed
     from gollum.data.writers import write_sheet
     from gollum.files import write_text
 
@@ -337,7 +343,7 @@ def export(known: argparse.Namespace) -> int:
         _say(_console(), f"{file}: the whole campaign.")
         return 0
     table = campaign.export(known.what)
-    write_sheet(table, file)
+    write_sheet(headed(campaign.state(), table), file)
     _say(_console(), f"{file}: {len(table)} rows of {known.what}.")
     return 0
 

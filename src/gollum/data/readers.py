@@ -18,9 +18,9 @@ from gollum.data.spreadsheets.book import optional
 from gollum.data.spreadsheets.columns import Column
 from gollum.data.spreadsheets.delimited import read_rows
 from gollum.data.spreadsheets.encodings import check_kind, decode, kind_of, read_bytes, unpacked
-from gollum.data.spreadsheets.numbers import Cell, DateCell
+from gollum.data.spreadsheets.numbers import Cell, DateCell, composed
 from gollum.data.spreadsheets.sheets import Sheet, check_size, refuse_repeats, to_table
-from gollum.data.spreadsheets.values import typed
+from gollum.data.spreadsheets.values import spellings, typed
 from gollum.data.spreadsheets.workbooks import read_sheet
 from gollum.errors import DataError, nearest
 from gollum.notes import Note, Notes
@@ -81,6 +81,7 @@ def read_frame(frame: pd.DataFrame, name: str = "table") -> pd.DataFrame:
     for column in frame.columns:
         if not isinstance(column, str) or not column.strip():
             raise DataError(f"{name}: a column is called {column!r}; give it a name that is text.")
+    frame = frame.rename(columns=composed)
     refuse_repeats(name, list(frame.columns))
     first = int(frame.attrs.get("first_row", 2))
     whole = frame.reset_index(drop=True)
@@ -92,7 +93,9 @@ def read_frame(frame: pd.DataFrame, name: str = "table") -> pd.DataFrame:
     series, notes = typed(rest)
     table = whole.assign(**{c.name: one for c, one in zip(rest, series, strict=True)})
     before = map(Note.of, frame.attrs.get("notes", ()))
-    table.attrs = frame.attrs | {"first_row": first, "notes": Notes((*before, *notes))}
+    written = frame.attrs.get("written", {}) | {c.name: spellings(c) for c in rest}
+    told = Notes((*before, *notes))
+    table.attrs = frame.attrs | {"first_row": first, "notes": told, "written": written}
     return table
 
 
@@ -116,7 +119,11 @@ def _cell(value: object) -> Cell:
         return int(value) if -(2**63) <= value < 2**63 else str(value)
     if isinstance(value, datetime.date):
         return DateCell(str(value).removesuffix(" 00:00:00"))
-    return str(value)
+    return _text(value)
+
+
+def _text(value: object) -> str:
+    return composed(str(value))
 
 
 def _refuse_infinite(where: str, column: pd.Series, first: int) -> None:
@@ -189,8 +196,8 @@ def _read_parquet(file: Path) -> pd.DataFrame:
         table = source.read()
     except (arrow.ArrowException, OSError):
         raise DataError(f"{file} is not a readable Parquet file; write it again.") from None
-    refuse_repeats(str(file), table.column_names)
-    columns = {name: table[name].to_pandas() for name in table.column_names}
+    refuse_repeats(str(file), list(map(composed, table.column_names)))
+    columns = {composed(name): table[name].to_pandas() for name in table.column_names}
     return pd.DataFrame({name: _typed(file, column) for name, column in columns.items()})
 
 
@@ -199,4 +206,4 @@ def _typed(file: Path, column: pd.Series) -> pd.Series:
     if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
         _refuse_infinite(str(file), column, 2)
         return column
-    return column.astype(object).where(column.notna(), "").map(str).astype("str")
+    return column.astype(object).where(column.notna(), "").map(_text).astype("str")

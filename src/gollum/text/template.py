@@ -18,6 +18,8 @@ from typing import Any
 import pandas as pd
 
 from gollum.data.pool import Pool
+from gollum.data.spreadsheets.numbers import is_number_like
+from gollum.data.spreadsheets.units import ENDINGS
 from gollum.errors import TemplateError, nearest
 from gollum.notes import Note
 
@@ -31,13 +33,6 @@ _TOKEN = re.compile(
 _FORMATTED = re.compile(
     r"(?P<column>.+):(?P<format>[<>=^]?[+\- ]?0?\d*[,_]?(?:\.\d+)?[deEfFgGs%]?)", re.DOTALL
 )
-# How the end of a column name is read as a unit when a template is made from column names.
-UNITS = {
-    "_mol_pct": "mol%", "_mL_min": "mL/min", "_mol_L": "mol/L", "_equiv": "equivalents",
-    "_pct": "%", "_min": "min", "_mM": "mM", "_uM": "µM", "_nM": "nM", "_mL": "mL", "_nm": "nm",
-    "_mm": "mm", "_bar": "bar", "_C": "°C", "_K": "K", "_M": "M", "_s": "s", "_h": "h",
-    "_g": "g", "_V": "V",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -84,10 +79,11 @@ class Template:
 
         Args:
             pool: with the columns.
-            units: of some of them; otherwise a column's name may end in its unit.
+            units: of some of them; otherwise the name of a column with numbers may end in one.
         """
-        columns = [str(column) for column in pool.table.columns]
-        return cls("; ".join(_column_phrase(c, (units or {}).get(c)) for c in columns) + ".")
+        units, columns = units or {}, [str(column) for column in pool.table.columns]
+        phrases = (_column_phrase(c, units.get(c), _has_numbers(pool.table[c])) for c in columns)
+        return cls("; ".join(phrases) + ".")
 
     @classmethod
     def column(cls, name: str) -> Template:
@@ -302,12 +298,16 @@ def _write(value: Any, slot: Slot, blank: str) -> str:
         ) from None
 
 
-def _column_phrase(column: str, unit: str | None = None) -> str:
-    """'temperature: {temperature_C} °C' for a column called temperature_C."""
+def _has_numbers(cells: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(cells) or any(map(is_number_like, set(map(str, cells))))
+
+
+def _column_phrase(column: str, unit: str | None, numeric: bool) -> str:
+    """'temperature: {temperature_C} °C' for a column with numbers called temperature_C."""
     label = column
-    for ending, name in UNITS.items():
+    for ending, name in ENDINGS.items() if numeric and unit is None else ():
         if column.endswith(ending) and len(column) > len(ending):
-            label, unit = column.removesuffix(ending), unit or name
+            label, unit = column.removesuffix(ending), name
             break
     words = re.sub(r"([{}\[\]])", r"\1\1", label.replace("_", " "))
     return f"{words}: {_slot_source(column)}" + (f" {unit}" if unit else "")

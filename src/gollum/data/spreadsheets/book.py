@@ -44,12 +44,12 @@ class Filled:
     Attributes:
         value: text, number, truth value, date or time.
         kind: how openpyxl calls that; 'e' is an error.
-        is_percentage: whether it is shown as one.
+        number_format: as which numbers are shown.
     """
 
     value: Any
     kind: str
-    is_percentage: bool
+    number_format: str
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Book:
         with self._parser(title) as parser:
             cells = {
                 (cell["row"], cell["column"]): Filled(
-                    cell["value"], cell["data_type"], cell["style_id"] in self._percentages
+                    cell["value"], cell["data_type"], self._formats[cell["style_id"]]
                 )
                 for _, row in parser.parse()
                 for cell in row
@@ -159,13 +159,12 @@ class Book:
             raise damaged(self._file) from None
 
     @cached_property
-    def _percentages(self) -> frozenset[int]:
-        """Styles that show a fraction as a percentage."""
+    def _formats(self) -> list[str]:
+        """The number format of each style."""
         known = _openpyxl("styles.numbers")
         own = enumerate(self._reader.wb._number_formats, start=known.BUILTIN_FORMATS_MAX_SIZE)
         formats = {**known.BUILTIN_FORMATS, **dict(own)}
-        styles = enumerate(self._reader.wb._cell_styles)
-        return frozenset(i for i, style in styles if "%" in formats.get(style.numFmtId, ""))
+        return [formats.get(style.numFmtId, "") for style in self._reader.wb._cell_styles]
 
 
 def _openpyxl(module: str) -> ModuleType:

@@ -1,9 +1,10 @@
-"""What a cell can hold: numbers as laboratories in several countries write them, units, dates."""
+"""What a cell can hold: numbers as laboratories in several countries write them, dates."""
 
 from __future__ import annotations
 
 import math
 import re
+import unicodedata
 
 Cell = str | int | float
 
@@ -13,7 +14,10 @@ class DateCell(str):
 
 
 class PercentCell(float):
-    """A fraction that the spreadsheet shows as a percentage."""
+    """A number that the spreadsheet shows with a percent sign, as it is shown: 85.5 for 85.5 %."""
+
+    def __str__(self) -> str:
+        return f"{float(self):.15g} %"
 
 
 # str.strip knows all of these but the last three, which have no width.
@@ -24,6 +28,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]+")
 _GAPS = " '’\u00a0\u2009\u202f"  # thousands separators besides the point and the comma
 _MINUS = str.maketrans("−–", "--")
 _NO_GAPS = str.maketrans("", "", _GAPS)
+_LITERAL = re.compile(r'"[^"]*"|\\.')  # in a number format: shown as it stands
 _OTHER = {".": ",", ",": "."}
 
 
@@ -48,13 +53,13 @@ _DATE = re.compile(
     r"|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}-\d\d-\d\d(?:[ T].*)?",
     re.IGNORECASE,
 )
-_UNITS = (
-    "°C ℃ °F C K % mol% mol-% wt% wt-% vol% ppm s sec min h hr hrs d µs ms bar mbar atm Pa kPa MPa "
-    "psi torr g mg µg kg l L ml mL µl µL µL/min mL/min ml/min mol mmol µmol M mM µM mol/L mmol/L "
-    "mg/mL g/L nm µm mm cm m eq eq. equiv equiv. V mV A mA W kW rpm Hz kHz MHz kJ/mol kcal/mol eV"
-)
-_UNIT = "|".join(re.escape(u) for u in sorted(_UNITS.split(), key=len, reverse=True))
-_QUANTITY = re.compile(rf"(.*?[0-9.,])\s*({_UNIT}|)", re.DOTALL)
+
+
+def shown(value: int | float, number_format: str) -> int | float:
+    """A number as its format in a workbook shows it, where that has a percent sign."""
+    if "%" in _LITERAL.sub("", number_format):
+        return PercentCell(f"{100 * value:.15g}")
+    return PercentCell(value) if "%" in number_format else value
 
 
 def is_number_like(cell: str) -> bool:
@@ -82,15 +87,20 @@ def plain(text: str, mark: str) -> str:
     return bare.replace(_OTHER[mark], "").replace(mark, ".")
 
 
-def unit_of(text: str) -> str | None:
-    """The unit behind a number ('' if there is none); None for other texts."""
-    match = _QUANTITY.fullmatch(text)
-    return match[2] if match and is_number_like(match[1]) else None
-
-
 def is_integer(text: str) -> bool:
     """Whether a text is digits behind at most a sign."""
     return _INTEGER.fullmatch(text) is not None
+
+
+def composed(text: str) -> str:
+    """A text in the Unicode form in which all are compared; macOS writes ü as u and two dots."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def bare(text: str) -> str:
+    """A text without the spaces around it, and a whole number without decimals: 80.0 is 80."""
+    text = text.strip(SPACES)
+    return text.removesuffix(".0") if is_integer(text.removesuffix(".0")) else text
 
 
 def is_plain(text: str) -> bool:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from gollum.data.spreadsheets.columns import Column
-from gollum.data.spreadsheets.numbers import SPACES, Cell, is_number_like
-from gollum.data.spreadsheets.values import typed
+from gollum.data.spreadsheets.numbers import SPACES, Cell, composed, is_number_like
+from gollum.data.spreadsheets.values import spellings, typed
 from gollum.errors import DataError
 from gollum.notes import Note, Notes
 
@@ -100,6 +100,7 @@ def to_table(sheet: Sheet) -> pd.DataFrame:
     table = pd.DataFrame(dict(zip(titles, series, strict=True)))
     table.attrs["notes"] = Notes((*sheet.notes, *notes, *more))
     table.attrs["first_row"] = header + 2
+    table.attrs["written"] = {column.name: spellings(column) for column in made}
     return table
 
 
@@ -148,7 +149,9 @@ def _name(cell: Cell) -> str:
 
 def _unescaped(cell: Cell) -> Cell:
     """A cell without the apostrophe that keeps spreadsheets from taking it for a formula."""
-    return cell[1:] if isinstance(cell, str) and cell[:1] == "'" and FORMULA.match(cell) else cell
+    if not isinstance(cell, str):
+        return cell
+    return composed(cell[1:] if cell[:1] == "'" and FORMULA.match(cell) else cell)
 
 
 def _header(sheet: Sheet) -> tuple[int, list[Note]]:

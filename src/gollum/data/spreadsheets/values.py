@@ -5,6 +5,7 @@ A column is numeric when every cell that is not blank is a number.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -15,14 +16,15 @@ from gollum.data.spreadsheets.numbers import (
     SPACES,
     DateCell,
     PercentCell,
+    bare,
     is_date,
     is_integer,
     is_number_like,
     is_plain,
     plain,
-    unit_of,
 )
-from gollum.notes import Note, Notes
+from gollum.data.spreadsheets.units import alike, unit_of, unknown_unit
+from gollum.notes import Note
 
 
 def typed(columns: Sequence[Column]) -> tuple[list[pd.Series], list[Note]]:
@@ -37,6 +39,17 @@ def typed(columns: Sequence[Column]) -> tuple[list[pd.Series], list[Note]]:
     marks = choose_marks(columns)
     read = [_read(column, mark) for column, mark in zip(columns, marks, strict=True)]
     return [series for series, _ in read], [note for _, notes in read for note in notes]
+
+
+def spellings(column: Column) -> dict[str, tuple[str, ...]]:
+    """A number in its shortest form → as the cells have it, where that is another way: 1.1 → 1.10.
+
+    Where the numbers turn out to be names, this is what they are called.
+    """
+    found = dict[str, dict[str, None]]()
+    for text in filter(is_plain, column.texts):
+        found.setdefault(f"{float(text):.15g}", {})[bare(text)] = None
+    return {number: tuple(texts) for number, texts in found.items() if tuple(texts) != (number,)}
 
 
 def _read(column: Column, mark: str | None) -> tuple[pd.Series, list[Note]]:
@@ -60,8 +73,13 @@ def _notes_on_numbers(column: Column, mark: str) -> Iterable[Note]:
         row = next(iter(column.texts.values()))
         what = f"{count} numbers that are stored as text (the first in row {row})"
         yield column.note("stored-as-text", f"{what} were read as numbers")
+    several = next((texts for texts in spellings(column).values() if len(texts) > 1), None)
+    if several is not None:
+        one, other, *_ = several
+        what = f"'{one}' and '{other}' are read as one number"
+        yield column.note("same-number", f"{what}; if they are names, put a letter in front")
     if any(isinstance(c, PercentCell) for c in column.cells):
-        yield column.note("percentages", "percentages were read as fractions, 85 % as 0.85")
+        yield column.note("percentages", "percentages were read as they are shown, 85 % as 85")
 
 
 def _as_text(column: Column) -> tuple[pd.Series, list[Note]]:
@@ -92,6 +110,7 @@ def _notes_on_text(column: Column) -> Iterable[Note]:
     if all(unit_of(text) is not None for text in column.texts):
         yield _units(column)
         return
+    yield from _unknown_unit(column)
     numbers = {text for text in column.texts if is_number_like(text)}
     present = [c for c in column.cells if not isinstance(c, str) or c.strip(SPACES)]
     count = sum(not isinstance(c, str) or c.strip(SPACES) in numbers for c in present)
@@ -109,7 +128,8 @@ def _notes_on_text(column: Column) -> Iterable[Note]:
         )
         return
     dates = {t: r for t, r in column.texts.items() if is_date(t)}
-    if dates and len(dates) < len(column.texts):
+    dated = len(dates) == len(column.texts) and all(re.search(r"\d{4}", text) for text in dates)
+    if dates and not dated:
         text, row = next(iter(dates.items()))
         yield column.note(
             "date-among-names",
@@ -122,52 +142,28 @@ def _units(column: Column) -> Note:
     examples: dict[str | None, str] = {}
     for text in column.texts:
         examples.setdefault(unit_of(text), text)
-    if len(examples) == 1:
+    first = next(iter(examples.values()))
+    unit = unit_of(first) or ""
+    other = next((t for u, t in examples.items() if not alike(u or "", unit)), None)
+    if other is None:
         return column.note(
             "one-unit",
-            f"every cell ends in '{next(iter(examples))}' and is read as text; for numbers, put "
-            "the unit into the name of the column instead",
+            f"every cell ends in '{unit}' and is read as text; for numbers, put the unit into the "
+            "name of the column instead",
         )
-    first, second = list(examples.values())[:2]
     return column.note(
         "several-units",
-        f"units differ ('{first}' in row {column.texts[first]}, '{second}' in row "
-        f"{column.texts[second]}), so the column is read as text; use one unit, in its name",
+        f"units differ ('{first}' in row {column.texts[first]}, '{other}' in row "
+        f"{column.texts[other]}), so the column is read as text; use one unit, in its name",
     )
 
 
-def without_units(
-    table: pd.DataFrame, columns: Iterable[str], where: str
-) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Numbers instead of texts where all cells of a column are numbers with the same unit.
-
-    Args:
-        table: as `read_table` gives it.
-        columns: which of its columns to look at.
-        where: file or table, for messages.
-
-    Returns:
-        The table, whose notes say so in place of the reader's, and the unit of these columns.
-
-    Raises:
-        DataError: a number can be read in two ways.
-    """
-    found, units = list[Column](), dict[str, str]()
-    for name in columns:
-        if pd.api.types.is_numeric_dtype(table[name]):
-            continue
-        endings = {
-            unit_of(text.strip(SPACES)) for text in table[name].unique() if text.strip(SPACES)
-        }
-        if len(endings) == 1 and (unit := endings.pop()):
-            units[name] = unit
-            bare = [str(cell).strip(SPACES).removesuffix(unit) for cell in table[name].tolist()]
-            found.append(Column(where, where, name, int(table.attrs.get("first_row", 2)), bare))
-    series, notes = typed(found)
-    made = {c.name: one.set_axis(table.index) for c, one in zip(found, series, strict=True)}
-    before = map(Note.of, table.attrs.get("notes", ()))
-    kept = (n for n in before if not (n.code == "one-unit" and n.column in units))
-    told = (c.note("unit", f"its cells are numbers in {units[c.name]}") for c in found)
-    result = table.assign(**made)
-    result.attrs = table.attrs | {"notes": Notes((*kept, *told, *notes))}
-    return result, units
+def _unknown_unit(column: Column) -> Iterable[Note]:
+    text, *others = column.texts
+    ending = unknown_unit(text)
+    if ending and others and all(unknown_unit(other) == ending for other in others):
+        yield column.note(
+            "unknown-unit",
+            f"every cell is a number followed by '{ending}', which is no unit known here, and is "
+            "read as text; for numbers, move it into the name of the column",
+        )

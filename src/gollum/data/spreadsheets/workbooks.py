@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gollum.data.spreadsheets.book import Book, Filled, Page, Place, damaged
-from gollum.data.spreadsheets.numbers import Cell, DateCell, PercentCell
+from gollum.data.spreadsheets.numbers import Cell, DateCell, shown
 from gollum.data.spreadsheets.parts import count_elements
 from gollum.data.spreadsheets.sheets import MOST_CELLS, Sheet, check_size, letters
 from gollum.errors import DataError, nearest
@@ -149,5 +149,5 @@ def _value(where: str, place: Place, cell: Filled) -> Cell:
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         return str(value)  # a code
     if isinstance(value, int | float):
-        return PercentCell(value) if cell.is_percentage else value
+        return shown(value, cell.number_format)
     return str(value)

@@ -24,6 +24,7 @@ from gollum.campaign.events import (
     Retold,
     Suggested,
 )
+from gollum.campaign.sheets import head
 from gollum.campaign.state import Logged, State
 from gollum.campaign.trust import RANDOM, named
 from gollum.data.pool import cell_text
@@ -88,8 +89,8 @@ def render(state: State, log: Sequence[Logged], insights: Insights | None) -> st
         best_conditions=conditions(state, top.id, columns) if top else [],
         tested=tested,
         pictures=_pictures(state, table, tested, insights),
-        effects=_effects(insights, columns),
-        columns=columns,
+        effects=_effects(state, insights, columns),
+        columns=[head(state, column) for column in columns],
         pending=[(p, _cells(state, p.suggestion.id, columns)) for p in state.pending()],
         results=_results(state, columns),
         repeats=_repeats(state),
@@ -151,7 +152,9 @@ def describe(event: Event) -> str:
         case Retold():
             return "template replaced"
         case Configured():
-            changes = (f"{k} {'as preset' if v is None else v}" for k, v in event.keys.items())
+            changes = [f"{k} {'as preset' if v is None else v}" for k, v in event.keys.items()]
+            if event.failed_as is not None:
+                changes.append(f"a failed experiment counts as {cell_text(event.failed_as)}")
             return f"from now on: {', '.join(changes)}"
         case _:
             assert_never(event)
@@ -207,7 +210,9 @@ def _weights(insights: Insights | None) -> list[dict[str, Any]]:
     ]
 
 
-def _effects(insights: Insights | None, columns: Sequence[str]) -> list[dict[str, Any]]:
+def _effects(
+    state: State, insights: Insights | None, columns: Sequence[str]
+) -> list[dict[str, Any]]:
     """For each column, the strongest first: its values by effect, with bars in percent."""
     if insights is None:
         return []
@@ -222,7 +227,14 @@ def _effects(insights: Insights | None, columns: Sequence[str]) -> list[dict[str
             for row, e in zip(shown.to_dict("records"), shown["effect"], strict=True)
         ]
         span = float(np.ptp(rows["effect"].to_numpy()))
-        found.append({"column": column, "bars": bars, "more": len(rows) - len(bars), "span": span})
+        found.append(
+            {
+                "column": head(state, str(column)),
+                "bars": bars,
+                "more": len(rows) - len(bars),
+                "span": span,
+            }
+        )
     return sorted(found, key=lambda panel: -panel["span"])
 
 

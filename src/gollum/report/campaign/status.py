@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gollum.campaign.advice import best, progress
+from gollum.campaign.sheets import in_unit
 from gollum.campaign.state import State
 from gollum.data.pool import cell_text
 from gollum.errors import quoted
@@ -96,9 +97,9 @@ def next_step(state: State, file: str) -> str:
 
 
 def conditions(state: State, candidate: str, columns: Iterable[str]) -> list[tuple[str, str]]:
-    """Columns and cells of a candidate, as text; blank ones are left out."""
-    row = state.table.loc[candidate]
-    return [(c, text) for c in columns if (text := cell_text(row[c]))]
+    """Columns and cells of a candidate, as text with their unit; blank ones are left out."""
+    row, units = state.table.loc[candidate], state.created.units
+    return [(c, in_unit(text, units.get(c))) for c in columns if (text := cell_text(row[c]))]
 
 
 def telling(state: State) -> list[str]:
