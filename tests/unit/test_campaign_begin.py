@@ -442,7 +442,9 @@ def test_results_may_have_units_in_their_cells_or_their_name():
     table = table.rename(columns={"IC50 (nM)": "IC50"})
     assert start(table, objective="IC50", also=["ee"]).created.units["IC50"] == "nM"
     assert "'3 h' has another unit than the name of the column" in refusal(
-        TABLE.assign(x=["1 nM", "3 h", ""]).rename(columns={"x": "x (nM)"}), objective="x (nM)"
+        TABLE.assign(x=["1 nM", "3 h", ""]).rename(columns={"x": "x (nM)"}),
+        objective="x (nM)",
+        remark=["yield"],
     )
 
 

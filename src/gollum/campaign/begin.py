@@ -180,7 +180,19 @@ def begin(
         notes.append(Note("model-away", where, f"{what} {ways}"))
     recorded, read = _results(created, candidates, rows, ids)
     _check_failure(created, candidates, recorded, where)
-    return Start(created, candidates, recorded, (*notes, *read), words, roles.columns)
+    shown_as = tuple(_as_read(c, candidates, created) for c in roles.columns)
+    return Start(created, candidates, recorded, (*notes, *read), words, shown_as)
+
+
+def _as_read(column: Column, candidates: pd.DataFrame, created: Created) -> Column:
+    """What a column was proposed as, with what its cells were read as."""
+    name, unit = column.name, created.units.get(column.name, "")
+    if name in created.structures:
+        return column._replace(kind="molecule")
+    numeric = name in candidates and pd.api.types.is_numeric_dtype(candidates[name])
+    if numeric or (column.role in ("objective", "result") and column.kind != "blank"):
+        return column._replace(kind="number", unit=unit)
+    return column
 
 
 def _chosen(named: Mapping[str, Any], keys: Mapping[str, Any], goal: Goal) -> dict[str, Any]:

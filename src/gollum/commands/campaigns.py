@@ -467,7 +467,8 @@ def _show_columns(console: Console, start: Start) -> None:
     for head in ("column", "is", "as", "for example", "because"):
         table.add_column(head, overflow="fold")
     for column in start.columns[:COLUMNS]:
-        shown = [column.name, column.role, column.kind, column.example, column.reason]
+        kind = f"{column.kind} in {column.unit}" if column.unit else column.kind
+        shown = [column.name, column.role, kind, column.example, column.reason]
         table.add_row(*(visible(console, cell) for cell in shown))
     console.print(table)
     if len(start.columns) > COLUMNS:

@@ -108,6 +108,7 @@ class Column(NamedTuple):
         kind: of its cells.
         example: a few of its cells.
         reason: why that is proposed; '' where the user says so, or nothing speaks against it.
+        unit: of numbers, where it is known and the name does not say it.
     """
 
     name: str
@@ -115,6 +116,7 @@ class Column(NamedTuple):
     kind: Kind
     example: str = ""
     reason: str = ""
+    unit: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -335,10 +337,7 @@ class _Proposer:
         """What a column is, with a few of its cells."""
         cells = (cell_text(cell).strip(SPACES) for cell in self.table[name].unique())
         some = [cell for cell, _ in zip((c for c in cells if c), range(EXAMPLES), strict=False)]
-        kind = self.kind(name)
-        if kind == "category" and role in ("objective", "result") and self._numeric(name):
-            kind = "number"
-        return Column(name, role, kind, ", ".join(some), reason)
+        return Column(name, role, self.kind(name), ", ".join(some), reason)
 
     def kind(self, name: str) -> Kind:
         """What the cells of a column are."""
