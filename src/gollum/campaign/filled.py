@@ -308,10 +308,10 @@ def _words(sheet: Sheet, column: str) -> Texts:
 def _statuses(sheet: Sheet, words: dict[str, Texts], values: dict[str, Numbers]) -> Texts:
     objective, column = sheet.state.created.objective, sheet.own(sheet.names.status)
     word = words[objective]
-    for further in words.values():  # speak for a row whose objective says nothing
-        word = np.where((word == "") & np.isnan(values[objective]), further, word)
-    said = mapped(sheet.texts(column), lambda text: _meaning(text) if text else "")
     known = np.any([~np.isnan(numbers) for numbers in values.values()], axis=0)
+    for further in words.values():  # speak for a row that says nothing else
+        word = np.where((word == "") & ~known, further, word)
+    said = mapped(sheet.texts(column), lambda text: _meaning(text) if text else "")
     status = np.where(word == "", said, word)
     status[(status == "") & known] = "measured"
     without = np.isin(status, ["not run", "pending"]) & known
