@@ -94,13 +94,21 @@ def unit_in(name: str) -> tuple[str, bool] | None:
 
     Names that merely end like a unit may mean something else.
     """
-    for found in reversed(_IN_NAME.findall(neat(name))):
-        if is_unit(unit := "".join(found).strip()):
-            return unit, True
+    if unit := split_name(name)[1]:
+        return unit, True
     for ending, unit in ENDINGS.items():
         if name.endswith(ending) and len(name) > len(ending):
             return unit, False
     return None
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """A column's name without the unit that stands apart in it, and that ('' if there is none)."""
+    text = neat(name)
+    for found in reversed(list(_IN_NAME.finditer(text))):
+        if is_unit(unit := (found[1] or found[2]).strip()):
+            return (text[: found.start()] + text[found.end() :]).strip(), unit
+    return text, ""
 
 
 def says_unit(name: str, unit: str) -> bool:
