@@ -392,6 +392,9 @@ def test_cells_with_one_unit_are_numbers(tmp_path):
         ("1 hr, 12 hrs, 2 hours, 3h", [1, 12, 2, 3], "hr"),
         ("2 days, 1 d", [2, 1], "days"),
         ("5 wt.%, 10 % w/w", [5, 10], "wt.%"),
+        ("1,2 Äq., 2 equiv, 3 eq", [1.2, 2, 3], "Äq."),
+        ("12 Std, 1 Tag", [12, 24], "Std"),
+        ("5 Gew.-%, 7 wt%", [5, 7], "Gew.-%"),
         ("5 vol %, 10 %", None, ""),
         ("1 M, 2 mol/L, 3 mol L⁻¹, 4 mol·L-1", [1, 2, 3, 4], "M"),
         ("30 min, 2 h, 90 s", [30, 120, 1.5], "min"),
@@ -412,6 +415,7 @@ def test_a_unit_is_one_in_all_its_spellings_and_others_are_converted(cells, numb
 def test_units_are_converted_or_left_with_a_note(tmp_path):
     begun = start(csv(tmp_path, "t,yield\n30 min,1\n2 h,\n"))
     assert "t.csv: column 't': cells in h such as '2 h' were converted to min." in begun.notes
+    assert begun.candidates["t"].dtype == "int64"
     assert not any("is read as text" in note for note in begun.notes)
     begun = start(csv(tmp_path, "t,yield\n80 °C,1\n2 h,\n"))
     assert any("'80 °C' in row 2, '2 h' in row 3" in note for note in begun.notes)

@@ -138,6 +138,23 @@ def test_units_stand_in_the_heads_and_are_understood_there(head):
     twice = sheet.assign(**{"hours(h)": 1, "hours [h]": 1}).drop(columns=head)
     with pytest.raises(DataError, match="two columns are called 'hours'"):
         read_results(state, twice, source=None, name="s")
+    other = sheet.rename(columns={head: "hours (min)"})
+    with pytest.raises(
+        DataError, match=r"column 'hours \(min\)' has another unit than 'hours', wh"
+    ):
+        read_results(state, other, source=None, name="s")
+
+
+def test_one_unit_may_be_spelt_in_two_ways_in_heads():
+    table = candidates().rename(columns={"hours": "time (h)", "ligand": "a (b)"})
+    state, _ = campaign(table, PLAN, objective="IC50 (µM)")
+    row = {"a (b)": "SPhos", "time [hrs]": 1, "substrate": "CCO", "IC50, \u03bcM": 5}
+    intake = read_results(state, pd.DataFrame([row]), source=None, name="s")
+    assert intake.event.results[0].run == "1-1"
+    for name in ("IC50", "IC50 (nM)"):
+        wrong = pd.DataFrame([row]).rename(columns={"IC50, \u03bcM": name})
+        with pytest.raises(DataError, match=r"another unit|there is no column"):
+            read_results(state, wrong, source=None, name="s")
 
 
 def test_a_unit_that_the_name_says_is_not_said_again():

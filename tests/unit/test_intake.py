@@ -458,6 +458,9 @@ def test_further_results_are_kept():
 
 
 def test_words_in_further_results_mean_what_they_mean_in_the_objective():
+    row = {"run": "1-1", "yield": "", "ee": 40, "purity": "pending"}
+    state = demo(PLAN, also=("ee", "purity"))
+    assert read(state, [row]).event.results[0].values == {"ee": 40}
     state = demo(PLAN, also=("ee",))
     rows = [
         {"run": "1-1", "yield": "PENDING", "ee": "PENDING"},

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gollum.campaign.sheets import Names, is_head, sheet_names, users_columns
+from gollum.campaign.sheets import Names, sheet_names, users_columns
 from gollum.campaign.state import State
 from gollum.data.pool import cell_text
 from gollum.data.readers import read_frame
@@ -20,7 +20,7 @@ from gollum.data.spreadsheets.columns import Column, choose_marks
 from gollum.data.spreadsheets.numbers import SPACES, composed, is_plain, plain
 from gollum.data.spreadsheets.quantities import conversion, in_unit
 from gollum.data.spreadsheets.sheets import refuse_repeats
-from gollum.data.spreadsheets.units import converted, neat, quantity, unit_in
+from gollum.data.spreadsheets.units import alike, converted, quantity, split_name, unit_in
 from gollum.data.statuses import meaning
 from gollum.data.strays import refuse_strays
 from gollum.errors import DataError, nearest
@@ -201,23 +201,34 @@ class Sheet:
 
 
 def _in_our_words(state: State, frame: pd.DataFrame, where: str) -> pd.DataFrame:
-    """A sheet with the user's columns called as in the campaign, without units behind them."""
+    """A sheet with the user's columns called as in the campaign, however heads say their units.
+
+    Raises:
+        DataError: two columns are the same, or a head says another unit.
+    """
     theirs, units = users_columns(state), state.created.units
-
-    def means(name: str, column: str) -> bool:
-        same = neat(name) == neat(composed(column))
-        return same or (column in units and is_head(name, composed(column), units[column]))
-
     missing = [column for column in theirs if column not in frame.columns]
     others = [name for name in frame.columns if name not in theirs]
-    ours = {name: column for column in missing for name in others if means(name, column)}
+    ours = dict[str, str]()
+    for name, column in ((name, column) for column in missing for name in others):
+        (base, given), (own, said) = split_name(name), split_name(composed(column))
+        unit = said or units.get(column, "")
+        if base != own or (said and not given) or (given and not unit):
+            continue
+        if given and not alike(given, unit):
+            raise DataError(
+                f"{where}: column '{name}' has another unit than '{column}'"
+                f"{'' if said else f', which is in {unit}'}; convert its cells and rename it."
+            )
+        ours[name] = column
     notes = (
         Note(n.code, n.place, n.text, ours.get(n.column, n.column)) if n.column in ours else n
         for n in map(Note.of, frame.attrs["notes"])
     )
     frame = frame.rename(columns=ours)
     refuse_repeats(where, list(frame.columns))
-    frame.attrs = frame.attrs | {"notes": tuple(notes)}
+    written = {ours.get(c, c): texts for c, texts in frame.attrs.get("written", {}).items()}
+    frame.attrs = frame.attrs | {"notes": tuple(notes), "written": written}
     return frame
 
 
@@ -304,10 +315,10 @@ def _words(sheet: Sheet, column: str) -> Texts:
 def _statuses(sheet: Sheet, words: dict[str, Texts], values: dict[str, Numbers]) -> Texts:
     objective, column = sheet.state.created.objective, sheet.own(sheet.names.status)
     word = words[objective]
-    for further in words.values():  # speak for a row whose objective says nothing
-        word = np.where((word == "") & np.isnan(values[objective]), further, word)
-    said = mapped(sheet.texts(column), lambda text: meaning(text) if text else "")
     known = np.any([~np.isnan(numbers) for numbers in values.values()], axis=0)
+    for further in words.values():  # speak for a row that says nothing else
+        word = np.where((word == "") & ~known, further, word)
+    said = mapped(sheet.texts(column), lambda text: meaning(text) if text else "")
     status = np.where(word == "", said, word)
     status[(status == "") & known] = "measured"
     without = np.isin(status, ["not run", "pending"]) & known

@@ -13,7 +13,7 @@ import pandas as pd
 
 from gollum.campaign.events import Suggestion
 from gollum.campaign.state import Logged, Planned, State
-from gollum.data.spreadsheets.units import alike, is_unit, says_unit
+from gollum.data.spreadsheets.units import says_unit
 
 _INTENT = {
     "start": "first design, spread over the candidates",
@@ -91,13 +91,6 @@ def headed(state: State, frame: pd.DataFrame) -> pd.DataFrame:
     """A sheet with the units of its columns in their names, which `record` understands."""
     heads = {c: h for c in users_columns(state) if (h := head(state, c)) not in frame.columns}
     return frame.rename(columns=heads)
-
-
-def is_head(name: str, column: str, unit: str) -> bool:
-    """Whether a name is that of a column with its unit behind it."""
-    rest = name.removeprefix(column).strip()
-    apart = name.startswith(column) and rest[:1] + rest[-1:] in ("()", "[]")
-    return apart and is_unit(rest[1:-1]) and alike(rest[1:-1], unit)
 
 
 def suggestion_sheet(state: State, plans: Sequence[Planned]) -> pd.DataFrame:

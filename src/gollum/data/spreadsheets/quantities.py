@@ -52,8 +52,8 @@ def without_units(
         name, unit = column.name, units[column.name]
         notes.append(column.note("unit", f"its cells are numbers in {unit}"))
         values = in_unit(numbers.tolist(), [ending for _, ending in parts[name]], unit)
-        if values != numbers.tolist():
-            numbers = pd.Series(values, dtype="float64")
+        whole = all(map(float.is_integer, map(float, values)))
+        numbers = pd.Series(values, dtype=numbers.dtype if whole else "float64")
         made[name] = numbers.set_axis(table.index)
         notes += [column.note("converted-unit", what) for what in conversion(column, unit)]
     kept = (n for n in before if not (n.code in _TOLD and n.column in made))

@@ -29,7 +29,10 @@ _GLYPHS = str.maketrans(
 )
 _LETTERS = frozenset("%‰CFKsdhgLlMmVAWÅ")  # alone; 1B and 3a are names
 _CLOCK = frozenset(("am", "pm"))
-_SHORT = {"C": "°C", "F": "°F", "pct": "%", "Eq": "eq", "EQ": "eq"}
+_ALSO = {
+    "C": "°C", "F": "°F", "pct": "%", "Eq": "eq", "EQ": "eq", "Äq": "eq", "Äquiv": "eq",
+    "Std": "h", "Stunde": "h", "Stunden": "h", "Minuten": "min", "Tag": "d", "Tage": "d",
+}  # fmt: skip
 _PREFIXES = frozenset(
     ("", "pico", "nano", "micro", "milli", "centi", "deci", "hecto", "kilo", "mega", "giga")
 )
@@ -47,13 +50,13 @@ _DEFINITIONS = (
     *(f"{kind}_percent = [{kind}_percent]" for kind in ("mol", "wt", "vol", "wv")),
 )
 _SHARE = re.compile(
-    r"(?P<of>mole?|wt|weight|mass|vol|volume|w/w|v/v|w/v)[.\s-]*(?:%|percent|pct)"
+    r"(?P<of>mole?|wt|gew|weight|mass|vol|volume|w/w|v/v|w/v)[.\s-]*(?:%|percent|pct)"
     r"|(?:%|percent|pct)[.\s-]*\(?(?P<in>mole?|wt|weight|mass|vol|volume|w/w|v/v|w/v)\.?\)?",
     re.IGNORECASE,
 )
 _KINDS = {
-    "mole": "mol", "weight": "wt", "mass": "wt", "w/w": "wt", "volume": "vol", "v/v": "vol",
-    "w/v": "wv",
+    "mole": "mol", "weight": "wt", "gew": "wt", "mass": "wt", "w/w": "wt", "volume": "vol",
+    "v/v": "vol", "w/v": "wv",
 }  # fmt: skip
 _FACTOR = re.compile(
     r"(?P<by>^|\s*[/·⋅]\s*|\s)(?P<name>[%‰°]?[^\W\d_]+|[%‰°])(?:(?:\^|\*\*)?(?P<power>-?[1-9]))?"
@@ -91,13 +94,21 @@ def unit_in(name: str) -> tuple[str, bool] | None:
 
     Names that merely end like a unit may mean something else.
     """
-    for found in reversed(_IN_NAME.findall(neat(name))):
-        if is_unit(unit := "".join(found).strip()):
-            return unit, True
+    if unit := split_name(name)[1]:
+        return unit, True
     for ending, unit in ENDINGS.items():
         if name.endswith(ending) and len(name) > len(ending):
             return unit, False
     return None
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """A column's name without the unit that stands apart in it, and that ('' if there is none)."""
+    text = neat(name)
+    for found in reversed(list(_IN_NAME.finditer(text))):
+        if is_unit(unit := (found[1] or found[2]).strip()):
+            return (text[: found.start()] + text[found.end() :]).strip(), unit
+    return text, ""
 
 
 def says_unit(name: str, unit: str) -> bool:
@@ -150,7 +161,7 @@ def _registry() -> Any:
 def _unit(text: str) -> Any:
     """Pint's unit; None for other texts."""
     bare = text.rstrip(".").translate(_POWERS)
-    bare = _SHORT.get(bare, bare)
+    bare = _ALSO.get(bare, bare)
     if share := _SHARE.fullmatch(bare):
         kind = (share["of"] or share["in"]).lower()
         return _registry().Unit(f"{_KINDS.get(kind, kind)}_percent")
