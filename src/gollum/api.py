@@ -16,7 +16,7 @@ from gollum.acquisition.policy import Policy
 from gollum.acquisition.strategy import STRATEGIES
 from gollum.campaign import adding
 from gollum.campaign import begin as beginning
-from gollum.campaign.events import Avoided, Configured, Goal, Retold, Source
+from gollum.campaign.events import Avoided, Configured, Goal, Renamed, Retold, Source
 from gollum.campaign.factors import read_factors
 from gollum.campaign.intake import Intake, read_results
 from gollum.campaign.lint import lint, lint_tokens, tokenizer_of
@@ -418,6 +418,42 @@ class Campaign:
                 raise ConfigError(f"{problem}; give a worse value.")
             if value != state.created.failed_as:
                 ledger.append(event)
+
+    def aim(self, goal: str, target: float | None = None) -> None:
+        """Want something else of the objective from now on.
+
+        Args:
+            goal: 'maximize', 'minimize' or 'target'.
+            target: value to come close to.
+
+        Raises:
+            ConfigError: there is no such goal, how experiments are chosen knows no targets, or a
+                failed experiment would count as better than every result.
+        """
+        wanted = _goal(goal, target)
+        with self._store.deciding() as ledger:
+            state, event = ledger.state, Configured(goal=wanted)
+            beginning.check_policy(state.keys, wanted)
+            if state.created.failed_as is not None:
+                beginning.check_failed_as(state.created.failed_as, wanted)
+            if problem := state.after(Logged(state.sequence + 1, "", "", event)).praised_failure():
+                raise ConfigError(f"{problem}; let it count as something else first.")
+            if wanted != state.created.goal:
+                ledger.append(event)
+
+    def rename(self, column: str, names: Mapping[str, str]) -> None:
+        """Give options of a column other names; old sheets may say the old ones.
+
+        Args:
+            column: an input with names.
+            names: name so far → new name.
+
+        Raises:
+            DataError: there is no such column or name, or the new name is taken or blank.
+        """
+        with self._store.deciding() as ledger:
+            adding.check_names(ledger.state, column, names)
+            ledger.append(Renamed(column=column, names=dict(names)))
 
     def export(self, what: What = "results") -> pd.DataFrame:
         """A table: 'results', 'suggestions', 'history' or 'candidates'.

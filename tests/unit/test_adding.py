@@ -1,11 +1,12 @@
 """Candidates, options and factors that join a campaign that runs."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from gollum.api import Campaign
 from gollum.campaign.adding import numbers_of_range
-from gollum.errors import ConfigError, DataError
+from gollum.errors import ConfigError, DataError, UserError
 
 TABLE = pd.DataFrame(
     [
@@ -131,3 +132,51 @@ def test_a_range_is_exact():
     for wrong in ("40", "40:20:5", "1:2:0", "a:b:c", "0:1e9:0.1"):
         with pytest.raises(ConfigError, match="range"):
             numbers_of_range(wrong)
+
+
+def test_the_goal_can_change(campaign):
+    campaign.suggest(2)
+    campaign.aim("minimize")
+    state = campaign.state()
+    assert state.created.goal.kind == "minimize"
+    assert state.utility(np.array([3.0]))[0] == -3
+    campaign.aim("target", 30)
+    assert campaign.state().created.goal.words() == "come close to 30"
+    assert campaign.replay()[0].same_experiments
+    with pytest.raises(ConfigError, match="has no target"):
+        Campaign.configure(campaign, {"acquisition": "ucb"})
+    with pytest.raises(UserError, match="goal 'best' is unknown"):
+        campaign.aim("best")
+
+
+def test_options_can_have_other_names(campaign):
+    campaign.avoid(cells={"solvent": ["DMF"]})
+    sheet = campaign.suggest(2)
+    campaign.rename("solvent", {"DMF": "dimethylformamide", "THF": "oxolane"})
+    state = campaign.state()
+    assert set(state.table["solvent"]) == {"dimethylformamide", "oxolane"}
+    assert state.locked().sum() == 4
+    assert campaign.replay()[0].same_experiments
+    taken = campaign.record(sheet.assign(**{"yield": [1.0, 2.0]}))  # says THF
+    assert taken.measured == 2
+    loose = TABLE[:1].assign(**{"yield": 3.0})
+    assert campaign.record(loose).joined == 0
+    campaign.rename("solvent", {"oxolane": "THF"})
+    assert campaign.record(loose.replace("THF", "oxolane").assign(**{"yield": 4.0})).joined == 0
+
+
+@pytest.mark.parametrize(
+    ("column", "names", "told"),
+    [
+        ("solvnt", {"THF": "x"}, "Did you mean 'solvent'?"),
+        ("T", {"40": "x"}, "'T' holds numbers"),
+        ("solvent", {"thf": "x"}, "never holds 'thf'"),
+        ("solvent", {"THF": "DMF"}, "'DMF' is another option"),
+        ("solvent", {"THF": "x", "DMF": "x"}, "'x' is another option"),
+        ("solvent", {"THF": " "}, "is blank"),
+    ],
+)
+def test_names_that_options_can_not_have(campaign, column, names, told):
+    with pytest.raises(DataError) as caught:
+        campaign.rename(column, names)
+    assert told in str(caught.value)

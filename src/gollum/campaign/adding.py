@@ -1,4 +1,4 @@
-"""What joins a campaign that runs: candidates, options of a column, and factors.
+"""What joins a campaign that runs, or is renamed in it: candidates, options, and factors.
 
 An option is a new value of a column, with the values of the columns that go with it (a ligand and
 its SMILES); it is combined with everything that the other columns hold. A factor is a new column,
@@ -132,6 +132,30 @@ def candidates(
     if state.costs is not None:
         _check_costs(state, joined, name)
     return Added(source=source, joined=joined), notes
+
+
+def check_names(state: State, column: str, names: Mapping[str, str]) -> None:
+    """Refuse new names that options of a column can't have.
+
+    Raises:
+        DataError: there is no such column or option, or a new name is taken or blank.
+    """
+    if column not in state.table:
+        close = nearest(column, map(str, state.table.columns))
+        raise DataError(f"there is no column '{column}'.{close}")
+    if pd.api.types.is_numeric_dtype(state.table[column]):
+        raise DataError(f"'{column}' holds numbers, which have no names.")
+    levels = set(state.table[column])
+    for old, new in names.items():
+        if old not in levels or not old:
+            raise DataError(f"column '{column}' never holds '{old}'.{nearest(old, levels)}")
+        if not new.strip() or new != new.strip():
+            raise DataError(f"the new name of '{old}' is blank or has spaces around; correct it.")
+        if new in levels or list(names.values()).count(new) > 1:
+            raise DataError(
+                f"'{new}' is another option of '{column}', and the experiments of two can't be "
+                "merged; choose another name."
+            )
 
 
 def numbers_of_range(text: str) -> list[str]:

@@ -27,6 +27,10 @@ class Goal(Part):
     target: float | None = None
     """The value to come close to, for kind 'target'."""
 
+    def words(self) -> str:
+        """'maximize', 'minimize' or 'come close to 5'."""
+        return self.kind if self.target is None else f"come close to {self.target:g}"
+
 
 class Source(Part):
     """The file that something was read from."""
@@ -84,13 +88,24 @@ class Retold(Part):
 
 
 class Configured(Part):
-    """Keys of the policy have other values from now on, or failed experiments count otherwise."""
+    """Keys of the policy, the goal, or what failed experiments count as are others from now on."""
 
     kind: Literal["configured"] = "configured"
     keys: dict[str, Any] = {}
     """Dotted key → value; None for what the preset says."""
     failed_as: float | None = None
     """What a failed experiment counts as from now on; None where that stays as it is."""
+    goal: Goal | None = None
+    """What is wanted from now on; None where that stays as it is."""
+
+
+class Renamed(Part):
+    """Options of a column have other names from now on; old sheets may say the old ones."""
+
+    kind: Literal["renamed"] = "renamed"
+    column: str
+    names: dict[str, str]
+    """Old name → new one."""
 
 
 class Request(Part):
@@ -218,7 +233,7 @@ class Added(Part):
 
 
 Event = Annotated[
-    Created | Retold | Configured | Suggested | Recorded | Avoided | Added,
+    Created | Retold | Configured | Suggested | Recorded | Avoided | Added | Renamed,
     Field(discriminator="kind"),
 ]
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)

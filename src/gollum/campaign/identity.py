@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
@@ -176,8 +176,15 @@ def _inputs(sheet: Sheet, wanted: Mask) -> tuple[list[_Input], list[Note]]:
             molecules = name in sheet.state.created.structures and can_read()
             key = _molecule if molecules else _keys(set(ours))
             _refuse_merged(sheet, name)
-            inputs.append(_Input(name, mapped(ours, key), mapped(sheet.texts(name), key)))
+            former = {old: new for (c, old), new in sheet.state.renamed.items() if c == name}
+            theirs = mapped(sheet.texts(name), partial(_today, former))
+            inputs.append(_Input(name, mapped(ours, key), mapped(theirs, key)))
     return inputs, told
+
+
+def _today(former: Mapping[str, str], text: str) -> str:
+    """What an option is called now."""
+    return former.get(text, text)
 
 
 def _refuse_merged(sheet: Sheet, column: str) -> None:

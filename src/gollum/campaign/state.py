@@ -20,6 +20,7 @@ from gollum.campaign.events import (
     Created,
     Event,
     Recorded,
+    Renamed,
     Result,
     Retold,
     Status,
@@ -101,6 +102,7 @@ class State:
         changed: number of the last event that is not a suggestion.
         learned: number of the last event that a model learns from.
         keys: how experiments are chosen: dotted keys of the policy.
+        renamed: (column, former name of an option) → its name.
     """
 
     created: Created
@@ -117,6 +119,7 @@ class State:
     changed: int = 1
     learned: int = 1
     keys: dict[str, Any] = field(default_factory=dict)
+    renamed: dict[tuple[str, str], str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, log: Iterable[Logged], table: Callable[[str], pd.DataFrame]) -> State:
@@ -325,7 +328,11 @@ def _next(state: State, entry: Logged) -> State:
             created = state.created
             if event.failed_as is not None:
                 created = created.model_copy(update={"failed_as": event.failed_as})
+            if event.goal is not None:
+                created = created.model_copy(update={"goal": event.goal})
             return replace(state, changed=number, learned=number, keys=kept, created=created)
+        case Renamed():
+            return _renamed(replace(state, changed=number, learned=number), event)
         case Created():
             raise AssertionError("one campaign begins once")
         case _:
@@ -384,6 +391,25 @@ def _added(state: State, event: Added) -> State:
     )
     state = replace(state, table=table)
     return state if event.joined is None else _joined(state, event.joined)
+
+
+def _renamed(state: State, event: Renamed) -> State:
+    column, names = event.column, event.names
+    former = {(c, old): names.get(new, new) if c == column else new
+              for (c, old), new in state.renamed.items()}  # fmt: skip
+    former |= {(column, old): new for old, new in names.items()}
+    avoided = {
+        (c, names.get(value, value) if c == column else value): reason
+        for (c, value), reason in state.avoided.items()
+    }
+    kind = state.table[column].dtype
+    cells = state.table[column].map(lambda cell: names.get(cell, cell)).astype(kind)
+    return replace(
+        state,
+        table=state.table.assign(**{column: cells}),
+        avoided=avoided,
+        renamed={key: new for key, new in former.items() if key[1] != new},
+    )
 
 
 def _whole(column: pd.Series) -> bool:

@@ -113,6 +113,13 @@ def add_commands(known: Any) -> None:
     more.add_argument("--new", action="store_true",
                       help="names spelt almost like known ones are new options")  # fmt: skip
 
+    other = command(
+        "rename", rename, "give options of a column other names",
+        usage="gollum rename CAMPAIGN COLUMN OLD=NEW …",
+    )  # fmt: skip
+    other.add_argument("column", metavar="COLUMN")
+    other.add_argument("names", nargs="+", metavar="OLD=NEW")
+
     lock = command(
         "avoid", avoid, "lock candidates, such as what is out of stock",
         usage="gollum avoid CAMPAIGN [COLUMN=VALUE | ID …] [--lift] [--reason TEXT]",
@@ -144,11 +151,18 @@ def init(known: argparse.Namespace) -> int:
     policy = {n: _or_null(getattr(known, n)) for n in POLICY if getattr(known, n) is not None}
     if known.table is None and known.factors is None:
         keys = {"model.name" if n == "model" else n: v for n, v in policy.items()} | known.keys
-        if not file.exists() or (known.template is None and known.failed_as is None and not keys):
+        aims = known.minimize or known.maximize or known.target is not None
+        changes = aims or keys or known.template is not None or known.failed_as is not None
+        if not file.exists() or not changes:
             raise ConfigError("give --table FILE or --factors FILE with the possible experiments.")
         if known.failed_as is not None:
             Campaign(file).count_failed_as(known.failed_as)
             _say(console, f"{file}: from now on a failed experiment counts as {known.failed_as:g}.")
+        if aims:
+            kind = "target" if known.target is not None else "minimize" * known.minimize
+            Campaign(file).aim(kind or "maximize", known.target)
+            wanted = Campaign(file).state().created.goal.words()
+            _say(console, f"{file}: from now on the goal is to {wanted}.")
         _change(Campaign(file), console, known.template, keys)
         return 0
     if known.objective is None:
@@ -174,7 +188,7 @@ def init(known: argparse.Namespace) -> int:
     for note in start.notes:
         _say(console, f"Note: {note}")
     results = len(start.recorded.results) if start.recorded else 0
-    wanted = f"come close to {known.target:g} in" if goal == "target" else goal
+    wanted = start.created.goal.words() + " in" * (goal == "target")
     _say(console, f"{file}: {len(start.candidates):,} possible experiments, {results} results; "
          f"{wanted} {known.objective}.")  # fmt: skip
     _show_text(console, start.template, campaign)
@@ -254,6 +268,20 @@ def add(known: argparse.Namespace) -> int:
          f"{int(state.open().sum()):,} of them open.")  # fmt: skip
     if factors:
         _show_text(console, state.words(), campaign)
+    return 0
+
+
+def rename(known: argparse.Namespace) -> int:
+    """Give options other names."""
+    from gollum.api import Campaign
+
+    names = dict(_pair(text, "OLD=NEW") for text in known.names)
+    if len(names) < len(known.names):
+        raise ConfigError("a name is given twice; say once what it is to be.")
+    campaign, console = Campaign(known.campaign), _console()
+    campaign.rename(known.column, names)
+    told = ", ".join(f"'{old}' is '{new}'" for old, new in names.items())
+    _say(console, f"{known.column}: {told} from now on; sheets with the former names are read.")
     return 0
 
 

@@ -21,6 +21,7 @@ from gollum.campaign.events import (
     Created,
     Event,
     Recorded,
+    Renamed,
     Retold,
     Suggested,
 )
@@ -149,12 +150,17 @@ def describe(event: Event) -> str:
             new = [f"column {c} ({v} so far)" for c, v in event.columns.items()]
             new += [f"{len(event.joined.ids)} candidates{source}"] if event.joined else []
             return f"added: {', '.join(new)}"
+        case Renamed():
+            names = ", ".join(f"{old} is {new} now" for old, new in event.names.items())
+            return f"{event.column}: {names}"
         case Retold():
             return "template replaced"
         case Configured():
             changes = [f"{k} {'as preset' if v is None else v}" for k, v in event.keys.items()]
             if event.failed_as is not None:
                 changes.append(f"a failed experiment counts as {cell_text(event.failed_as)}")
+            if event.goal is not None:
+                changes.append(f"the goal is {event.goal.words()}")
             return f"from now on: {', '.join(changes)}"
         case _:
             assert_never(event)
