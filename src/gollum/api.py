@@ -75,6 +75,7 @@ class Campaign:
         table: pd.DataFrame | str | Path | None = None,
         factors: str | Path | None = None,
         sheet: str | None = None,
+        encoding: str | None = None,
         goal: str = "maximize",
         target: float | None = None,
         **options: Any,
@@ -87,6 +88,7 @@ class Campaign:
             table: possible experiments, one per row: a frame or a file.
             factors: instead of a table, a YAML file with the options of each column.
             sheet: which sheet of a workbook.
+            encoding: of a text file.
             goal: 'maximize', 'minimize' or 'target'.
             target: value to come close to.
             options: further keywords of `gollum.campaign.begin.begin`; surrogate, acquisition,
@@ -115,12 +117,12 @@ class Campaign:
         options["keys"] = adopted(keys)
         source = None
         if factors is not None:
-            frame = read_factors(Path(factors))
+            frame = read_factors(Path(factors), encoding)
             source = _source(Path(factors))
         elif isinstance(table, pd.DataFrame):
             frame = read_frame(table)
         else:
-            frame = read_table(Path(str(table)), sheet=sheet)
+            frame = read_table(Path(str(table)), sheet=sheet, encoding=encoding)
             source = _source(Path(str(table)))
         start = beginning.begin(
             frame,
@@ -243,6 +245,7 @@ class Campaign:
         results: pd.DataFrame | str | Path,
         *,
         sheet: str | None = None,
+        encoding: str | None = None,
         correct: bool = False,
         new: bool = False,
     ) -> Intake:
@@ -251,6 +254,7 @@ class Campaign:
         Args:
             results: a frame or a file.
             sheet: which sheet of a workbook.
+            encoding: of a text file.
             correct: whether a second value of an experiment replaces the first, where a sheet
                 does not say which run it belongs to; otherwise both are kept as repeats.
             new: whether names that differ from known ones by capitals, spaces or hyphens only are
@@ -266,7 +270,8 @@ class Campaign:
             frame, source, name = read_frame(results), None, "the table"
         else:
             file = Path(results)
-            frame, source, name = read_table(file, sheet=sheet), _source(file), file.name
+            frame = read_table(file, sheet=sheet, encoding=encoding)
+            source, name = _source(file), file.name
         with self._store.deciding() as ledger:
             intake = read_results(
                 ledger.state, frame, source=source, name=name, correct=correct, new_names=new

@@ -43,7 +43,7 @@ def _of_task(data: DataConfig) -> Problem:
 def _of_table(data: DataConfig) -> Problem:
     path = Path(data.path or "")
     pool = Pool.from_table(
-        read_table(path, sheet=data.sheet),
+        read_table(path, sheet=data.sheet, encoding=data.encoding),
         data.objective or "",
         data.direction or "maximize",
         inputs=data.inputs,

@@ -46,6 +46,7 @@ def add_commands(known: Any) -> None:
     begin.add_argument("--table", metavar="FILE", help="possible experiments, one per row")
     begin.add_argument("--factors", metavar="FILE", help="instead: YAML with options per column")
     begin.add_argument("--sheet", metavar="NAME", help="of a workbook [the first with content]")
+    begin.add_argument("--encoding", metavar="NAME", help="of a text, such as mac_roman [UTF-8]")
     begin.add_argument("--objective", metavar="COLUMN", help="what to optimize")
     goal = begin.add_mutually_exclusive_group()
     goal.add_argument("--maximize", action="store_true", help="the default")
@@ -81,6 +82,7 @@ def add_commands(known: Any) -> None:
     take = command("record", record, "take in results")
     take.add_argument("results", nargs="+", metavar="RESULTS", help="sheets with results")
     take.add_argument("--sheet", metavar="NAME", help="of a workbook")
+    take.add_argument("--encoding", metavar="NAME", help="of a text, such as mac_roman [UTF-8]")
     take.add_argument("--correct", action="store_true", help="a second value replaces the first")
     take.add_argument("--new", action="store_true",
                       help="names spelt almost like known ones are new options")  # fmt: skip
@@ -131,6 +133,7 @@ def init(known: argparse.Namespace) -> int:
         table=known.table,
         factors=known.factors,
         sheet=known.sheet,
+        encoding=known.encoding,
         objective=known.objective,
         goal=goal,
         target=known.target,
@@ -182,7 +185,13 @@ def record(known: argparse.Namespace) -> int:
 
     campaign, console = Campaign(known.campaign), _console()
     for results in known.results:
-        intake = campaign.record(results, sheet=known.sheet, correct=known.correct, new=known.new)
+        intake = campaign.record(
+            results,
+            sheet=known.sheet,
+            encoding=known.encoding,
+            correct=known.correct,
+            new=known.new,
+        )
         for note in intake.notes:
             _say(console, f"Note: {note}")
         _say(console, f"{results}: {_summary(intake)}")
