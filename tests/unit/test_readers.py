@@ -13,7 +13,7 @@ import pytest
 
 from gollum.data.pool import Pool
 from gollum.data.readers import read_table
-from gollum.data.spreadsheets import encodings, parts, sheets
+from gollum.data.spreadsheets import encodings, parts, sheets, workbooks
 from gollum.errors import DataError, MissingExtraError
 
 
@@ -695,6 +695,14 @@ def test_all_elements_of_a_workbook_are_counted_in_any_encoding(tmp_path, monkey
     content = "<?xml version='1.0' encoding='utf-16'?><x>" + "<v/>" * 1000 + "</x>"
     packed = changed(book, ("xl/more.xml", "", content.encode("utf-16")))
     assert "more than 1000 XML" in refusal(written(tmp_path, packed, "t.xlsx"))
+
+
+def test_texts_that_cells_share_count_for_each(tmp_path, monkeypatch, book):
+    for row in range(4, 9):
+        book.active.cell(row, 1, "long " * 20)
+        book.active.cell(row, 2, 1)
+    monkeypatch.setattr(workbooks, "MOST_CHARACTERS", 400)
+    assert "its cells have 504 characters, and up to 400 are read" in spoilt(tmp_path, book)
 
 
 def test_links_and_formats_around_a_table_make_no_cells(tmp_path, book):
