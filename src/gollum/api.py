@@ -77,6 +77,7 @@ class Campaign:
         table: pd.DataFrame | str | Path | None = None,
         factors: str | Path | None = None,
         sheet: str | None = None,
+        encoding: str | None = None,
         goal: str = "maximize",
         target: float | None = None,
         **options: Any,
@@ -89,6 +90,7 @@ class Campaign:
             table: possible experiments, one per row: a frame or a file.
             factors: instead of a table, a YAML file with the options of each column.
             sheet: which sheet of a workbook.
+            encoding: of a text file.
             goal: 'maximize', 'minimize' or 'target'.
             target: value to come close to.
             options: further keywords of `gollum.campaign.begin.begin`; surrogate, acquisition,
@@ -118,12 +120,12 @@ class Campaign:
         options["keys"] = adopted(keys)
         source = None
         if factors is not None:
-            frame = read_factors(Path(factors))
+            frame = read_factors(Path(factors), encoding)
             source = _source(Path(factors))
         elif isinstance(table, pd.DataFrame):
             frame = read_frame(table)
         else:
-            frame = read_table(Path(str(table)), sheet=sheet)
+            frame = read_table(Path(str(table)), sheet=sheet, encoding=encoding)
             source = _source(Path(str(table)))
         start = beginning.begin(
             frame,
@@ -252,6 +254,7 @@ class Campaign:
         results: pd.DataFrame | Mapping[str, Any] | Sequence[Mapping[str, Any]] | str | Path,
         *,
         sheet: str | None = None,
+        encoding: str | None = None,
         correct: bool = False,
         new: bool = False,
     ) -> Intake:
@@ -260,6 +263,7 @@ class Campaign:
         Args:
             results: a frame, a file, or rows: a dict, or a list of dicts, column → cell.
             sheet: which sheet of a workbook.
+            encoding: of a text file.
             correct: whether a second value of an experiment replaces the first, where a sheet
                 does not say which run it belongs to; otherwise both are kept as repeats.
             new: whether names and numbers that look like slips for known ones are new options;
@@ -273,7 +277,8 @@ class Campaign:
         """
         if isinstance(results, str | Path):
             file = Path(results)
-            frame, source, name = read_table(file, sheet=sheet), _source(file), file.name
+            frame = read_table(file, sheet=sheet, encoding=encoding)
+            source, name = _source(file), file.name
         else:
             frame, source, name = read_frame(_frame(results)), None, "the table"
         with self._store.deciding() as ledger:
@@ -291,6 +296,7 @@ class Campaign:
         options: Sequence[Mapping[str, str]] = (),
         columns: Mapping[str, str] | None = None,
         sheet: str | None = None,
+        encoding: str | None = None,
         new: bool = False,
     ) -> tuple[int, list[Note]]:
         """Add candidates, options and factors; all or nothing.
@@ -301,6 +307,7 @@ class Campaign:
                 with everything that the other columns hold, other options included.
             columns: new input column → what all experiments so far had there.
             sheet: which sheet of a workbook.
+            encoding: of a text file.
             new: whether names that are spelt almost like known ones are new options.
 
         Returns:
@@ -314,7 +321,8 @@ class Campaign:
             frame, name = read_frame(rows), "the table"
         elif rows is not None:
             file = Path(rows)
-            frame, source, name = read_table(file, sheet=sheet), _source(file), file.name
+            frame = read_table(file, sheet=sheet, encoding=encoding)
+            source, name = _source(file), file.name
         if frame is None and not options and not columns:
             raise DataError("nothing to add was named; give rows, options or columns.")
         notes = list[Note]()

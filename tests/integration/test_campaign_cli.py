@@ -166,6 +166,21 @@ def test_avoiding_and_lifting(gollum):
     assert (code, "Did you mean 'XPhos'?" in err) == (2, True)
 
 
+def test_texts_in_another_encoding(gollum):
+    text = conditions().assign(ligand="Café", yield_pct="").to_csv(index=False)
+    Path("mac.csv").write_bytes(text.encode("mac_roman"))
+    options = ("--objective", "yield_pct", "--surrogate", "one_hot", "--encoding", "mac_roman")
+    assert gollum("init", "my.gollum", "--table", "mac.csv", *options)[0] == 0
+    assert set(Campaign("my.gollum").state().table["ligand"]) == {"Café"}
+    Path("done.csv").write_bytes("ligand,base,temperature,yield_pct\nCafé,K,40,5\n".encode("utf-7"))
+    assert "1 measured" in gollum("record", "my.gollum", "done.csv", "--encoding", "utf-7")[1]
+    Path("factors.yaml").write_bytes(
+        "factors:\n  ligand: [Café, Thé]\n  base: [K, L]\n".encode("mac_roman")
+    )
+    assert gollum("init", "new.gollum", "--factors", "factors.yaml", *options)[0] == 0
+    assert set(Campaign("new.gollum").state().table["ligand"]) == {"Café", "Thé"}
+
+
 def test_another_template(gollum):
     begin(gollum)
     code, out, _ = gollum("init", "my.gollum", "--template", "{ligand} and {base}")

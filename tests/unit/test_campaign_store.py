@@ -384,7 +384,7 @@ def test_nothing_stays_open(store, path, monkeypatch):
     Store.open(path).append(LOCKED)
     store.log(), store.state(), store.table(CREATED.candidates)
     with pytest.raises(Moved):
-        store.append(LOCKED, expected=9)
+        store.append(LOCKED, expected="0" * 64)
     with store.deciding() as ledger:
         ledger.append(LOCKED)
     assert len(opened) >= 8

@@ -13,7 +13,7 @@ import pytest
 
 from gollum.data.pool import Pool
 from gollum.data.readers import read_frame, read_table
-from gollum.data.spreadsheets import encodings, parts, sheets
+from gollum.data.spreadsheets import encodings, parts, sheets, workbooks
 from gollum.data.spreadsheets.units import converted, quantity, unit_in
 from gollum.data.writers import write_sheet
 from gollum.errors import DataError, MissingExtraError
@@ -25,9 +25,9 @@ def written(folder, content, name="table.csv"):
     return file
 
 
-def refusal(file):
+def refusal(file, **options):
     with pytest.raises(DataError) as caught:
-        read_table(file)
+        read_table(file, **options)
     message = str(caught.value)
     assert caught.value.__cause__ is None
     assert "\n" not in message
@@ -397,6 +397,67 @@ def test_windows_text_is_read_and_noted(tmp_path):
     assert "Windows-1252, with words such as 'µmol'" in notes
 
 
+GERMAN = "Ligand;T (°C);Ausbeute\nmüde;80;12,5\nÄthyl-phos;90;14\n"
+CHINESE = "配体;温度\n三苯基膦;80\n二茂铁;90\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        (GERMAN, "mac_roman"),
+        (GERMAN, "utf-7"),
+        (GERMAN, "UTF-8"),
+        (GERMAN, "utf-8-sig"),
+        ("\ufeff" + GERMAN, "utf-8"),
+        (GERMAN, "utf-16"),
+        ("\ufeff" + GERMAN, "utf-16-be"),
+        (GERMAN, "Windows-1252"),
+        (GERMAN.replace("\n", "\r"), "macintosh"),
+        (CHINESE, "gb18030"),
+        (CHINESE, "gbk"),
+    ],
+)
+def test_a_named_encoding_is_used_and_not_noted(tmp_path, text, encoding):
+    expected = read_table(written(tmp_path, text.removeprefix("\ufeff"), "right.csv"))
+    for name, content in (("t.csv", text.encode(encoding)), ("t.txt.gz", None)):
+        file = written(tmp_path, content or gzip.compress(text.encode(encoding)), name)
+        table = read_table(file, encoding=encoding)
+        pd.testing.assert_frame_equal(table, expected)
+        assert not [note for note in table.attrs["notes"] if note.code == "encoding"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "encoding", "says"),
+    [
+        ("t.csv", "a\n1\nä\n", "ascii", "line 3 is not ascii text"),
+        ("t.csv", "a\n1\n", "mac_romn", "'mac_romn' is no encoding of texts; name one such as"),
+        ("t.csv", "a\n1\n", "rot13", "'rot13' is no encoding"),
+        ("t.csv", "a\n1\n", "a\0b", "is no encoding"),
+        ("t.csv", "a\n1\n", "", "'' is no encoding"),
+        ("t.csv", "a\n1\n\0\n", "latin-1", "line 3 holds a zero byte"),
+        ("t.xlsx", "", "utf-8", "is no text; leave out encoding='utf-8'"),
+        ("t.parquet", "", "utf-8", "is no text"),
+    ],
+)
+def test_encodings_that_can_not_be(tmp_path, name, content, encoding, says):
+    assert says in refusal(written(tmp_path, content, name), encoding=encoding)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (GERMAN.encode("mac_roman"), "mac_roman makes it '(°C)'"),
+        (GERMAN.replace(" (°C)", "").encode("mac_roman"), "mac_roman makes it 'müde'"),
+        (CHINESE.encode("gb18030"), "gb18030 makes it '配体'"),
+        ("лиганд;выход\nферроцен;80\n".encode("cp1251"), "cp1251 makes it 'лиганд'"),
+    ],
+)
+def test_what_a_text_may_be_is_said_with_a_word_to_judge_by(tmp_path, content, says):
+    message = refusal(written(tmp_path, content))
+    assert "is not UTF-8 text; save the table again as 'CSV UTF-8', or name its enc" in message
+    assert says in message
+
+
 def test_a_semicolon_in_front_of_decimal_commas(tmp_path):
     table, _ = read(tmp_path, "T, °C;yield, %\n80,5;12,5\n70,5;13,5\n")
     assert table.columns.tolist() == ["T, °C", "yield, %"]
@@ -725,6 +786,14 @@ def test_all_elements_of_a_workbook_are_counted_in_any_encoding(tmp_path, monkey
     content = "<?xml version='1.0' encoding='utf-16'?><x>" + "<v/>" * 1000 + "</x>"
     packed = changed(book, ("xl/more.xml", "", content.encode("utf-16")))
     assert "more than 1000 XML" in refusal(written(tmp_path, packed, "t.xlsx"))
+
+
+def test_texts_that_cells_share_count_for_each(tmp_path, monkeypatch, book):
+    for row in range(4, 9):
+        book.active.cell(row, 1, "long " * 20)
+        book.active.cell(row, 2, 1)
+    monkeypatch.setattr(workbooks, "MOST_CHARACTERS", 400)
+    assert "its cells have 504 characters, and up to 400 are read" in spoilt(tmp_path, book)
 
 
 def test_links_and_formats_around_a_table_make_no_cells(tmp_path, book):

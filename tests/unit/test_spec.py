@@ -504,6 +504,7 @@ OTHER = {
     "data.path": "tables/µ table.csv",
     "data.name": "µ_table-2",
     "data.sheet": "10",
+    "data.encoding": "mac_roman",
     "data.objective": "yield: %",
     "data.direction": "minimize",
     "data.inputs": ["a", "no", "3"],
@@ -579,8 +580,9 @@ OTHER = {
     "averaging.moves": 2,
 }
 OF_TABLES = {
-    "data.path", "data.name", "data.sheet", "data.objective", "data.direction", "data.inputs",
-    "data.category", "data.number", "data.remark", "data.id_column", "data.structures",
+    "data.path", "data.name", "data.sheet", "data.encoding", "data.objective", "data.direction",
+    "data.inputs", "data.category", "data.number", "data.remark", "data.id_column",
+    "data.structures",
 }  # fmt: skip
 
 

@@ -54,7 +54,7 @@ def _of_table(data: DataConfig) -> Problem:
         objective, inputs=data.inputs, categories=data.category or (), numbers=data.number or (),
         remarks=data.remark or (), id_column=data.id_column, option="--data.{}",
     )  # fmt: skip
-    read = read_table(path, sheet=data.sheet)
+    read = read_table(path, sheet=data.sheet, encoding=data.encoding)
     check_table(read, [objective], path.name)
     refuse_strays(read, path.name)
     roles = assign(read, path.name, said)

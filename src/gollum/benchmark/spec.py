@@ -24,7 +24,7 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
 }
 # Data keys that go with a table of one's own and never with a task.
 OF_TABLES = (
-    "name", "sheet", "objective", "direction", "inputs", "category", "number", "remark",
+    "name", "sheet", "encoding", "objective", "direction", "inputs", "category", "number", "remark",
     "id_column", "structures",
 )  # fmt: skip
 
@@ -40,6 +40,8 @@ class DataConfig(Frozen):
     """With data.path: what records call the table with its texts; the file's name by default."""
     sheet: str | None = None
     """With data.path: sheet of an Excel file; the first visible one by default."""
+    encoding: str | None = None
+    """With data.path: encoding of a text file, such as mac_roman; UTF-8 by default."""
     objective: str | None = None
     """With data.path: the column to optimize."""
     direction: Direction | None = None

@@ -60,17 +60,21 @@ class _Factor:
         return pd.Series(np.array(self.options, dtype=object)[codes], dtype="str")
 
 
-def read_factors(path: Path) -> pd.DataFrame:
+def read_factors(path: Path, encoding: str | None = None) -> pd.DataFrame:
     """All combinations of the options in a YAML file, less the excluded ones.
 
     The first factor varies slowest. `attrs['notes']` says how many combinations there are and how
     many of them are excluded, `attrs['factors']` names the columns.
 
+    Args:
+        path: the file.
+        encoding: as `read_table` takes it.
+
     Raises:
         ConfigError: the file is not as this module describes it; the message names the line.
         DataError: the file can't be read.
     """
-    file = YamlFile(path)
+    file = YamlFile(path, encoding)
     factors, excluded = _parts(file)
     sizes = [len(factor.options) for factor in factors]
     total = math.prod(sizes)

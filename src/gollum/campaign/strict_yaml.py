@@ -33,7 +33,7 @@ class YamlFile:
         DataError: it can't be read, or is no text.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, encoding: str | None = None) -> None:
         self.path = path
         if not path.is_file():
             folder = path.parent if path.parent.is_dir() else Path()
@@ -41,7 +41,7 @@ class YamlFile:
             raise ConfigError(f"There is no file '{path}'.{nearest(path.name, options)}")
         content = read_bytes(path)
         check_kind(path, content, "text")
-        text, notes = decode(path, content)
+        text, notes = decode(path, content, encoding)
         self.text = composed(text)
         self.notes = list(notes)
         self.root = self._parse()

@@ -50,6 +50,7 @@ def add_commands(known: Any) -> None:
     begin.add_argument("--table", metavar="FILE", help="possible experiments, one per row")
     begin.add_argument("--factors", metavar="FILE", help="instead: YAML with options per column")
     begin.add_argument("--sheet", metavar="NAME", help="of a workbook [the first with content]")
+    begin.add_argument("--encoding", metavar="NAME", help="of a text, such as mac_roman [UTF-8]")
     begin.add_argument("--objective", metavar="COLUMN", help="what to optimize")
     goal = begin.add_mutually_exclusive_group()
     goal.add_argument("--maximize", action="store_true", help="the default")
@@ -93,6 +94,7 @@ def add_commands(known: Any) -> None:
     take = command("record", record, "take in results")
     take.add_argument("results", nargs="+", metavar="RESULTS", help="sheets with results")
     take.add_argument("--sheet", metavar="NAME", help="of a workbook")
+    take.add_argument("--encoding", metavar="NAME", help="of a text, such as mac_roman [UTF-8]")
     take.add_argument("--correct", action="store_true", help="a second value replaces the first")
     take.add_argument("--new", action="store_true",
                       help="names and numbers that look like slips are new options")  # fmt: skip
@@ -103,6 +105,7 @@ def add_commands(known: Any) -> None:
     )  # fmt: skip
     more.add_argument("rows", nargs="?", metavar="ROWS", help="a table of further experiments")
     more.add_argument("--sheet", metavar="NAME", help="of a workbook")
+    more.add_argument("--encoding", metavar="NAME", help="of a text file")
     more.add_argument("--option", action="append", default=[], metavar="COLUMN=VALUE",
                       help="a new value, with everything else; COLUMN=VALUE,COLUMN=VALUE where "
                       "columns go together")  # fmt: skip
@@ -179,6 +182,7 @@ def init(known: argparse.Namespace) -> int:
         table=known.table,
         factors=known.factors,
         sheet=known.sheet,
+        encoding=known.encoding,
         objective=known.objective,
         goal=goal,
         target=known.target,
@@ -233,7 +237,13 @@ def record(known: argparse.Namespace) -> int:
 
     campaign, console = Campaign(known.campaign), _console()
     for results in known.results:
-        intake = campaign.record(results, sheet=known.sheet, correct=known.correct, new=known.new)
+        intake = campaign.record(
+            results,
+            sheet=known.sheet,
+            encoding=known.encoding,
+            correct=known.correct,
+            new=known.new,
+        )
         for note in intake.notes:
             _say(console, f"Note: {note}")
         _say(console, f"{results}: {_summary(intake)}")
@@ -257,7 +267,12 @@ def add(known: argparse.Namespace) -> int:
         column, span = _pair(text, "--range COLUMN=FROM:TO:STEP")
         options += [{column: number} for number in numbers_of_range(span)]
     count, notes = campaign.add(
-        known.rows, options=options, columns=factors, sheet=known.sheet, new=known.new
+        known.rows,
+        options=options,
+        columns=factors,
+        sheet=known.sheet,
+        encoding=known.encoding,
+        new=known.new,
     )
     for note in notes:
         _say(console, f"Note: {note}")

@@ -29,12 +29,16 @@ _TEXT = (".csv", ".tsv", ".txt")
 _ENDINGS = (*_TEXT, ".xlsx", ".parquet")
 
 
-def read_table(path: str | Path, *, sheet: str | None = None) -> pd.DataFrame:
+def read_table(
+    path: str | Path, *, sheet: str | None = None, encoding: str | None = None
+) -> pd.DataFrame:
     """Read a table of experiments, one row each.
 
     Args:
         path: a file ending in .csv, .tsv or .txt (also with .gz), .xlsx or .parquet.
         sheet: which sheet of a workbook; by default the first visible one that is not empty.
+        encoding: of a text, such as mac_roman; by default UTF-8 or UTF-16, and Windows-1252 where
+            that is plausible.
 
     Returns:
         N x k table: numeric columns as integers or floats (NaN where blank), others as text
@@ -52,6 +56,8 @@ def read_table(path: str | Path, *, sheet: str | None = None) -> pd.DataFrame:
         _refuse_ending(file)
     if sheet is not None and ending != ".xlsx":
         raise DataError(f"{file} has no sheets; leave out sheet='{sheet}'.")
+    if encoding is not None and ending not in _TEXT:
+        raise DataError(f"{file} is no text; leave out encoding='{encoding}'.")
     if ending == ".parquet":
         return _read_parquet(file)
     if ending == ".xlsx":
@@ -59,7 +65,7 @@ def read_table(path: str | Path, *, sheet: str | None = None) -> pd.DataFrame:
         content = read_bytes(file)
         check_kind(file, content, "an Excel workbook")
         return to_table(read_sheet(file, content, sheet))
-    return to_table(_read_text(file, tabs=ending != ".csv"))
+    return to_table(_read_text(file, encoding, tabs=ending != ".csv"))
 
 
 def read_frame(frame: pd.DataFrame, name: str = "table") -> pd.DataFrame:
@@ -172,12 +178,12 @@ def _refuse_ending(file: Path) -> None:
     )
 
 
-def _read_text(file: Path, *, tabs: bool) -> Sheet:
+def _read_text(file: Path, encoding: str | None, *, tabs: bool) -> Sheet:
     content = read_bytes(file)
     if file.suffix.lower() == ".gz":
         content = unpacked(file, content)
     check_kind(file, content, "text")
-    text, notes = decode(file, content)
+    text, notes = decode(file, content, encoding)
     del content  # a large one and its text don't fit beside the rows
     rows = read_rows(file, text, tabs=tabs)
     width = max(map(len, rows))

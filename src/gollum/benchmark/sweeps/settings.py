@@ -19,8 +19,8 @@ OTHERS = frozenset({
     "data.task", "data.path", "surrogate", "model.name", "remote.model", "preset", "control",
     "seed", "n_init", "n_iters", "batch_size",
     # what a table of one's own holds
-    "data.name", "data.sheet", "data.objective", "data.direction", "data.inputs", "data.id_column",
-    "data.structures",
+    "data.name", "data.sheet", "data.encoding", "data.objective", "data.direction", "data.inputs",
+    "data.id_column", "data.structures",
     # where and how it is run, and whether it is judged
     "output", "logger", "device", "threads", "memory_gb", "quality", "lora.checkpointing",
     "model.trust_remote_code", "remote.url", "remote.confirm", "remote.batch",

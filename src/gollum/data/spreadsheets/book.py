@@ -96,6 +96,8 @@ class Book:
                 for sheet, relation in self._reader.parser.find_sheets()
                 if relation.target in self._reader.valid_files and "chart" not in relation.Type
             ]
+        if not found:
+            raise damaged(file)
         self.states: dict[str, str] = {sheet.name: sheet.state for sheet, _ in found}
         self._parts = {sheet.name: part for sheet, part in found}
 

@@ -9,6 +9,7 @@ import os
 import re
 import zipfile
 import zlib
+from itertools import takewhile
 from pathlib import Path
 
 from gollum.errors import DataError
@@ -27,7 +28,18 @@ _BOMS = (
 _OLD_OFFICE = bytes.fromhex("d0cf11e0a1b11ae1")
 _WEB = re.compile(rb"\s*<(?:!doctype|html|table|head|meta|\?xml|!--)", re.IGNORECASE)
 # Western text has single letters and signs beyond ASCII; other alphabets have them in a row.
-_NOT_WESTERN = re.compile(rb"[\x80-\xff]{3,}|[A-Za-z][\x80-\x89\x93-\x95\x98\x99\x9b][A-Za-z]")
+# Capitals such as Š are not inside of words, and °C of a Macintosh is ¡C.
+_NOT_WESTERN = re.compile(
+    rb"[\x80-\xff](?:[\x80-\xff]{2}"
+    rb"|(?<=[A-Za-z][\x80-\x89\x93-\x95\x98\x99\x9b])[A-Za-z]"
+    rb"|(?<=[a-z][\x8a\x8c\x8e\x9f])[a-z]"
+    rb"|(?<=\xa1)C(?![A-Za-z]))"
+)
+_VALID = re.compile("[\x80-\ufffc\ufffe-\U0010ffff]")  # beyond ASCII, and decoded
+_COMMON = [
+    "cp1252", "mac_roman", "gb18030", "big5", "cp932", "cp949", "cp1250", "cp1251", "cp1253",
+]  # fmt: skip
+_SAMPLE = 100_000  # bytes in which an encoding is looked for
 _ADVICE = {
     "an Excel workbook": "rename it to end in .xlsx",
     "a password-protected workbook": "save it without its password",
@@ -142,28 +154,51 @@ def _kind_of_zip(content: bytes) -> str:
     return "an OpenDocument spreadsheet" if "mimetype" in names else "a zip archive"
 
 
-def decode(file: Path, content: bytes) -> tuple[str, tuple[Note, ...]]:
-    """Bytes to text: UTF-8, UTF-16, or Windows-1252 where that is plausible.
+def decode(file: Path, content: bytes, encoding: str | None = None) -> tuple[str, tuple[Note, ...]]:
+    """Bytes to text: in the encoding that is given, or UTF-8, UTF-16, or plausible Windows-1252.
+
+    Args:
+        file: for messages.
+        content: its bytes.
+        encoding: by a name that Python knows.
 
     Returns:
         The text, and a note if its encoding had to be guessed.
 
     Raises:
-        DataError: the bytes are no text in any of these.
+        DataError: there is no such encoding, or the bytes are no text in it, or in any of these.
     """
-    bom, encoding = next(((b, e) for b, e in _BOMS if content.startswith(b)), (b"", ""))
+    if encoding is not None:
+        return _whole(file, _in_encoding(file, content, encoding)), ()
+    bom, known = next(((b, e) for b, e in _BOMS if content.startswith(b)), (b"", ""))
+    name = known or _utf(content)
     try:
-        text = content[len(bom) :].decode(encoding or _utf(content))
+        return _whole(file, content[len(bom) :].decode(name)), ()
     except UnicodeDecodeError as error:
-        if encoding or _utf(content) != "UTF-8":
-            raise _undecodable(file, content, error.start, encoding or _utf(content)) from None
+        if known or name != "UTF-8":
+            raise _undecodable(file, content, error.start, name) from None
         return _western(file, content, error.start)
+
+
+def _in_encoding(file: Path, content: bytes, encoding: str) -> str:
+    try:
+        return content.decode(encoding).removeprefix("\ufeff")
+    except UnicodeError as error:
+        raise _undecodable(file, content, getattr(error, "start", 0), encoding) from None
+    except (LookupError, ValueError):
+        raise DataError(
+            f"{file}: {encoding!r} is no encoding of texts; name one such as utf-8, cp1252, "
+            "mac_roman or gb18030."
+        ) from None
+
+
+def _whole(file: Path, text: str) -> str:
     if "\0" in text:
         line = _line(text[: text.index("\0")].encode("utf-8", "replace"))
         raise DataError(
             f"{file}: line {line} holds a zero byte, which no text has; save the table again."
         )
-    return text, ()
+    return text
 
 
 def _utf(content: bytes) -> str:
@@ -176,31 +211,57 @@ def _utf(content: bytes) -> str:
 
 
 def _western(file: Path, content: bytes, start: int) -> tuple[str, tuple[Note, ...]]:
-    partly = any(c > "\x7f" and c != "\ufffd" for c in content.decode("utf-8", "replace"))
+    partly = _VALID.search(content.decode("utf-8", "replace"))
     macintosh = b"\r" in content and b"\n" not in content
     strange = _NOT_WESTERN.search(content)
     if partly or macintosh or strange:
-        place = strange.start() if strange else start
-        raise _undecodable(file, content, place, "UTF-8")
+        raise _undecodable(file, content, strange.start() if strange else start, "UTF-8")
     try:
         text = content.decode("cp1252")
     except UnicodeDecodeError as error:
         raise _undecodable(file, content, error.start, "UTF-8") from None
     if "\0" in text:
         raise _undecodable(file, content, content.index(0), "UTF-8")
-    around = re.search(r"[^\s,;|\"]*[^\x00-\x7f][^\s,;|\"]*", text)
-    example = around.group()[:30] if around else ""
     told = (
-        f"the text is not UTF-8 and was read as Windows-1252, with words such as '{example}'; if "
-        "they look wrong, save it as 'CSV UTF-8'."
+        "the text is not UTF-8 and was read as Windows-1252, with words such as "
+        f"'{_word(text)}'; if they look wrong, name another one with the key encoding"
+        f"{_hint(content, start)}, or save it as 'CSV UTF-8'."
     )
     return text, (Note("encoding", file.name, told),)
 
 
+def _hint(content: bytes, place: int) -> str:
+    """What else the lines from this place on may be, with a word to judge by.
+
+    Guesses from the few words of a table are too often wrong to be acted on.
+    """
+    from charset_normalizer import from_bytes
+
+    start = content.rfind(b"\n", 0, place) + 1
+    end = content.rfind(b"\n", place, start + _SAMPLE)
+    sample = content[start : end if end > 0 else None]
+    found = {m.encoding: _word(str(m)) for m in from_bytes(sample, cp_isolation=_COMMON)}
+    western = found.get("cp1252")
+    better = takewhile(lambda name: name != "cp1252", found)
+    words = [f"{name} makes it '{found[name]}'" for name in better if found[name] != western]
+    return f" ({', '.join(words[:3])})" if words else ""
+
+
+def _word(text: str) -> str:
+    """The first word with a character beyond ASCII, without the far ends of a long one."""
+    first = re.search(r"[^\x00-\x7f]", text)
+    if not first:
+        return ""
+    around = text[max(0, first.start() - 30) : first.start() + 30]
+    words: list[str] = re.findall(r"[^\s,;|\"]*[^\x00-\x7f][^\s,;|\"]*", around)
+    return words[0][:30]
+
+
 def _undecodable(file: Path, content: bytes, position: int, encoding: str) -> DataError:
+    hint = _hint(content, position) if encoding == "UTF-8" else ""
     return DataError(
         f"{file}: line {_line(content[:position])} is not {encoding} text; save the table again "
-        "as 'CSV UTF-8'."
+        f"as 'CSV UTF-8', or name its encoding with the key encoding{hint}."
     )
 
 

@@ -16,6 +16,8 @@ from gollum.data.spreadsheets.sheets import MOST_CELLS, Sheet, check_size, lette
 from gollum.errors import DataError, nearest
 from gollum.notes import Note
 
+MOST_CHARACTERS = 1_000_000_000  # of all cells of a sheet
+
 
 def read_sheet(file: Path, content: bytes, name: str | None) -> Sheet:
     """The cells of one sheet: the named one, or the first visible one that is not empty.
@@ -36,6 +38,7 @@ def read_sheet(file: Path, content: bytes, name: str | None) -> Sheet:
     rows = max(row for row, _ in cells)
     columns = sorted({column for _, column in cells})
     check_size(where, rows, len(columns))
+    _check_texts(where, cells)
     _check_merged(where, page.merged, cells)
     if counts["f"] and (place := book.uncomputed(title)):
         raise _refusal(where, place, "holds a formula without a computed value; open the file in "
@@ -103,6 +106,16 @@ def _uncovered(where: str, page: Page) -> dict[Place, Filled]:
     if not cells:
         raise DataError(f"{where}: all cells with a value are behind merged ones; unmerge them.")
     return cells
+
+
+def _check_texts(where: str, cells: dict[Place, Filled]) -> None:
+    """Many cells may share one long text, which each of them has to itself in a table."""
+    total = sum(len(cell.value) for cell in cells.values() if isinstance(cell.value, str))
+    if total > MOST_CHARACTERS:
+        raise DataError(
+            f"{where}: its cells have {total} characters, and up to {MOST_CHARACTERS} are read; "
+            "shorten the long ones."
+        )
 
 
 def _check_merged(where: str, ranges: Iterable[Any], cells: Iterable[Place]) -> None:
