@@ -590,6 +590,11 @@ def _configured(state: State, keys: Mapping[str, Any]) -> Configured | None:
             f"surrogate '{policy.surrogate}' needs columns with SMILES, which this campaign does "
             "not have."
         )
+    if "reactions" in policy.needs and state.created.reaction is None:
+        raise UserError(
+            f"surrogate '{policy.surrogate}' needs reaction SMILES, which this campaign does not "
+            "have."
+        )
     given = {key: value for key, value in values.items() if value is not None}
     changed = dict.fromkeys(values) | policy.typed(given)
     if "surrogate" in given:

@@ -509,3 +509,19 @@ def test_a_real_screen_begins_with_its_results():
     begun = start(table, objective=str(table.columns[-1]))
     assert len(begun.recorded.results) == len(table)
     assert len(state_of(begun).observations()[0]) == len(table)
+
+
+# --- reactions -----------------------------------------------------------------------------------
+
+
+def test_a_column_of_reactions_is_known_by_its_arrows_or_said():
+    table = TABLE.assign(rxn_smiles=["CBr.CN>>CNC", "CCl.CN>>CNC", "CI.CN>>CNC"])
+    begun = start(table, surrogate="drfp")
+    assert begun.created.reaction == "{rxn_smiles}"
+    assert begun.created.structures == ()
+    renamed = table.rename(columns={"rxn_smiles": "rxn"})
+    assert start(renamed).created.reaction is None
+    assert start(renamed, surrogate="drfp", reaction="rxn").created.reaction == "{rxn}"
+    told = refusal(renamed, kind=ConfigError, surrogate="drfp")
+    assert "needs reaction SMILES; name their column" in told
+    assert "'rnx'" in refusal(renamed, kind=TemplateError, reaction="rnx")

@@ -41,7 +41,7 @@ def _of_task(data: DataConfig) -> Problem:
         data,
         default=Template(task.template),
         structures=tuple(task.structures),
-        reaction=_template(reaction) if reaction else None,
+        reaction=Template.of(reaction) if reaction else None,
         title=task.title,
         unit=task.unit,
         texts=authors_texts(task, pool) if data.texts == "authors" else None,
@@ -82,7 +82,7 @@ def _of_table(data: DataConfig) -> Problem:
         data,
         default=Template.from_columns(pool),
         structures=tuple(structures),
-        reaction=_template(data.reaction) if data.reaction else None,
+        reaction=Template.of(data.reaction) if data.reaction else None,
         title=path.name,
     )
 
@@ -133,8 +133,3 @@ def _chosen(data: DataConfig, default: Template) -> Template:
     if data.text_column is not None:
         return Template.column(data.text_column)
     return default if data.template is None else Template(data.template)
-
-
-def _template(source: str) -> Template:
-    """A template as it stands, or one that reads the column of that name."""
-    return Template(source) if "{" in source else Template.column(source)

@@ -77,6 +77,7 @@ def begin(
     number: Sequence[str] = (),
     remark: Sequence[str] = (),
     template: str | None = None,
+    reaction: str | None = None,
     failed_as: float | None = None,
     surrogate: str | None = None,
     preset: str | None = None,
@@ -106,6 +107,8 @@ def begin(
         number: inputs that are quantities, whatever their names say.
         remark: columns that say nothing about the experiment.
         template: how an experiment is put into words; made from the column names by default.
+        reaction: column of reaction SMILES, or template that writes them; a column called SMILES
+            that holds reactions, where there is one, by default.
         failed_as: what a failed experiment counts as; None leaves it out of the model.
         surrogate: name of the surrogate or strategy; by default the preset's, which is 'combined'
             for the default preset, and 'pllm' where it names none.
@@ -158,6 +161,20 @@ def begin(
             f"surrogate '{policy.surrogate}' needs columns with SMILES; name them with "
             "--structures."
         )
+    written = None
+    if reaction is None:
+        called = [c.name for c in roles.columns if c.role == "input" and c.kind == "reaction"]
+        if len(called) == 1:
+            written = Template.column(called[0])
+            notes.append(_about("reaction", where, "taken for reaction SMILES", called))
+    else:
+        written = Template.of(reaction)
+        written.check(columns, where)
+    if "reactions" in policy.needs and written is None:
+        raise ConfigError(
+            f"surrogate '{policy.surrogate}' needs reaction SMILES; name their column, or a "
+            "template that writes them, with --reaction."
+        )
     spoken = _spoken(candidates[columns], structures)
     if template is None and len(spoken) < len(columns):
         silent = [c for c in columns if c not in spoken]
@@ -168,7 +185,7 @@ def begin(
     created = Created(
         name=name, objective=objective, goal=goal, also=tuple(also), structures=tuple(structures),
         id_column=id_column, cost=cost, units=rows.units | rows.units_of([objective, *also]),
-        template=words.source,
+        template=words.source, reaction=None if written is None else written.source,
         surrogate=policy.surrogate, preset=policy.preset, model=policy.model.name,
         acquisition=chosen.get("acquisition"), failed_as=failed_as, seed=seed, source=source,
         candidates=table_sha256(candidates), keys=policy.typed(k for k in chosen if k not in NAMED),
@@ -226,11 +243,6 @@ def check_policy(keys: Mapping[str, Any], goal: Goal) -> Policy:
     if own is not None and given.get("model.name") == DEFAULT_MODEL:
         given.pop("model.name")
     policy = Policy.of(given)
-    if "reactions" in policy.needs:
-        raise ConfigError(
-            f"surrogate '{policy.surrogate}' needs reaction SMILES, which campaigns do not have "
-            "yet."
-        )
     model = policy.model.name
     known = model in CATALOG or "/" in model or Path(model).is_dir()
     if policy.has_model and policy.remote.url is None and not known:

@@ -78,6 +78,8 @@ class Created(Part):
     """None for what the preset says; old files have no such field."""
     keys: dict[str, Any] = {}
     """Further keys of the policy, dotted, that the campaign began with."""
+    reaction: str | None = None
+    """How an experiment is written as a reaction SMILES, if it can be."""
 
 
 class Retold(Part):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -24,6 +25,7 @@ from gollum.features.representations import Setup
 from gollum.listener import SILENT, Listener
 from gollum.runtime import Runtime, commit
 from gollum.surrogates.base import Fitted, Surrogate
+from gollum.text.template import Template
 
 
 def strategy_of(
@@ -41,7 +43,11 @@ def strategy_of(
     """
     policy, template, pool = policy or state.policy, state.words(), state.pool
     texts = tuple(text.text for text in template.render_pool(pool))
-    problem = Problem(pool, texts, template, state.created.structures)
+    written = state.created.reaction
+    reaction = None if written is None else Template(written)
+    problem = Problem(pool, texts, template, state.created.structures, reaction=reaction)
+    if reaction is not None:
+        problem = replace(problem, reactions=problem.reactions_of(pool.table))
     setup = Setup(problem, policy, _runtime(policy), listener, keep=True)
     return make_strategy(setup, policy)
 

@@ -71,6 +71,7 @@ def add_commands(known: Any) -> None:
     begin.add_argument("--cost", metavar="COLUMN", help="what each row costs")
     begin.add_argument("--template", metavar="TEXT", help="'{ligand} at {temperature_C} °C'; for a "
                        "campaign that exists, its new template")  # fmt: skip
+    begin.add_argument("--reaction", metavar="COLUMN", help="reaction SMILES, or their template")
     begin.add_argument("--failed-as", type=float, metavar="VALUE",
                        help="what a failed experiment counts as [it is left out]")  # fmt: skip
     begin.add_argument("--surrogate", metavar="NAME", help="see gollum run --help")
@@ -173,7 +174,7 @@ def init(known: argparse.Namespace) -> int:
     goal = "minimize" if known.minimize else "maximize" if known.target is None else "target"
     names = (
         "also", "inputs", "category", "number", "remark", "id_column", "structures", "cost",
-        "template", "failed_as", "seed",
+        "template", "reaction", "failed_as", "seed",
     )  # fmt: skip
     options = {n: getattr(known, n) for n in names if getattr(known, n) is not None} | policy
     options |= {"keys": {k: v for k, v in known.keys.items() if v is not None}}

@@ -90,6 +90,11 @@ class Template:
         """The text is read from a column as it stands."""
         return cls(_slot_source(name))
 
+    @classmethod
+    def of(cls, source: str) -> Template:
+        """A template as it stands, or one that reads the column of that name."""
+        return cls(source) if "{" in source else cls.column(source)
+
     @cached_property
     def parts(self) -> tuple[Part, ...]:
         """The parsed template.
