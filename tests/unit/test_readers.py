@@ -13,7 +13,7 @@ import pytest
 
 from gollum.data.pool import Pool
 from gollum.data.readers import read_frame, read_table
-from gollum.data.spreadsheets import encodings, parts, sheets, workbooks
+from gollum.data.spreadsheets import encodings, parts, sheets
 from gollum.data.spreadsheets.units import converted, quantity, unit_in
 from gollum.data.writers import write_sheet
 from gollum.errors import DataError, MissingExtraError
@@ -605,6 +605,18 @@ def test_infinite_numbers_in_parquet_are_refused(tmp_path):
     assert "row 3, column 'y': the number is infinite" in refusal(tmp_path / "t.parquet")
 
 
+@pytest.mark.parametrize("kind", ["str", "category"])
+def test_parquet_that_unpacks_to_too_much(tmp_path, monkeypatch, kind):
+    pytest.importorskip("pyarrow")
+    table = pd.DataFrame({"a": ["long " * 20] * 9, "b": range(9)}).astype({"a": kind})
+    table.to_parquet(tmp_path / "t.parquet")
+    assert read_table(tmp_path / "t.parquet")["a"].tolist() == ["long " * 20] * 9
+    monkeypatch.setattr(sheets, "MOST_CHARACTERS", 899)
+    assert "have 900 characters, and up to 899" in refusal(tmp_path / "t.parquet")
+    monkeypatch.setattr("gollum.data.readers.UNPACKED", 100)
+    assert "unpacks to 0 MB, and up to 0 MB" in refusal(tmp_path / "t.parquet")
+
+
 # --- workbooks ------------------------------------------------------------------------------------
 
 
@@ -792,7 +804,7 @@ def test_texts_that_cells_share_count_for_each(tmp_path, monkeypatch, book):
     for row in range(4, 9):
         book.active.cell(row, 1, "long " * 20)
         book.active.cell(row, 2, 1)
-    monkeypatch.setattr(workbooks, "MOST_CHARACTERS", 400)
+    monkeypatch.setattr(sheets, "MOST_CHARACTERS", 400)
     assert "its cells have 504 characters, and up to 400 are read" in spoilt(tmp_path, book)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,13 +20,20 @@ from gollum.data.spreadsheets.columns import Column
 from gollum.data.spreadsheets.delimited import read_rows
 from gollum.data.spreadsheets.encodings import check_kind, decode, kind_of, read_bytes, unpacked
 from gollum.data.spreadsheets.numbers import Cell, DateCell, composed
-from gollum.data.spreadsheets.sheets import Sheet, check_size, refuse_repeats, to_table
+from gollum.data.spreadsheets.sheets import (
+    Sheet,
+    check_characters,
+    check_size,
+    refuse_repeats,
+    to_table,
+)
 from gollum.data.spreadsheets.values import spellings, typed
 from gollum.data.spreadsheets.workbooks import read_sheet
 from gollum.errors import DataError, nearest
 from gollum.notes import Note, Notes
 
 _TEXT = (".csv", ".tsv", ".txt")
+UNPACKED = 400 * 2**20  # bytes of a Parquet file, which holds numbers as they are in memory
 _ENDINGS = (*_TEXT, ".xlsx", ".parquet")
 
 
@@ -193,18 +201,52 @@ def _read_text(file: Path, encoding: str | None, *, tabs: bool) -> Sheet:
 def _read_parquet(file: Path) -> pd.DataFrame:
     arrow = optional("pyarrow", "Parquet files", "parquet")
     parquet = optional("pyarrow.parquet", "Parquet files", "parquet")
+    optional("pyarrow.compute", "Parquet files", "parquet")
     content = read_bytes(file)
     if kind_of(content) in ("an Excel workbook", "an old Excel workbook", "gzipped data"):
         check_kind(file, content, "a Parquet table")
     try:
         source = parquet.ParquetFile(io.BytesIO(content))
         check_size(str(file), source.metadata.num_rows, source.metadata.num_columns)
-        table = source.read()
+        _check_unpacked(file, source.metadata)
+        plain = {f.name: f.type for f in source.schema_arrow if _is_text(arrow, f.type)}
+        # Each text once: a small file may repeat a long one in millions of rows.
+        table = parquet.ParquetFile(io.BytesIO(content), read_dictionary=list(plain)).read()
     except (arrow.ArrowException, OSError):
         raise DataError(f"{file} is not a readable Parquet file; write it again.") from None
+    for column in table.columns:
+        check_characters(str(file), _characters(arrow, column))
     refuse_repeats(str(file), list(map(composed, table.column_names)))
-    columns = {composed(name): table[name].to_pandas() for name in table.column_names}
+    columns = {
+        composed(name): (
+            table[name].cast(plain[name]) if name in plain else table[name]
+        ).to_pandas()
+        for name in table.column_names
+    }
     return pd.DataFrame({name: _typed(file, column) for name, column in columns.items()})
+
+
+def _check_unpacked(file: Path, metadata: Any) -> None:
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
+    size = sum(g.column(i).total_uncompressed_size for g in groups for i in range(g.num_columns))
+    if size > UNPACKED:
+        raise DataError(
+            f"{file} unpacks to {size / 2**20:.0f} MB, and up to {UNPACKED / 2**20:.0f} MB are "
+            "read; keep only the rows and columns that you need."
+        )
+
+
+def _is_text(arrow: Any, kind: Any) -> bool:
+    return bool(arrow.types.is_string(kind) or arrow.types.is_large_string(kind))
+
+
+def _characters(arrow: Any, column: Any) -> int:
+    """How many bytes the texts of a column have together, if it keeps each text once."""
+    kind = column.type
+    if not (arrow.types.is_dictionary(kind) and _is_text(arrow, kind.value_type)):
+        return 0
+    lengths = (arrow.compute.binary_length(c.dictionary).take(c.indices) for c in column.chunks)
+    return sum(arrow.compute.sum(length.cast(arrow.int64())).as_py() or 0 for length in lengths)
 
 
 def _typed(file: Path, column: pd.Series) -> pd.Series:

@@ -19,6 +19,7 @@ from gollum.notes import Note, Notes
 MOST_COLUMNS = 16_384  # as in Excel
 MOST_ROWS = 10_000_000
 MOST_CELLS = 20_000_000
+MOST_CHARACTERS = 1_000_000_000
 _TITLE_ROWS = 10  # lines above the header that are looked at
 FORMULA = re.compile(r"'*[=+\-@\t\r]")  # a text that a spreadsheet would compute or hide
 
@@ -119,6 +120,19 @@ def check_size(where: str, rows: int, columns: int) -> None:
         raise DataError(
             f"{where}: the table spans {rows} rows and {columns} columns, and up to {MOST_ROWS} "
             f"rows and {MOST_CELLS} cells are read; keep only those that you need."
+        )
+
+
+def check_characters(where: str, count: int) -> None:
+    """Refuse texts that many cells share in the file, and each has to itself in a table.
+
+    Raises:
+        DataError: they have more characters than fit.
+    """
+    if count > MOST_CHARACTERS:
+        raise DataError(
+            f"{where}: its cells have {count} characters, and up to {MOST_CHARACTERS} are read; "
+            "shorten the long ones."
         )
 
 

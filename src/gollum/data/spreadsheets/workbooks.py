@@ -12,11 +12,9 @@ from typing import Any
 from gollum.data.spreadsheets.book import Book, Filled, Page, Place, damaged
 from gollum.data.spreadsheets.numbers import Cell, DateCell, shown
 from gollum.data.spreadsheets.parts import count_elements
-from gollum.data.spreadsheets.sheets import MOST_CELLS, Sheet, check_size, letters
+from gollum.data.spreadsheets.sheets import MOST_CELLS, Sheet, check_characters, check_size, letters
 from gollum.errors import DataError, nearest
 from gollum.notes import Note
-
-MOST_CHARACTERS = 1_000_000_000  # of all cells of a sheet
 
 
 def read_sheet(file: Path, content: bytes, name: str | None) -> Sheet:
@@ -38,7 +36,8 @@ def read_sheet(file: Path, content: bytes, name: str | None) -> Sheet:
     rows = max(row for row, _ in cells)
     columns = sorted({column for _, column in cells})
     check_size(where, rows, len(columns))
-    _check_texts(where, cells)
+    texts = (cell.value for cell in cells.values() if isinstance(cell.value, str))
+    check_characters(where, sum(map(len, texts)))
     _check_merged(where, page.merged, cells)
     if counts["f"] and (place := book.uncomputed(title)):
         raise _refusal(where, place, "holds a formula without a computed value; open the file in "
@@ -106,16 +105,6 @@ def _uncovered(where: str, page: Page) -> dict[Place, Filled]:
     if not cells:
         raise DataError(f"{where}: all cells with a value are behind merged ones; unmerge them.")
     return cells
-
-
-def _check_texts(where: str, cells: dict[Place, Filled]) -> None:
-    """Many cells may share one long text, which each of them has to itself in a table."""
-    total = sum(len(cell.value) for cell in cells.values() if isinstance(cell.value, str))
-    if total > MOST_CHARACTERS:
-        raise DataError(
-            f"{where}: its cells have {total} characters, and up to {MOST_CHARACTERS} are read; "
-            "shorten the long ones."
-        )
 
 
 def _check_merged(where: str, ranges: Iterable[Any], cells: Iterable[Place]) -> None:
