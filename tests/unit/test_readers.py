@@ -54,6 +54,11 @@ def test_lookalikes_of_numbers_stay_text(tmp_path, cell):
     assert table["a"].tolist() == [cell, "2"]
 
 
+def test_a_code_above_numbers_is_no_second_header(tmp_path):
+    table = read_table(written(tmp_path, "code,ligand\n001,A\n123,B\n456,C\n"))
+    assert table["code"].tolist() == ["001", "123", "456"]
+
+
 def test_codes_too_long_for_an_integer_stay_text(tmp_path):
     assert read_table(written(tmp_path, f"a\n{10**30}\n{10**30 + 1}\n"))["a"].nunique() == 2
 
@@ -699,6 +704,16 @@ def test_errors_percentages_and_merged_cells(tmp_path, book):
     assert "cell B3 holds the error #N/A" in spoilt(tmp_path, book)
     sheet.merge_cells("A2:A3")
     assert "the cells A2:A3 are merged" in spoilt(tmp_path, book)
+
+
+def test_codes_by_number_format_are_read_as_they_are_shown(tmp_path, book):
+    book.active["B3"] = 123
+    for cell in ("B2", "B3"):
+        book.active[cell].number_format = "000"
+    assert read(tmp_path, book)[0]["b"].tolist() == ["001", "123"]
+    for cell in ("B2", "B3"):
+        book.active[cell].number_format = "0"
+    assert read(tmp_path, book)[0]["b"].tolist() == [1, 123]
 
 
 def test_two_headers_and_titles_of_a_workbook(tmp_path, book):

@@ -29,6 +29,7 @@ _GAPS = " '’\u00a0\u2009\u202f"  # thousands separators besides the point and 
 _MINUS = str.maketrans("−–", "--")
 _NO_GAPS = str.maketrans("", "", _GAPS)
 _LITERAL = re.compile(r'"[^"]*"|\\.')  # in a number format: shown as it stands
+_CODE_FORMAT = re.compile(r"00+")  # 7 is shown as 007
 _OTHER = {".": ",", ",": "."}
 
 
@@ -55,8 +56,10 @@ _DATE = re.compile(
 )
 
 
-def shown(value: int | float, number_format: str) -> int | float:
-    """A number as its format in a workbook shows it, where that has a percent sign."""
+def shown(value: int | float, number_format: str) -> Cell:
+    """A number as its format in a workbook shows it: with a percent sign, or as 007."""
+    if _CODE_FORMAT.fullmatch(number_format) and isinstance(value, int) and value >= 0:
+        return f"{value:0{len(number_format)}d}"
     if "%" in _LITERAL.sub("", number_format):
         return PercentCell(f"{100 * value:.15g}")
     return PercentCell(value) if "%" in number_format else value

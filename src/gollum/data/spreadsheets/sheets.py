@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from gollum.data.spreadsheets.columns import Column
-from gollum.data.spreadsheets.numbers import SPACES, Cell, composed, is_number_like
+from gollum.data.spreadsheets.numbers import SPACES, Cell, composed, is_integer, is_number_like
 from gollum.data.spreadsheets.values import spellings, typed
 from gollum.errors import DataError
 from gollum.notes import Note, Notes
@@ -254,8 +254,9 @@ def _check_stray(sheet: Sheet, first: int, name: str, i: int, cells: Sequence[Ce
 
 def _check_second_header(sheet: Sheet, row: int, columns: Sequence[Column]) -> None:
     first = [column.cells[0] if column.cells else "" for column in columns]
-    if any(_is_number(cell) for cell in first if not _is_blank([cell])):
-        return
+    present = [cell for cell in first if not _is_blank([cell])]
+    if any(_is_number(cell) or is_integer(str(cell).strip(SPACES)) for cell in present):
+        return  # of a header no name is a number, nor a code such as 007
     for column in columns:
         if (
             column.cells
