@@ -294,3 +294,45 @@ def test_wandb_that_is_not_installed_is_asked_for(monkeypatch, capsys):
     assert "pip install wandb" in message
     assert len(message.splitlines()) == 1
     assert os.listdir() == []
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["init", "a.gollum", "--objective", "a", "--objective", "b"],
+            "--objective is given twice",
+        ),
+        (["suggest", "a.gollum", "-n", "3", "-n", "4"], "-n is given twice, as '3' and as '4'"),
+        (["run", "--config", "a", "--config", "b"], "--config is given twice"),
+    ],
+)
+def test_an_option_that_would_replace_itself_is_refused(words, told, capsys):
+    assert main(words) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_run_reads_a_table_as_a_campaign_does(tmp_path, capsys):
+    inputs = [(ligand, t) for ligand in ("XPhos", "SPhos", "dppf") for t in (40, 60, 80)]
+    rows = [
+        [f"JD-{i:03}", *both, "", "failed" if i == 2 else 10.0 * i] for i, both in enumerate(inputs)
+    ]
+    frame = pd.DataFrame(rows, columns=["id", "ligand", "T", "notes", "yield"])
+    frame.loc[3, "notes"] = "cloudy"
+    frame.loc[4, "yield"] = "PENDING"
+    frame["yield"] = [y if isinstance(y, str) else f"{y} %" for y in frame["yield"]]
+    file = tmp_path / "t.csv"
+    frame.to_csv(file, index=False)
+    words = ["run", "--data.path", str(file), "--data.objective", "yield", "--surrogate", "one_hot",
+             "--preset", "fast", "--n_iters", "2", "--n_init", "3", "--initial", "random",
+             "--output", str(tmp_path / "run")]  # fmt: skip
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert "t.csv: column 'id' names the rows." in out
+    assert "no input: 'notes'" in out
+    assert "rows without a result: 1 failed, 1 pending" in out
+    trace = read_trace(tmp_path / "run" / "trace.csv")
+    assert all(name.startswith("JD-") for name in trace["id"])
+    frame.assign(purity=1.0).to_csv(file, index=False)
+    assert main(words) == 2
+    assert "--data.remark purity" in capsys.readouterr().err

@@ -525,3 +525,54 @@ def test_a_column_of_reactions_is_known_by_its_arrows_or_said():
     told = refusal(renamed, kind=ConfigError, surrogate="drfp")
     assert "needs reaction SMILES; name their column" in told
     assert "'rnx'" in refusal(renamed, kind=TemplateError, reaction="rnx")
+
+
+# --- columns -------------------------------------------------------------------------------------
+
+
+def test_rows_that_only_a_forgotten_column_tells_apart_are_no_repeats(tmp_path):
+    text = "ligand,t,note,yield\nXPhos,80,a,5\nXPhos,100,b,7\ndppf,80,,3\n"
+    told = refusal(csv(tmp_path, text), inputs=["ligand"])
+    assert "row 3, column 't': '100' tells the experiment apart from that of row 2 ('80')" in told
+    assert "--remark t" in told
+    begun = start(csv(tmp_path, text), inputs=["ligand"], remark=["t"])
+    assert begun.candidates.index.tolist() == ["r1", "r3"]
+    assert len(begun.recorded.results) == 3
+
+
+def test_two_spellings_of_a_molecule_are_one_option():
+    pytest.importorskip("rdkit")
+    table = TABLE.assign(solvent_smiles=["CCO", "OCC", "C"], ligand="XPhos", temperature_C=80)
+    begun = start(table)
+    assert begun.candidates["solvent_smiles"].tolist() == ["CCO", "C"]
+    assert "the same molecules, spelt differently: 'OCC' (row 3) is 'CCO' (row 2)" in str(
+        begun.notes
+    )
+    wrong = table.assign(solvent_smiles=["CCO", "not_a_smiles", "C"])
+    told = refusal(wrong)
+    assert "row 3, column 'solvent_smiles': 'not_a_smiles' is not a valid SMILES" in told
+    assert "--category solvent_smiles" in told
+    assert start(wrong, category=["solvent_smiles"]).created.structures == ()
+    stereo = table.assign(solvent_smiles=["C[C@H](O)F", "C[C@@H](O)F", "C[C@H](O)F.Cl"])
+    assert len(start(stereo).candidates) == 3
+
+
+def test_a_model_that_is_not_here_is_told_at_once():
+    assert not any(n.code == "model-away" for n in start(TABLE).notes)
+    (note,) = (n for n in start(TABLE, model="t5-base").notes if n.code == "model-away")
+    assert "`gollum models get t5-base`" in note
+
+
+def test_what_columns_were_taken_for_is_kept():
+    table = TABLE.assign(time=["2 h", "3 h", "4 h"], remark="", catalyst_no=[1, 2, 3])
+    begun = start(table, category=["catalyst_no"])
+    told = {c.name: (c.role, c.kind, c.unit) for c in begun.columns}
+    assert told == {
+        "ligand": ("input", "category", ""),
+        "temperature_C": ("input", "number", ""),
+        "yield": ("objective", "number", ""),
+        "time": ("input", "number", "h"),
+        "remark": ("left out", "blank", ""),
+        "catalyst_no": ("input", "category", ""),
+    }
+    assert begun.candidates["catalyst_no"].tolist() == ["1", "2", "3"]
