@@ -121,6 +121,8 @@ def test_columns_that_rename_each_other_are_one_component():
     means, deviations = process.prior
     particles = means + deviations * torch.randn(3, len(means)).double()
     found = process.covariance(particles, pool.at(a).distances(pool.at(b)))
+    handed_out = process.cross(particles, pool.at(a).distances(pool.at(b)))
+    torch.testing.assert_close(handed_out, found, rtol=1e-13, atol=1e-14)
     other = pool.other(blocks.matrix[b])
     torch.testing.assert_close(
         found, process.covariance(particles, pool.at(a).distances(other)), rtol=1e-9, atol=1e-12

@@ -37,9 +37,13 @@ class Distances:
 
     def expanded(self, component: int, values: Tensor) -> Tensor:
         """What is known between levels, … x L x M, between rows, … x n x m."""
-        for dim, codes in ((-1, self.right[component]), (-2, self.left[component])):
-            values = values if codes is None else values.index_select(dim, codes)
-        return values
+        values, codes = self.columns(component, values), self.left[component]
+        return values if codes is None else values.index_select(-2, codes)
+
+    def columns(self, component: int, values: Tensor) -> Tensor:
+        """What is known between levels, … x L x M, from these to the m rows, … x L x m."""
+        codes = self.right[component]
+        return values if codes is None else values.index_select(-1, codes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -108,6 +108,31 @@ class SlotProcess:
             reach = reach + distances.expanded(c, squared)
         return total + whole[:, None, None] * _matern(reach)
 
+    def cross(self, theta: Tensor, distances: Distances) -> Tensor:
+        """The same from many rows n to few m, where levels that rows share are summed up at once.
+
+        Terms of components with levels are written between these, L x m, and one product with
+        indicators of each row's levels hands them out and adds them.
+        """
+        weights, whole, own = self.scales(theta)
+        both, rows = list[Tensor](), list[Tensor]()
+        total, reach = torch.zeros(()).double(), torch.zeros(()).double()
+        for c, (group, part) in enumerate(zip(self.groups, distances.parts, strict=True)):
+            squared = torch.einsum("ps,snm->pnm", weights[:, list(group)], part)
+            alone = own[:, c, None, None] * _matern(squared)
+            alone, squared = (distances.columns(c, values) for values in (alone, squared))
+            codes = distances.left[c]
+            if codes is None:
+                total, reach = total + alone, reach + squared
+                continue
+            rows.append(torch.nn.functional.one_hot(codes, part.shape[1]).double())
+            both.append(torch.cat([alone, squared], 2))
+        if both:
+            found = torch.cat(rows, 1) @ torch.cat(both, 1)
+            half = found.shape[2] // 2
+            total, reach = total + found[:, :, :half], reach + found[:, :, half:]
+        return total + whole[:, None, None] * _matern(reach)
+
     def variance(self, theta: Tensor) -> Tensor:
         """Prior variances of f; P."""
         _, whole, own = self.scales(theta)
@@ -301,10 +326,14 @@ class FittedAverage(Fitted):
 
     def _solved(self, points: Points) -> Tensor:
         """(L⁻¹ K(Z, ·))ᵀ of m points, P x m x n."""
-        cross = self.process.covariance(self.theta, points.distances(self.measured))
-        upper = self.factor.transpose(1, 2)
-        solved: Tensor = torch.linalg.solve_triangular(upper, cross, upper=True, left=False)
-        return solved
+        return self.process.cross(self.theta, points.distances(self.measured)) @ self._whitening
+
+    @cached_property
+    def _whitening(self) -> Tensor:
+        """L⁻ᵀ, P x n x n: many points are multiplied faster than solved."""
+        one = torch.eye(self.factor.shape[-1]).double().expand_as(self.factor)
+        inverse: Tensor = torch.linalg.solve_triangular(self.factor, one, upper=False)
+        return inverse.transpose(1, 2)
 
 
 def draw(
