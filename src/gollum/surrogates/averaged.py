@@ -125,7 +125,8 @@ class SlotProcess:
             if codes is None:
                 total, reach = total + alone, reach + squared
                 continue
-            rows.append(torch.nn.functional.one_hot(codes, part.shape[1]).double())
+            held = torch.zeros(len(codes), part.shape[1]).double()
+            rows.append(held.scatter_(1, codes.unsqueeze(1), 1.0))
             both.append(torch.cat([alone, squared], 2))
         if both:
             found = torch.cat(rows, 1) @ torch.cat(both, 1)
