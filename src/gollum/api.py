@@ -16,6 +16,7 @@ from gollum.acquisition.policy import Policy
 from gollum.acquisition.strategy import STRATEGIES
 from gollum.campaign import adding
 from gollum.campaign import begin as beginning
+from gollum.campaign.columns import with_columns
 from gollum.campaign.events import Avoided, Configured, Goal, Retold, Source
 from gollum.campaign.factors import read_factors
 from gollum.campaign.intake import Intake, read_results
@@ -87,7 +88,8 @@ class Campaign:
             path: the file to make.
             objective: column to optimize; it may be empty or missing so far.
             table: possible experiments, one per row: a frame or a file.
-            factors: instead of a table, a YAML file with the options of each column.
+            factors: instead of a table, a YAML file with the options of each column, or with what
+                the columns of a table are.
             sheet: which sheet of a workbook.
             goal: 'maximize', 'minimize' or 'target'.
             target: value to come close to.
@@ -118,8 +120,10 @@ class Campaign:
         options["keys"] = adopted(keys)
         source = None
         if factors is not None:
-            frame = read_factors(Path(factors))
-            source = _source(Path(factors))
+            beginning.check_seed(seed := options.get("seed", 0))
+            frame = read_factors(Path(factors), seed=seed, sheet=sheet)
+            source = _source(frame.attrs["file"])
+            options = with_columns(options, frame.attrs["columns"])
         elif isinstance(table, pd.DataFrame):
             frame = read_frame(table)
         else:
