@@ -170,13 +170,13 @@ class Campaign:
     def lint(self) -> list[Note]:
         """What a user should know about the texts."""
         state = self.state()
-        name, structures = state.created.name, state.created.structures
-        texts = state.words().render_pool(state.pool)
-        notes = lint(state.words(), state.table, texts, name=name, structures=structures)
+        about: dict[str, Any] = {
+            "name": state.created.name, "structures": state.created.structures
+        }  # fmt: skip
+        notes = lint(state.words(), state.table, **about)
         tokenizer = tokenizer_of(state.policy.model.name) if state.reads_texts() else None
         if tokenizer is not None:
-            ids = list(state.table.index)
-            notes += lint_tokens(texts, ids, *tokenizer, name=name, structures=structures)
+            notes += lint_tokens(state.words(), state.table, *tokenizer, **about)
         return notes
 
     def suggest(

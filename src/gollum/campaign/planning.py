@@ -40,7 +40,7 @@ def strategy_of(
         ConfigError: a surrogate, kernel or acquisition is not known here.
     """
     policy, template, pool = policy or state.policy, state.words(), state.pool
-    texts = tuple(text.text for text in template.render_pool(pool))
+    texts = tuple(template.texts(pool))
     problem = Problem(pool, texts, template, state.created.structures)
     setup = Setup(problem, policy, _runtime(policy), listener, keep=True)
     return make_strategy(setup, policy)
