@@ -16,6 +16,7 @@ from gollum.acquisition.policy import Policy
 from gollum.acquisition.strategy import STRATEGIES
 from gollum.campaign import adding
 from gollum.campaign import begin as beginning
+from gollum.campaign.columns import with_columns
 from gollum.campaign.events import Avoided, Configured, Goal, Renamed, Retold, Source
 from gollum.campaign.factors import read_factors
 from gollum.campaign.intake import Intake, read_results
@@ -88,7 +89,8 @@ class Campaign:
             path: the file to make.
             objective: column to optimize; it may be empty or missing so far.
             table: possible experiments, one per row: a frame or a file.
-            factors: instead of a table, a YAML file with the options of each column.
+            factors: instead of a table, a YAML file with the options of each column, or with what
+                the columns of a table are.
             sheet: which sheet of a workbook.
             encoding: of a text file.
             goal: 'maximize', 'minimize' or 'target'.
@@ -120,8 +122,10 @@ class Campaign:
         options["keys"] = adopted(keys)
         source = None
         if factors is not None:
-            frame = read_factors(Path(factors), encoding)
-            source = _source(Path(factors))
+            beginning.check_seed(seed := options.get("seed", 0))
+            frame = read_factors(Path(factors), seed=seed, sheet=sheet, encoding=encoding)
+            source = _source(frame.attrs["file"])
+            options = with_columns(options, frame.attrs["columns"])
         elif isinstance(table, pd.DataFrame):
             frame = read_frame(table)
         else:
@@ -168,13 +172,13 @@ class Campaign:
     def lint(self) -> list[Note]:
         """What a user should know about the texts."""
         state = self.state()
-        name, structures = state.created.name, state.created.structures
-        texts = state.words().render_pool(state.pool)
-        notes = lint(state.words(), state.table, texts, name=name, structures=structures)
+        about: dict[str, Any] = {
+            "name": state.created.name, "structures": state.created.structures
+        }  # fmt: skip
+        notes = lint(state.words(), state.table, **about)
         tokenizer = tokenizer_of(state.policy.model.name) if state.reads_texts() else None
         if tokenizer is not None:
-            ids = list(state.table.index)
-            notes += lint_tokens(texts, ids, *tokenizer, name=name, structures=structures)
+            notes += lint_tokens(state.words(), state.table, *tokenizer, **about)
         return notes
 
     def suggest(

@@ -14,14 +14,8 @@ from gollum.data.pool import Pool
 from gollum.text.template import Template
 
 
-def texts_of(source, table):
-    template = Template(source)
-    return template, [template.render(row) for row in table.to_dict("records")]
-
-
 def notes(source, table):
-    template, texts = texts_of(source, table)
-    return lint(template, table, texts, name="t.csv")
+    return lint(Template(source), table, name="t.csv")
 
 
 def table(**columns):
@@ -89,8 +83,7 @@ def tokenizer(tmp_path):
 
 
 def token_notes(tokenizer, source, frame, limit=64, **options):
-    _, texts = texts_of(source, frame)
-    return lint_tokens(texts, frame.index.tolist(), tokenizer, limit, name="t.csv", **options)
+    return lint_tokens(Template(source), frame, tokenizer, limit, name="t.csv", **options)
 
 
 def test_nothing_is_said_of_texts_that_the_model_can_read(tokenizer):
@@ -154,8 +147,7 @@ def test_the_embedded_model_reads_benzene_and_cyclohexane_alike():
     found = tokenizer_of("minilm")
     assert found is not None
     frame = table(smiles=["c1ccccc1", "C1CCCCC1"])
-    _, texts = texts_of("{smiles}", frame)
-    (note,) = lint_tokens(texts, frame.index.tolist(), *found, name="t", structures=["smiles"])
+    (note,) = lint_tokens(Template("{smiles}"), frame, *found, name="t", structures=["smiles"])
     assert "r1 and r2 are the same" in note
 
 

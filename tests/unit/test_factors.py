@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gollum.campaign import factors
+from gollum.campaign import grid
 from gollum.campaign.factors import read_factors
 from gollum.errors import UserError
 
@@ -194,7 +194,168 @@ def test_deep_nesting_and_binary_content_are_refused(tmp_path):
     assert "holds" in refusal(tmp_path, b"PK\x03\x04factors")
 
 
-def test_too_many_combinations_are_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr(factors, "MOST_COMBINATIONS", 5)
-    message = refusal(tmp_path, "factors:\n  a: [x, y]\n  b: [1, 2, 3]\n")
-    assert "2 a × 3 b make 6 combinations" in message
+MANY = "factors:\n" + "".join(f"  x{i}: {{from: 40, to: 100, step: 0.1}}\n" for i in range(3))
+
+
+def test_too_many_combinations_are_counted_and_sample_is_named(tmp_path):
+    message = refusal(tmp_path, MANY)
+    assert "601 x0 × 601 x1 × 601 x2 make 217,081,801 combinations" in message
+    assert "write 'sample: 20000'" in message
+
+
+def test_a_sample_is_drawn_by_seed_and_told(tmp_path):
+    file = written(tmp_path, MANY + "sample: 500\n")
+    table = read_factors(file, seed=3)
+    assert len(table.drop_duplicates()) == 500
+    assert (
+        "500 of these 217,081,801 were drawn, all equally likely (seed 3)"
+        in (table.attrs["notes"][-1])
+    )
+    assert table.equals(read_factors(file, seed=3))
+    assert not table.equals(read_factors(file, seed=4))
+
+
+def test_a_sample_of_more_than_there_are_is_all_of_them(tmp_path):
+    table = read(tmp_path, "factors:\n  a: [1, 2]\nsample: 10\n")
+    assert table["a"].tolist() == [1, 2]
+    assert len(table.attrs["notes"]) == 1
+
+
+def test_what_is_ruled_out_is_not_made_first(tmp_path):
+    names = "".join(f"  f{i}: {{from: 1, to: 20, step: 1}}\n" for i in range(8))
+    lines = "".join(f"  - {{f{i}: {{above: 2}}}}\n" for i in range(8))
+    table = read(tmp_path, f"factors:\n{names}exclude:\n{lines}")
+    assert len(table) == 2**8
+    assert "make 25,600,000,000 combinations" in table.attrs["notes"][-1]
+
+
+RELATED = """
+factors:
+  a: {from: 0, to: 1, step: 0.1}
+  b: [0.1, 0.2, 5]
+  mol %: [0, 1, 2]
+  salt: [none, LiCl, NaCl]
+relations:
+  - """
+
+
+@pytest.mark.parametrize(
+    ("line", "stays"),
+    [
+        ("a + b == 0.3", lambda r: round(r.a + r.b, 9) == 0.3),
+        ("a < b", lambda r: r.a < r.b),
+        ("b <= a", lambda r: r.b <= r.a),
+        ("0.5 < 2*a + b/2 - 0.1 <= 1", lambda r: 0.5 < round(2 * r.a + r.b / 2 - 0.1, 9) <= 1),
+        ("-(a - 1) >= 3*(b - 0.1)", lambda r: round(1 - r.a - 3 * (r.b - 0.1), 9) >= 0),
+        ("'`mol %` > 10*a'", lambda r: r.mol > round(10 * r.a, 9)),
+        (
+            "{only: {salt: [LiCl, NaCl]}, with: {mol %: {above: 0}, b: 5}}",
+            lambda r: r.salt == "none" or (r.mol > 0 and r.b == 5),
+        ),
+        ("{only: {b: [0.1, 5]}, with: {b: [0.1, 0.2]}}", lambda r: r.b != 5),
+        (
+            "{at_most: 1, of: [a, mol %, salt]}",
+            lambda r: (r.a > 0) + (r.mol > 0) + (r.salt != "none") <= 1,
+        ),
+    ],
+)
+def test_relations_say_what_stays(tmp_path, line, stays):
+    whole = read(tmp_path, RELATED.removesuffix("relations:\n  - "))
+    table = read(tmp_path, f"{RELATED}{line}\n").rename(columns={"mol %": "mol"})
+    rows = whole.rename(columns={"mol %": "mol"}).itertuples(index=False)
+    expected = [tuple(row) for row in rows if stays(row)]
+    assert list(table.itertuples(index=False, name=None)) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("a + c < 3", "there is no factor 'c'"),
+        ("a + salt < 3", "'salt' has names for options, and a relation needs numbers"),
+        ("a * b < 3", "a relation is linear"),
+        ("3 / a < 3", "a relation is linear"),
+        ("a / 0 < 1", "can't be divided by 0"),
+        ("a != b", "compare by == <= >= < > only"),
+        ("a = b", "write a relation such as"),
+        ("a + b", "write a relation such as"),
+        ("a ** 2 < 3", "write a relation such as"),
+        ("a < 1e999", "write a relation such as"),
+        ("__import__('os') < a", "write a relation such as"),
+        ("a < b and b < 3", "write a relation such as"),
+        (f"{'(' * 300}a < 3", "write a relation such as"),
+        (f"a{' + a' * 20000} < 3", "write a relation such as"),
+        ("a - a < 2", "depends on no factor"),
+        ("a * 1e-30 < b", "too many digits"),
+        ("a > 1", "every combination is excluded"),
+        ("{only: {salt: LiCl}}", "is such as"),
+        ("{only: {salt: KCl}, with: {a: 1}}", "'salt' has no option 'KCl'"),
+        ("{never: {salt: LiCl}}", "'never' is unknown here"),
+        ("{at_most: 1, of: [a, b]}", "'b' has no option 0 or none"),
+        ("{at_most: 1, of: [a, c]}", "there is no factor 'c'"),
+        ("{at_most: a, of: [a]}", "'at_most' is how many"),
+    ],
+)
+def test_a_relation_that_means_nothing_is_refused_with_its_line(tmp_path, line, says):
+    message = refusal(tmp_path, f"{RELATED}{line}\n")
+    assert message.startswith(": line 8: ")
+    assert says in message
+
+
+def test_a_relation_that_excludes_nothing_is_told(tmp_path):
+    table = read(tmp_path, f"{RELATED}a < b\n  - a <= 5\n  - a <= b\n")
+    assert table.attrs["notes"][:2] == (
+        "factors.yaml: line 9 excludes nothing.",
+        "factors.yaml: line 10 excludes nothing that the lines above it leave.",
+    )
+
+
+def test_a_mixture_has_a_column_for_each_part(tmp_path):
+    text = "mixture: {parts: [water, THF, DMF], total: 1, step: 0.1, at_most: 2}\n"
+    table = read(tmp_path, f"factors:\n  t: [20, 40]\n{text}relations:\n  - water >= 0.5\n")
+    steps = [f / 10 for f in range(11)]
+    expected = [
+        (t, a, b, c)
+        for t, a, b, c in itertools.product([20, 40], steps, steps, steps)
+        if round(a + b + c, 9) == 1 and a * b * c == 0 and a >= 0.5
+    ]
+    assert list(table.itertuples(index=False, name=None)) == expected
+    assert "2 t × 30 mixtures of water, THF, DMF make 60 combinations" in table.attrs["notes"][0]
+
+
+def test_several_mixtures_stand_in_a_list(tmp_path):
+    text = "  - {parts: [a, b], total: 100, step: 50}\n  - {parts: [c, d], total: 1, step: 1}\n"
+    table = read(tmp_path, f"mixture:\n{text}")
+    assert table.to_numpy().tolist() == [
+        [0, 100, 0, 1], [0, 100, 1, 0], [50, 50, 0, 1], [50, 50, 1, 0], [100, 0, 0, 1],
+        [100, 0, 1, 0],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("mixture: [a, b]\n", ": line 1: a mixture is such as"),
+        ("mixture: {parts: [a, b], total: 1}\n", ": line 1: the mixture has no 'step'"),
+        ("mixture: {parts: [a, b], total: 1, step: 0.3}\n", "steps of 0.3 do not make 1"),
+        ("mixture: {parts: [a, b], total: x, step: 1}\n", "'x' is not a number"),
+        ("mixture: {parts: [a, b], total: 1e999, step: 1}\n", "'1e999' is not a number"),
+        ("mixture: {parts: [a, b], total: 1, step: 1.0e-9}\n", "take larger ones"),
+        ("mixture: {parts: [a, a], total: 1, step: 1}\n", "each named once"),
+        ("mixture: {parts: [a], total: 1, step: 1}\n", "two parts or more"),
+        ("mixture: {parts: [a, b], total: 1, step: 1, at_most: 0}\n", "'at_most' is how many"),
+        (
+            "factors:\n  a: [x]\nmixture: {parts: [a, b], total: 1, step: 1}\n",
+            ": line 3: 'a' is there already",
+        ),
+        ("factors:\n  a: [x, y]\nsample: 1\n", ": line 3: 'sample' is how many"),
+        ("factors:\n  a: [x, y]\nsample: 2000000\n", "from 2 to 1,000,000"),
+        ("factors:\n  a: [x, y]\ntable: t.csv\n", "'factors' is unknown here"),
+    ],
+)
+def test_mixtures_and_samples_that_mean_nothing_are_refused(tmp_path, text, says):
+    assert says in refusal(tmp_path, text)
+
+
+def test_what_is_too_entangled_is_refused_with_its_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(grid, "MOST_LINKS", 11)
+    assert ": line 8: this ties together more options" in refusal(tmp_path, f"{RELATED}a < b\n")

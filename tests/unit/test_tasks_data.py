@@ -111,7 +111,7 @@ def test_every_slot_writes_something_and_no_two_experiments_read_the_same(name, 
     texts = template.render_pool(pool)
     assert all(span.end > span.start for text in texts for span in text.spans)
     assert not any(mark in text.text for text in texts for mark in (" nan ", "  ", "()", "\n"))
-    assert lint(template, pool, texts) == []
+    assert lint(template, pool, template.texts(pool)) == []
     longest = sorted((text.text for text in texts), key=len)[-20:]
     assert max(map(len, tokenizer(longest)["input_ids"])) <= TOKENS
 
@@ -129,7 +129,7 @@ def test_structures_are_valid(name):
 def test_reactions_parse_and_are_complete(name):
     reactions = pytest.importorskip("rdkit.Chem.rdChemReactions")
     pool = here(name).load()
-    texts = [t.text for t in Template(TASKS[name].reaction).render_pool(pool, blank="")]
+    texts = Template(TASKS[name].reaction).texts(pool, blank="")
     assert len(set(texts)) == len(pool)
     for text in thinned(texts):
         parsed = reactions.ReactionFromSmarts(text, useSmiles=True)

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -183,6 +184,18 @@ def test_a_pool_is_rendered_in_order_with_spans():
     )
 
 
+def test_the_texts_of_a_pool_are_those_of_its_rows():
+    frame = pd.DataFrame(
+        {"x": [0.0, -0.0, np.nan, 0.0], "a": ["p", "", "q", "p"], "n": [1, 2, 2, 1]}
+    )
+    mixed = frame.assign(o=pd.Series([1, True, 1.0, None], dtype=object))
+    p = Pool("t", mixed, "", "maximize", np.full(4, np.nan))
+    for source in ("{x}; {a}[ of {n:03d} ({a}, {x:.2f})].", "[{a}]{o}[!]", "{x}{x:.1f}[ and {o}]"):
+        template = Template(source)
+        for blank in ("none", ""):
+            assert template.texts(p, blank) == [t.text for t in template.render_pool(p, blank)]
+
+
 def test_integers_and_floats_keep_their_kinds_side_by_side():
     assert Template("{count} {temperature_C}").render_pool(POOL)[1].text == "2 66.6667"
 
@@ -231,7 +244,7 @@ def test_a_text_column_is_read_as_it_stands():
 def notes(source, frame):
     p = pool(frame)
     template = Template(source)
-    return lint(template, p, template.render_pool(p))
+    return lint(template, p, template.texts(p))
 
 
 FRAME = pd.DataFrame(

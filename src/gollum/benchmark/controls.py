@@ -106,9 +106,9 @@ def _retold(
     table = problem.pool.table.copy()
     for column in table.columns:
         table[column] = change(table[column])
-    texts = problem.template.render_pool(replace(problem.pool, table=table))
+    texts = problem.template.texts(replace(problem.pool, table=table))
     # Without the template: where a text is cut can't be traced to the columns of its row.
-    return replace(problem, texts=tuple(text.text for text in texts), template=None)
+    return replace(problem, texts=tuple(texts), template=None)
 
 
 def _stream(seed: int, number: int) -> np.random.Generator:

@@ -118,12 +118,12 @@ def _problem(
         about = twins(pool, texts)
     else:
         template = _chosen(data, default)
-        rendered = template.render_pool(pool)
-        texts, about = tuple(t.text for t in rendered), lint(template, pool, rendered)
+        texts = tuple(template.texts(pool))
+        about = lint(template, pool, texts)
     notes = (*pool.notes, *about)
     reactions = None
     if reaction is not None:
-        reactions = tuple(r.text for r in reaction.render_pool(pool, blank=""))
+        reactions = tuple(reaction.texts(pool, blank=""))
     return Problem(
         pool, texts, template, structures, reactions, title, unit, notes, reaction=reaction
     )

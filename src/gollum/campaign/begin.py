@@ -276,13 +276,22 @@ def check_failed_as(failed_as: float, goal: Goal) -> None:
         )
 
 
+def check_seed(seed: int) -> None:
+    """Refuse what is no seed.
+
+    Raises:
+        ConfigError: it is below 0.
+    """
+    if seed < 0:
+        raise ConfigError(f"a seed is a number from 0 on, not {seed}.")
+
+
 def _check_settings(goal: Goal, failed_as: float | None, seed: int) -> None:
     if (goal.kind == "target") != (goal.target is not None):
         raise ConfigError("goal 'target' and a target value belong together; give both or neither.")
     if failed_as is not None:
         check_failed_as(failed_as, goal)
-    if seed < 0:
-        raise ConfigError(f"a seed is a number from 0 on, not {seed}.")
+    check_seed(seed)
 
 
 def _check_failure(

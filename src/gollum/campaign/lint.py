@@ -6,7 +6,7 @@ Nothing here loads a model: its tokenizer is read from one file.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,6 @@ MAX_TOKENS = 512  # of a text, in every preset
 def lint(
     template: Template,
     table: pd.DataFrame,
-    texts: Sequence[Text],
     *,
     name: str,
     structures: Collection[str] = (),
@@ -41,17 +40,20 @@ def lint(
     Args:
         template: how experiments are put into words.
         table: N x k inputs; the index holds the ids.
-        texts: the N texts.
         name: of the table, for messages.
         structures: columns with SMILES, in which case matters.
     """
-    pool = Pool(name, table, "", "maximize", np.full(len(table), np.nan))
-    notes = words.lint(template, pool, texts)
+    pool = _pool(name, table)
+    notes = words.lint(template, pool, template.texts(pool))
     for column in table.columns:
         if column not in structures and not pd.api.types.is_numeric_dtype(table[column]):
             told = _spelling(table[column])
             notes += [Note(code, name, f"{what}.", str(column)) for code, what in told]
     return notes
+
+
+def _pool(name: str, table: pd.DataFrame) -> Pool:
+    return Pool(name, table, "", "maximize", np.full(len(table), np.nan))
 
 
 def _spelling(cells: pd.Series) -> Iterable[tuple[str, str]]:
@@ -96,8 +98,8 @@ def tokenizer_of(model: str) -> tuple[Path, int] | None:
 
 
 def lint_tokens(
-    texts: Sequence[Text],
-    ids: Sequence[str],
+    template: Template,
+    table: pd.DataFrame,
     tokenizer_file: Path,
     max_tokens: int,
     *,
@@ -110,8 +112,8 @@ def lint_tokens(
     cut into so many pieces that little of its meaning is left.
 
     Args:
-        texts: the N texts; of more than `SAMPLE`, evenly chosen ones are read.
-        ids: the N ids.
+        template: how experiments are put into words.
+        table: N x k inputs; of more than `SAMPLE`, the texts of evenly chosen ones are read.
         tokenizer_file: a tokenizer.json.
         max_tokens: that the model reads.
         name: of the table, for messages.
@@ -120,8 +122,9 @@ def lint_tokens(
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    chosen = np.unique(np.linspace(0, len(texts) - 1, min(SAMPLE, len(texts))).astype(int))
-    rows = {str(ids[i]): texts[i] for i in chosen}
+    chosen = np.unique(np.linspace(0, len(table) - 1, min(SAMPLE, len(table))).astype(int))
+    pool = _pool(name, table.iloc[chosen])
+    rows = dict(zip(map(str, pool.ids), template.render_pool(pool), strict=True))
     cells = list(dict.fromkeys(cell for text in rows.values() for _, cell in _cells(text)))
     encodings = tokenizer.encode_batch(cells, add_special_tokens=False)
     pieces = {cell: encoding.tokens for cell, encoding in zip(cells, encodings, strict=True)}
@@ -136,7 +139,7 @@ def lint_tokens(
         "same-tokens": _same(rows, pieces),
         "cut-names": _shredded({cell: pieces[cell] for cell in sorted(names)}),
     }
-    sampled = f" (looking at {len(rows)} of {len(texts)} texts)" if len(rows) < len(texts) else ""
+    sampled = f" (looking at {len(rows)} of {len(table)} texts)" if len(rows) < len(table) else ""
     return [Note(code, name, f"{w}{sampled}.") for code, what in told.items() for w in what]
 
 

@@ -42,7 +42,7 @@ def strategy_of(
         ConfigError: a surrogate, kernel or acquisition is not known here.
     """
     policy, template, pool = policy or state.policy, state.words(), state.pool
-    texts = tuple(text.text for text in template.render_pool(pool))
+    texts = tuple(template.texts(pool))
     written = state.created.reaction
     reaction = None if written is None else Template(written)
     problem = Problem(pool, texts, template, state.created.structures, reaction=reaction)

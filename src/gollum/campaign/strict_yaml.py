@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -18,6 +18,9 @@ from gollum.notes import Note
 # In brackets a comma ends an option, also the comma of 1,4-dioxane or N,N-dimethylformamide.
 _LOCANT = r"(?:\d+|[A-Z])'*"
 _BEFORE, _BEHIND = re.compile(rf"(?:.*[-(])?{_LOCANT}"), re.compile(rf"{_LOCANT}[-)].+")
+
+
+Entries = dict[str, tuple[Node, Node]]  # name → the nodes of name and value
 
 
 class YamlFile:
@@ -84,11 +87,11 @@ class YamlFile:
         """A refusal that names the line."""
         return ConfigError(f"{self.path}: line {self.line(node)}: {problem}.{close}")
 
-    def entries(self, node: Node, wanted: str) -> dict[str, tuple[Node, Node]]:
+    def entries(self, node: Node, wanted: str) -> Entries:
         """Name → the nodes of name and value, each name once; `wanted` is said where none is."""
         if not isinstance(node, MappingNode) or not node.value:
             raise self.refusal(node, wanted)
-        found: dict[str, tuple[Node, Node]] = {}
+        found: Entries = {}
         for key, value in node.value:
             name = self.word(key)
             if name in found:
@@ -97,7 +100,7 @@ class YamlFile:
             found[name] = (key, value)
         return found
 
-    def refuse_unknown(self, found: Mapping[str, tuple[Node, Node]], known: Sequence[str]) -> None:
+    def refuse_unknown(self, found: Entries, known: Sequence[str]) -> None:
         """Refuse a name that is not known."""
         for name, (key, _) in found.items():
             if name not in known:

@@ -221,7 +221,7 @@ def _named(table: pd.DataFrame, where: str, said: Said) -> dict[str, Role]:
         ("input", "an input", said.inputs or ()),
     ]
     if said.inputs is None:
-        groups.append(("input", "an input", [*said.categories, *said.numbers, *said.factors]))
+        groups.append(("input", "an input", [*said.categories, *said.numbers]))
     elif not said.inputs:
         raise DataError(f"{where}: the list of inputs is empty; name the columns to describe with.")
     for role, what, names in groups:
@@ -235,6 +235,8 @@ def _named(table: pd.DataFrame, where: str, said: Said) -> dict[str, Role]:
                     f"{listed(table.columns)}."
                 )
             meanings[column], roles[column] = what, role
+    for column in said.factors if said.inputs is None else ():
+        roles.setdefault(column, "input")
     for column in (*said.categories, *said.numbers):
         if roles.get(column) != "input":
             raise DataError(f"{where}: '{column}' is not among the inputs; add it to them.")

@@ -78,4 +78,4 @@ class Problem:
         require_columns(table, template.columns, name)
         values = np.full(len(table), np.nan)
         rows = replace(self.pool, table=table, values=values)
-        return tuple(text.text for text in template.render_pool(rows, **options))
+        return tuple(template.texts(rows, **options))

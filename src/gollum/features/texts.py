@@ -279,7 +279,7 @@ def _levels(reader: _Reader, pool: Pool, column: str) -> Blocks:
     def written(table: pd.DataFrame) -> list[str]:
         blank = np.full(len(table), np.nan)
         rows = replace(pool, table=table[[column]], values=blank)
-        return [text.text for text in template.render_pool(rows)]
+        return template.texts(rows)
 
     def vectors(table: pd.DataFrame) -> Levels:
         require_columns(table, [column], pool.name)

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from itertools import repeat
+from typing import Any, cast
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from gollum.data.pool import Pool
 from gollum.data.spreadsheets.numbers import is_number_like
@@ -158,8 +161,14 @@ class Template:
         cells = {column: pool.table[column].iloc[[row]].tolist()[0] for column in self.columns}
         return self.render(cells, blank)
 
+    def texts(self, pool: Pool, blank: str = BLANK) -> list[str]:
+        """The text of every candidate, in pool order; each level of a column is written once."""
+        self.check(list(pool.table.columns), pool.name)
+        parts = [_column_of(part, pool.table, blank) for part in self.parts]
+        return list(map("".join, zip(*parts, strict=False)))
+
     def render_pool(self, pool: Pool, blank: str = BLANK) -> list[Text]:
-        """Put every candidate into words, in pool order."""
+        """Put every candidate into words, in pool order, with its spans."""
         self.check(list(pool.table.columns), pool.name)
         columns = [pool.table[c].tolist() for c in self.columns]
         return [
@@ -175,9 +184,33 @@ class Template:
                 yield from part
 
 
-def lint(template: Template, pool: Pool, texts: Sequence[Text]) -> list[Note]:
+def _column_of(part: Part, table: pd.DataFrame, blank: str) -> Iterable[str]:
+    """What a part of a template is in each row."""
+    if isinstance(part, str):
+        return repeat(part)
+    if isinstance(part, Slot):
+        codes, levels = _levels(table[part.column])
+        words = np.array([_write(level, part, blank) for level in levels], dtype=object)
+        return cast("list[str]", words[codes].tolist())
+    empty = np.zeros(len(table), dtype=bool)
+    for codes, levels in (_levels(table[p.column]) for p in part if isinstance(p, Slot)):
+        empty |= np.array([_is_blank(level) for level in levels], dtype=bool)[codes]
+    written = map("".join, zip(*(_column_of(p, table, blank) for p in part), strict=False))
+    return ["" if no else text for no, text in zip(empty.tolist(), written, strict=False)]
+
+
+def _levels(cells: pd.Series) -> tuple[NDArray[np.int64], list[Any]]:
+    """Number of each cell's level, and the levels; 0.0 and -0.0, 1 and True are two of them."""
+    if cells.dtype == object:
+        return np.arange(len(cells)), cells.tolist()
+    keys = cells.to_numpy().view(np.int64) if cells.dtype == np.float64 else cells
+    codes = pd.factorize(keys, use_na_sentinel=False)[0]
+    return codes, cells.iloc[np.unique(codes, return_index=True)[1]].tolist()
+
+
+def lint(template: Template, pool: Pool, texts: Sequence[str]) -> list[Note]:
     """What a user should know about the texts of a pool, one sentence each."""
-    notes = twins(pool, [t.text for t in texts])
+    notes = twins(pool, texts)
     unused = [
         str(c)
         for c in pool.table.columns
