@@ -254,6 +254,7 @@ class Campaign:
         sheet: str | None = None,
         correct: bool = False,
         new: bool = False,
+        as_done: bool = False,
     ) -> Intake:
         """Take in results: all or part of a sheet, in any order, also twice.
 
@@ -264,6 +265,8 @@ class Campaign:
                 does not say which run it belongs to; otherwise both are kept as repeats.
             new: whether names and numbers that look like slips for known ones are new options;
                 otherwise they are refused.
+            as_done: whether a run that stands beside other inputs than it asked for was done so;
+                otherwise such a row is refused.
 
         Returns:
             What was understood.
@@ -278,8 +281,9 @@ class Campaign:
             frame, source, name = read_frame(_frame(results)), None, "the table"
         with self._store.deciding() as ledger:
             intake = read_results(
-                ledger.state, frame, source=source, name=name, correct=correct, new_names=new
-            )
+                ledger.state, frame, source=source, name=name, correct=correct, new_names=new,
+                as_done=as_done,
+            )  # fmt: skip
             if intake.event is not None:
                 ledger.append(intake.event)
         return intake

@@ -344,3 +344,17 @@ def test_an_interrupted_suggestion_leaves_nothing(gollum):
     # Python itself prints one where the signal falls into a callback of its own, and goes on.
     assert b"Traceback" not in err or b"Exception ignored" in err
     assert len(Store.open("my.gollum").log()) in (1, 2)
+
+
+def test_a_run_that_was_done_differently_is_recorded_as_done(gollum):
+    begin(gollum)
+    gollum("suggest", "my.gollum", "-n", 3, "-o", "next.csv")
+    sheet = read_table("next.csv").assign(yield_pct=[44.0, None, None])
+    sheet.loc[0, "temperature (°C)"] = 58
+    write_sheet(sheet, "done.csv")
+    code, _, err = gollum("record", "my.gollum", "done.csv")
+    assert (code, "or record with --as-done" in err) == (2, True)
+    code, out, _ = gollum("record", "my.gollum", "done.csv", "--as-done")
+    assert (code, "1 measured, 1 of them done differently, 1 new candidates" in out) == (0, True)
+    gollum("report", "my.gollum", "--quiet")
+    assert "n1 (asked r" in Path("my.html").read_text(encoding="utf-8")

@@ -160,6 +160,18 @@ class State:
             and plan.suggestion.id not in answered
         ]
 
+    def asked(self, run: str) -> str | None:
+        """The id that a run, or the one that it repeats, was suggested for; None if it never was.
+
+        Another one may have been done: that is the id of the run's result.
+        """
+        plan = self.plans.get(run) or self.plans.get(run.rpartition("~")[0])
+        return None if plan is None else plan.suggestion.id
+
+    def otherwise(self, result: Result) -> bool:
+        """Whether another experiment was done than the run asked for."""
+        return self.asked(result.run) not in (None, result.id)
+
     def with_status(self, status: Status) -> list[Measurement]:
         """The runs whose latest word is this, in order of first arrival."""
         return [m for m in self.measurements.values() if m.result.status == status]

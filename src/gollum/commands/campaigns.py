@@ -97,6 +97,9 @@ def add_commands(known: Any) -> None:
     take.add_argument("--new", action="store_true",
                       help="names and numbers that look like slips are new options")  # fmt: skip
 
+    take.add_argument("--as-done", action="store_true",
+                      help="inputs other than a run asked for are what was done")  # fmt: skip
+
     more = command(
         "add", add, "candidates, options and factors for a campaign that runs",
         usage="gollum add CAMPAIGN [ROWS] [--option COLUMN=VALUE …] [--column NAME=VALUE …]",
@@ -219,7 +222,9 @@ def record(known: argparse.Namespace) -> int:
 
     campaign, console = Campaign(known.campaign), _console()
     for results in known.results:
-        intake = campaign.record(results, sheet=known.sheet, correct=known.correct, new=known.new)
+        intake = campaign.record(
+            results, sheet=known.sheet, correct=known.correct, new=known.new, as_done=known.as_done
+        )
         for note in intake.notes:
             _say(console, f"Note: {note}")
         _say(console, f"{results}: {_summary(intake)}")
@@ -504,6 +509,7 @@ def _summary(intake: Intake) -> str:
         "not run": intake.not_run,
         "of them corrections": intake.corrected,
         "of them repeats": intake.repeated,
+        "of them done differently": intake.otherwise,
         "known already": intake.known,
         "new candidates": intake.joined,
         "without a result": intake.waiting,

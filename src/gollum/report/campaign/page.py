@@ -255,6 +255,7 @@ def _results(state: State, columns: Sequence[str]) -> list[dict[str, Any]]:
             "also": [m.result.values.get(name) for name in state.created.also],
             "cells": _cells(state, m.result.id, columns),
             "repeated": often[m.result.id] > 1,
+            "asked": state.asked(run) if state.otherwise(m.result) else None,
             "earlier": [(e.status, e.values.get(objective)) for e in m.earlier],
             "day": m.time[:10],
         }
