@@ -20,10 +20,11 @@ from gollum.campaign.events import Avoided, Configured, Goal, Retold, Source
 from gollum.campaign.factors import read_factors
 from gollum.campaign.intake import Intake, read_results
 from gollum.campaign.lint import lint, lint_tokens, tokenizer_of
-from gollum.campaign.requests import asked_for, cell_meant, check_cells, open_batch, spelt
+from gollum.campaign.requests import asked_for, cell_meant, check_cells, open_batch
 from gollum.campaign.sheets import export_frame, export_json, suggestion_sheet
 from gollum.campaign.state import Logged, State
 from gollum.campaign.store import Moved, Store
+from gollum.data.naming import meant
 from gollum.data.readers import read_frame, read_table
 from gollum.data.spreadsheets.numbers import composed
 from gollum.errors import BusyError, ConfigError, DataError, UserError, nearest, quoted
@@ -214,7 +215,9 @@ class Campaign:
             known, change = state.last, _configured(state, policy) if policy else None
             if change is not None:
                 state = state.after(Logged(state.sequence + 1, "", "", change))
-            request = asked_for(state, at_most or {}, same, cost_weight)
+            notes = list[Note]()
+            request = asked_for(state, at_most or {}, same, cost_weight, notes)
+            listener.noted(notes)
             already = [] if fresh else open_batch(state)
             if already:
                 last = state.batches[-1]
@@ -327,6 +330,9 @@ class Campaign:
             for event in adding.with_factors(ledger.state, columns or {}):
                 ledger.append(event)
             if options:
+                state = ledger.state
+                known = [*map(str, state.table.columns), state.created.cost or ""]
+                options = [{meant(c, known, notes): v for c, v in o.items()} for o in options]
                 made = adding.rows_of_options(ledger.state, options)
                 found, _ = adding.candidates(ledger.state, made, name="options", new_names=new)
                 if found is None:
@@ -348,6 +354,7 @@ class Campaign:
         cells: Mapping[str, Sequence[object]] | None = None,
         lift: bool = False,
         reason: str = "",
+        listener: Listener = SILENT,
     ) -> int:
         """Lock candidates, such as what is out of stock, or free them again.
 
@@ -356,6 +363,7 @@ class Campaign:
             cells: input column → values whose candidates are meant.
             lift: free them.
             reason: kept in the file.
+            listener: told what was understood in a special way.
 
         Returns:
             How many candidates are locked now.
@@ -366,15 +374,17 @@ class Campaign:
         groups: dict[str | None, Sequence[object]] = dict((cells or {}).items())
         if ids:
             groups[None] = ids
+        notes = list[Note]()
         with self._store.deciding() as ledger:
             table = ledger.state.table
             for name, values in groups.items():
-                column = None if name is None else spelt(name, map(str, table.columns))
-                wanted = tuple(cell_meant(ledger.state, column, value) for value in values)
+                column = None if name is None else meant(name, map(str, table.columns), notes)
+                wanted = tuple(cell_meant(ledger.state, column, value, notes) for value in values)
                 check_cells(ledger.state, column, wanted, lift)
                 event = Avoided(column=column, values=wanted, lifted=lift, reason=reason)
                 if lift or any(ledger.state.avoided.get((column, v)) != reason for v in wanted):
                     ledger.append(event)
+        listener.noted(notes)
         return int(self.state().locked().sum())
 
     def retell(self, template: str) -> Template:

@@ -162,8 +162,22 @@ def test_avoiding_and_lifting(gollum):
     assert (code, "7 of 18" in out) == (0, True)
     assert "ligand XPhos (empty bottle)" in gollum("avoid", "my.gollum")[1]
     assert "1 of 18" in gollum("avoid", "my.gollum", "ligand=XPhos", "--lift")[1]
-    code, _, err = gollum("avoid", "my.gollum", "ligand=Xphos")
+    code, out, _ = gollum("avoid", "my.gollum", "Ligand=x-phos")
+    assert "Note: 'Ligand' is taken for 'ligand'" in out
+    assert "Note: 'x-phos' is taken for 'XPhos'" in out
+    code, _, err = gollum("avoid", "my.gollum", "ligand=XPhoss")
     assert (code, "Did you mean 'XPhos'?" in err) == (2, True)
+
+
+def test_limits_may_stand_in_one_option(gollum):
+    begin(gollum)
+    limits = ("--at-most", "Ligand=1,base=2", "--at-most", "base=2", "--same", "temperature")
+    code, out, _ = gollum("suggest", "my.gollum", "-n", 3, "-o", "next.csv", *limits)
+    assert (code, "'Ligand' is taken for 'ligand'" in out) == (0, True)
+    assert read_table("next.csv")["ligand"].is_unique
+    for limit in ("base=3,base=2", "base=3,Base=2"):
+        code, _, err = gollum("suggest", "my.gollum", "--at-most", limit)
+        assert (code, "keep one" in err) == (2, True)
 
 
 def test_another_template(gollum):

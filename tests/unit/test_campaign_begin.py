@@ -240,7 +240,7 @@ def test_ids_that_can_not_be(ids, says):
         ({"also": ["yield"]}, "'yield' is the objective"),
         ({"cost": "ligand", "inputs": ["ligand"]}, "'ligand' is the cost"),
         ({"inputs": []}, "the list of inputs is empty"),
-        ({"objective": "Yield"}, "no column 'Yield', and 'yield' would count as an input"),
+        ({"objective": "Yields"}, "no column 'Yields', and 'yield' would count as an input"),
         ({"objective": "yeild"}, "did you mean 'yield'?"),
         ({"also": ["temperature"]}, "'temperature_C' would count as an input"),
         ({"cost": "ligand"}, "row 2, column 'ligand': 'XPhos' is not a finite number above 0"),

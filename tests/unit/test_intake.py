@@ -342,8 +342,8 @@ def test_a_row_that_says_nothing_is_not_looked_at():
 
 
 def test_the_results_need_a_column():
-    with pytest.raises(DataError, match=r"no column 'yield'\. Did you mean 'Yield'\?"):
-        read(demo(), [{"run": "1-1", "Yield": 5}])
+    with pytest.raises(DataError, match=r"no column 'yield'\. Did you mean 'Yields'\?"):
+        read(demo(), [{"run": "1-1", "Yields": 5}])
 
 
 def test_columns_of_ours_in_other_capitals_are_understood_and_others_are_named():

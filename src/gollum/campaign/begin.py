@@ -22,6 +22,7 @@ from gollum.campaign.sheets import sheet_names
 from gollum.campaign.state import Logged, State
 from gollum.campaign.store import table_sha256
 from gollum.data.molecules import one_spelling
+from gollum.data.naming import meant
 from gollum.data.pool import Pool, smiles_columns
 from gollum.data.readers import read_frame
 from gollum.data.roles import OURS, OUTCOMES, Column, Roles, Said, assign, listed
@@ -129,6 +130,15 @@ def begin(
     table = read_frame(frame, where)
     if len(table) == 0:
         raise DataError(f"{where}: the table has no rows; add possible experiments.")
+    told = list[Note]()
+
+    def here(names: Sequence[str]) -> list[str]:
+        return [meant(name, map(str, table.columns), told, where) for name in names]
+
+    (objective,), also = here([objective]), here(also)
+    id_column, cost = (None if name is None else here([name])[0] for name in (id_column, cost))
+    inputs, structures = (None if names is None else here(names) for names in (inputs, structures))
+    category, number, remark = here(category), here(number), here(remark)
     said = Said(
         objective, also, inputs, category, number, remark, id_column, cost,
         factors=table.attrs.get("factors", ()),
@@ -137,7 +147,6 @@ def begin(
     roles = assign(table, where, said, refused=OURS)
     refuse_fill_down(roles.table, where, roles.inputs)
     columns, id_column = roles.inputs, roles.id_column
-    told = list[Note]()
     if structures is None:
         named_so = [c for c in columns if c not in category]
         structures = smiles_columns(roles.table[named_so])

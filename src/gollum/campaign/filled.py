@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gollum.campaign.sheets import Names, sheet_names, users_columns
 from gollum.campaign.state import State
+from gollum.data.naming import meant
 from gollum.data.pool import cell_text
 from gollum.data.readers import read_frame
 from gollum.data.spreadsheets.columns import Column, choose_marks
@@ -201,7 +202,7 @@ class Sheet:
 
 
 def _in_our_words(state: State, frame: pd.DataFrame, where: str) -> pd.DataFrame:
-    """A sheet with the user's columns called as in the campaign, however heads say their units.
+    """A sheet with the user's columns called as in the campaign, however heads are spelt.
 
     Raises:
         DataError: two columns are the same, or a head says another unit.
@@ -209,9 +210,13 @@ def _in_our_words(state: State, frame: pd.DataFrame, where: str) -> pd.DataFrame
     theirs, units = users_columns(state), state.created.units
     missing = [column for column in theirs if column not in frame.columns]
     others = [name for name in frame.columns if name not in theirs]
-    ours = dict[str, str]()
-    for name, column in ((name, column) for column in missing for name in others):
-        (base, given), (own, said) = split_name(name), split_name(composed(column))
+    ours, told = dict[str, str](), list[Note]()
+    parts = {column: split_name(composed(column)) for column in missing}
+    bases, reserved = {own for own, _ in parts.values()}, {*vars(sheet_names(state)).values()}
+    for name, column in ((name, column) for name in others for column in missing):
+        (base, given), (own, said) = split_name(name), parts[column]
+        spelt = list[Note]()
+        base = base if name in reserved else meant(base, bases, spelt, where)
         unit = said or units.get(column, "")
         if base != own or (said and not given) or (given and not unit):
             continue
@@ -221,6 +226,7 @@ def _in_our_words(state: State, frame: pd.DataFrame, where: str) -> pd.DataFrame
                 f"{'' if said else f', which is in {unit}'}; convert its cells and rename it."
             )
         ours[name] = column
+        told += spelt
     notes = (
         Note(n.code, n.place, n.text, ours.get(n.column, n.column)) if n.column in ours else n
         for n in map(Note.of, frame.attrs["notes"])
@@ -228,7 +234,7 @@ def _in_our_words(state: State, frame: pd.DataFrame, where: str) -> pd.DataFrame
     frame = frame.rename(columns=ours)
     refuse_repeats(where, list(frame.columns))
     written = {ours.get(c, c): texts for c, texts in frame.attrs.get("written", {}).items()}
-    frame.attrs = frame.attrs | {"notes": tuple(notes), "written": written}
+    frame.attrs = frame.attrs | {"notes": (*notes, *told), "written": written}
     return frame
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gollum.commands.benchmarks import names, overrides
+from gollum.data.naming import meant
 from gollum.errors import ConfigError, ModelError, UserError, quoted
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 SHEETS, PAGES = (".xlsx", ".csv"), (".html", ".htm")
 POLICY = ("surrogate", "preset", "acquisition", "model")  # options that are keys of the policy
 COLUMNS = 30  # of a table, that are shown
+_LIMIT = re.compile(r"\s*([^=]+)=\s*([0-9]+)\s*(?:,|$)")  # of --at-most
+_LIMITS = re.compile(rf"(?:{_LIMIT.pattern})+")
 WHAT = ("results", "suggestions", "history", "candidates")
 
 
@@ -82,9 +85,9 @@ def add_commands(known: Any) -> None:
     ask.add_argument("-n", type=int, default=8, metavar="N", help="how many [%(default)s]")
     ask.add_argument("-o", "--output", metavar="FILE", help=".xlsx or .csv, to fill in")
     ask.add_argument("--fresh", action="store_true", help="withdraw what is pending, choose anew")
-    ask.add_argument("--at-most", action="append", default=[], metavar="COLUMN=K",
+    ask.add_argument("--at-most", action="append", default=[], metavar="COLUMN=K,…",
                      help="one value of a column at most K times in a batch")  # fmt: skip
-    ask.add_argument("--same", action="append", default=[], metavar="COLUMN",
+    ask.add_argument("--same", action="append", default=[], metavar="COLUMN,…",
                      help="one value across the batch, such as the temperature")  # fmt: skip
     ask.add_argument("--cost-weight", type=float, default=0.0, metavar="W",
                      help="divide expected improvement by cost to this power [0]")  # fmt: skip
@@ -200,7 +203,7 @@ def suggest(known: argparse.Namespace) -> int:
             known.n,
             fresh=known.fresh,
             at_most=_at_most(known.at_most),
-            same=known.same,
+            same=_same(known.same, campaign),
             cost_weight=known.cost_weight,
             listener=display,
         )
@@ -265,6 +268,7 @@ def add(known: argparse.Namespace) -> int:
 def avoid(known: argparse.Namespace) -> int:
     """Lock or free candidates; without any, list what is locked."""
     from gollum.api import Campaign
+    from gollum.report.campaign.display import Display
 
     campaign, console = Campaign(known.campaign), _console()
     state = campaign.state()
@@ -284,7 +288,10 @@ def avoid(known: argparse.Namespace) -> int:
             groups.setdefault(None, []).append(word)
     ids = groups.pop(None, [])
     cells = {str(column): values for column, values in groups.items()}
-    locked = campaign.avoid(ids, cells=cells, lift=known.lift, reason=known.reason)
+    with Display(console) as display:
+        locked = campaign.avoid(
+            ids, cells=cells, lift=known.lift, reason=known.reason, listener=display
+        )
     state = campaign.state()
     away = set(state.table.index[state.locked()])
     if busy := [p.suggestion.run for p in state.pending() if p.suggestion.id in away]:
@@ -527,19 +534,40 @@ def _pair(text: str, usage: str) -> tuple[str, str]:
 
 def _option(text: str, columns: Sequence[str]) -> dict[str, str]:
     """'ligand=NewPhos,ligand_smiles=CP' by column; a comma inside a value stays one."""
-    named = "|".join(re.escape(column) for column in sorted(columns, key=len, reverse=True))
-    parts = re.split(rf",\s*(?=(?:{named})=)", text)
+    parts = list[str]()
+    for piece in text.split(","):
+        column, equals, _ = piece.strip().partition("=")
+        if parts and not (equals and meant(column.strip(), columns, []) in columns):
+            parts[-1] += f",{piece}"
+        else:
+            parts.append(piece.strip())
     pairs = [_pair(part, "--option COLUMN=VALUE") for part in parts]
     if len(dict(pairs)) < len(pairs):
         raise ConfigError(f"the option '{text}' names a column twice; give one option for each.")
     return dict(pairs)
 
 
-def _at_most(pairs: Sequence[str]) -> dict[str, int]:
-    limits = {}
-    for pair in pairs:
-        column, equals, number = pair.rpartition("=")
-        if not equals or not number.isdecimal() or int(number) < 1:
-            raise ConfigError(f"--at-most is COLUMN=K with K from 1 on, not '{pair}'.")
-        limits[column] = int(number)
+def _at_most(texts: Sequence[str]) -> dict[str, int]:
+    """'Ligand=2,Base=3' by column, of all options together."""
+    limits = dict[str, int]()
+    for text in texts:
+        for column, number in _LIMIT.findall(text) if _LIMITS.fullmatch(text) else [("", "0")]:
+            most = int(number)
+            if most < 1:
+                raise ConfigError(f"--at-most is COLUMN=K with K from 1 on, not '{text}'.")
+            if limits.setdefault(column.strip(), most) != most:
+                raise ConfigError(
+                    f"--at-most limits '{column.strip()}' to {limits[column.strip()]} and to "
+                    f"{most}; keep one."
+                )
     return limits
+
+
+def _same(texts: Sequence[str], campaign: Campaign) -> list[str]:
+    """'Base,Temperature' as columns; one that has a comma in its name stays one."""
+    columns = list(map(str, campaign.state().table.columns))
+    return [
+        name
+        for text in texts
+        for name in ([text] if meant(text, columns, []) in columns else names(text))
+    ]
