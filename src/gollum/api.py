@@ -20,7 +20,13 @@ from gollum.campaign.events import Avoided, Configured, Goal, Retold, Source
 from gollum.campaign.factors import read_factors
 from gollum.campaign.intake import Intake, read_results
 from gollum.campaign.lint import lint, lint_tokens, tokenizer_of
-from gollum.campaign.requests import asked_for, cell_meant, check_cells, open_batch
+from gollum.campaign.requests import (
+    asked_for,
+    cell_meant,
+    check_cells,
+    open_batch,
+    span_meant,
+)
 from gollum.campaign.sheets import export_frame, export_json, suggestion_sheet
 from gollum.campaign.state import Logged, State
 from gollum.campaign.store import Moved, Store
@@ -360,7 +366,8 @@ class Campaign:
 
         Args:
             ids: candidates.
-            cells: input column → values whose candidates are meant.
+            cells: input column → values whose candidates are meant; of numbers also '> 100',
+                '<= 40' or '90:120', for candidates to come as well.
             lift: free them.
             reason: kept in the file.
             listener: told what was understood in a special way.
@@ -379,9 +386,19 @@ class Campaign:
             table = ledger.state.table
             for name, values in groups.items():
                 column = None if name is None else meant(name, map(str, table.columns), notes)
-                wanted = tuple(cell_meant(ledger.state, column, value, notes) for value in values)
+                spans = [span_meant(ledger.state, column, value) for value in values]
+                wanted = [
+                    span or cell_meant(ledger.state, column, value, notes)
+                    for span, value in zip(spans, values, strict=True)
+                ]
                 check_cells(ledger.state, column, wanted, lift)
-                event = Avoided(column=column, values=wanted, lifted=lift, reason=reason)
+                event = Avoided(
+                    column=column,
+                    values=tuple(v for v in wanted if isinstance(v, str)),
+                    spans=tuple(filter(None, spans)),
+                    lifted=lift,
+                    reason=reason,
+                )
                 if lift or any(ledger.state.avoided.get((column, v)) != reason for v in wanted):
                     ledger.append(event)
         listener.noted(notes)

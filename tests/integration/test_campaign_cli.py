@@ -162,6 +162,9 @@ def test_avoiding_and_lifting(gollum):
     assert (code, "7 of 18" in out) == (0, True)
     assert "ligand XPhos (empty bottle)" in gollum("avoid", "my.gollum")[1]
     assert "1 of 18" in gollum("avoid", "my.gollum", "ligand=XPhos", "--lift")[1]
+    assert "9 of 18" in gollum("avoid", "my.gollum", "temperature>60 °C")[1]
+    assert "Avoided: id r18 (empty bottle); temperature > 60" in gollum("status", "my.gollum")[1]
+    assert "1 of 18" in gollum("avoid", "my.gollum", "temperature > 60", "--lift")[1]
     code, out, _ = gollum("avoid", "my.gollum", "Ligand=x-phos")
     assert "Note: 'Ligand' is taken for 'ligand'" in out
     assert "Note: 'x-phos' is taken for 'XPhos'" in out

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
-from gollum.campaign.events import Request
+import pandas as pd
+
+from gollum.campaign.events import Request, Span
 from gollum.campaign.state import Planned, State
 from gollum.data.naming import meant
 from gollum.data.pool import cell_text
@@ -13,6 +16,8 @@ from gollum.data.spreadsheets.numbers import is_plain
 from gollum.data.spreadsheets.units import converted, quantity, unit_in
 from gollum.errors import UserError, nearest
 from gollum.notes import Note
+
+_BEYOND = re.compile(r"([<>]=?)\s*(.*)")
 
 
 def open_batch(state: State) -> list[Planned]:
@@ -83,7 +88,34 @@ def cell_meant(
     return cell_text(converted(float(number), given, str(unit))) or text
 
 
-def check_cells(state: State, column: str | None, values: Sequence[str], lift: bool) -> None:
+def span_meant(state: State, column: str | None, value: object) -> Span | None:
+    """The numbers that are meant by '> 100', '<=40' or '90:120', in a column of numbers; or None.
+
+    Raises:
+        UserError: it is such a span and can't be understood, or the column holds none.
+    """
+    text = cell_text(value).strip()
+    if column not in state.table or text in map(cell_text, state.table[column].unique()):
+        return None
+    sign, between = _BEYOND.fullmatch(text), text.split(":")
+    numeric = pd.api.types.is_numeric_dtype(state.table[column])
+    if sign is None and not (numeric and len(between) == 2):
+        return None
+    if not numeric:
+        raise UserError(f"'{column}' holds names, and '{text}' is for numbers; name its values.")
+    ends = [cell_meant(state, column, end) for end in ([sign[2]] if sign else between)]
+    if not all(is_plain(end) and math.isfinite(float(end)) for end in ends):
+        raise UserError(f"write '{column}>100', '{column}<=40' or '{column}=90:120', not '{text}'.")
+    low, high = float(ends[0]), float(ends[-1])
+    if sign:
+        closed = sign[1].endswith("=")
+        return Span(low=low, closed=closed) if sign[1][0] == ">" else Span(high=high, closed=closed)
+    if low > high:
+        raise UserError(f"the range {text} of '{column}' should go up; turn it around.")
+    return Span(low=low, high=high)
+
+
+def check_cells(state: State, column: str | None, values: Sequence[str | Span], lift: bool) -> None:
     """Refuse to avoid cells (or ids, of column None) that no candidate has, or to lift others.
 
     Raises:
@@ -91,7 +123,7 @@ def check_cells(state: State, column: str | None, values: Sequence[str], lift: b
     """
     if lift:
         for value in (v for v in values if (column, v) not in state.avoided):
-            what = f"{column or 'id'} '{value}'"
+            what = f"{column or 'id'} {value if isinstance(value, Span) else repr(str(value))}"
             raise UserError(f"{what} is not avoided; there is nothing to lift.")
         return
     columns = [str(c) for c in state.table.columns]
@@ -102,5 +134,5 @@ def check_cells(state: State, column: str | None, values: Sequence[str], lift: b
         )
     known = {cell_text(c) for c in (state.table.index if column is None else state.table[column])}
     where = "no candidate has the id" if column is None else f"column '{column}' never holds"
-    for value in (v for v in values if v not in known):
+    for value in (v for v in values if isinstance(v, str) and v not in known):
         raise UserError(f"{where} '{value}'.{nearest(value, known)}")

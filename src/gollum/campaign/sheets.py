@@ -150,7 +150,7 @@ def export_json(state: State, log: Sequence[Logged]) -> str:
         "pending": [plan.suggestion.run for plan in state.pending()],
         "withdrawn": sorted(state.withdrawn),
         "avoided": [
-            {"column": column, "value": value, "reason": reason}
+            {"column": column, "value": str(value), "reason": reason}
             for (column, value), reason in state.avoided.items()
         ],
         "events": [

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from gollum.campaign.begin import Start
     from gollum.campaign.intake import Intake
     from gollum.campaign.replay import Replayed
+    from gollum.campaign.state import State
 
 SHEETS, PAGES = (".xlsx", ".csv"), (".html", ".htm")
 POLICY = ("surrogate", "preset", "acquisition", "model")  # options that are keys of the policy
 COLUMNS = 30  # of a table, that are shown
+_SIGN = re.compile(r"[<>]=?|=")  # of what to avoid
 _LIMIT = re.compile(r"\s*([^=]+)=\s*([0-9]+)\s*(?:,|$)")  # of --at-most
 _LIMITS = re.compile(rf"(?:{_LIMIT.pattern})+")
 WHAT = ("results", "suggestions", "history", "candidates")
@@ -121,9 +123,11 @@ def add_commands(known: Any) -> None:
 
     lock = command(
         "avoid", avoid, "lock candidates, such as what is out of stock",
-        usage="gollum avoid CAMPAIGN [COLUMN=VALUE | ID …] [--lift] [--reason TEXT]",
+        usage='gollum avoid CAMPAIGN [COLUMN=VALUE | "COLUMN>VALUE" | COLUMN=FROM:TO | ID …] '
+        "[--lift] [--reason TEXT]",
     )  # fmt: skip
-    lock.add_argument("what", nargs="*", metavar="WHAT", help="COLUMN=VALUE or an id")
+    lock.add_argument("what", nargs="*", metavar="WHAT",
+                      help="COLUMN=VALUE, of numbers also < <= > >= or FROM:TO; an id")  # fmt: skip
     lock.add_argument("--lift", action="store_true", help="free them again")
     lock.add_argument("--reason", default="", metavar="TEXT")
 
@@ -273,19 +277,15 @@ def avoid(known: argparse.Namespace) -> int:
     campaign, console = Campaign(known.campaign), _console()
     state = campaign.state()
     if not known.what:
-        for (column, value), reason in state.avoided.items():
-            _say(console, f"{column or 'id'} {value}" + (f" ({reason})" if reason else ""))
+        for phrase in state.avoidances():
+            _say(console, phrase)
         if not state.avoided:
             _say(console, "Nothing is avoided.")
         return 0
-    columns = {str(c) for c in state.table.columns}
     groups: dict[str | None, list[str]] = {}
     for word in known.what:
-        column, equals, value = word.partition("=")
-        if equals and (column in columns or word not in state.table.index):
-            groups.setdefault(column, []).append(value)
-        else:
-            groups.setdefault(None, []).append(word)
+        column, value = _avoided(word, state)
+        groups.setdefault(column, []).append(value)
     ids = groups.pop(None, [])
     cells = {str(column): values for column, values in groups.items()}
     with Display(console) as display:
@@ -523,6 +523,17 @@ def _summary(intake: Intake) -> str:
     }
     told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     return (told or "no rows with results") + "."
+
+
+def _avoided(word: str, state: State) -> tuple[str | None, str]:
+    """Column and value, of which '>' and the like are part; or None and an id."""
+    columns = list(map(str, state.table.columns))
+    found = [(word[: m.start()].strip(), m[0], word[m.end() :]) for m in _SIGN.finditer(word)]
+    known = [one for one in found if meant(one[0], columns, []) in columns]
+    if not found or (word in state.table.index and not known):
+        return None, word
+    column, sign, value = (known or found)[0]
+    return column, value if sign == "=" else sign + value
 
 
 def _pair(text: str, usage: str) -> tuple[str, str]:

@@ -141,7 +141,7 @@ def describe(event: Event) -> str:
             joined = f", {len(event.joined.ids)} new candidates" if event.joined else ""
             return f"{len(event.results)} results{source}{joined}"
         case Avoided():
-            what = f"{event.column or 'id'}: {', '.join(event.values)}"
+            what = f"{event.column or 'id'}: {', '.join([*event.values, *map(str, event.spans)])}"
             reason = f" ({event.reason})" if event.reason else ""
             return f"{what} {'allowed again' if event.lifted else 'avoided'}{reason}"
         case Added():
