@@ -10,6 +10,7 @@ import pytest
 from gollum.campaign.begin import begin
 from gollum.campaign.events import Goal, Source
 from gollum.campaign.factors import read_factors
+from gollum.campaign.intake import read_results
 from gollum.campaign.sheets import export_frame, suggestion_sheet
 from gollum.campaign.state import Logged, State
 from gollum.campaign.store import table_sha256
@@ -223,6 +224,32 @@ def test_ids_are_as_they_are_written(tmp_path):
 )
 def test_ids_that_can_not_be(ids, says):
     assert says in refusal(TABLE.assign(nr=ids), id_column="nr")
+
+
+def test_ids_that_are_neither_runs_nor_dates():
+    begun = start(TABLE.assign(nr=["2024-117", "2024-11", "117-24"]), id_column="nr")
+    assert begun.candidates.index.tolist() == ["2024-117", "2024-11", "117-24"]
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "numbers"),
+    [
+        ("time (h)", ["0:30", "2:00", "12:15"], [0.5, 2, 12.25]),
+        ("time (min)", ["0:30:00", "1 day, 2:00:00", "45"], [30, 1560, 45]),
+        ("time_min", ["0:30", "2:00", "12:15"], None),  # or minutes and seconds
+        ("time", ["0:30", "2:00", "12:15"], None),
+        ("ratio (g)", ["0:30", "2:00", "12:15"], None),
+    ],
+)
+def test_times_are_numbers_where_the_name_says_the_unit(name, cells, numbers):
+    begun = start(TABLE.assign(**{name: cells}))
+    column = begun.candidates[name]
+    assert column.tolist() == (numbers or cells)
+    what = "are read as numbers in" if numbers else "are read as text; "
+    assert [what in n for n in begun.notes if f"column '{name}': times such as" in n] == [True]
+    if numbers:
+        rows = TABLE.assign(**{name: cells, "yield": [1, 2, 3]})
+        assert read_results(state_of(begun), rows, source=None, name="r").joined == 0
 
 
 # --- what the user names -------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from gollum.data.spreadsheets.columns import Column, choose_marks
 from gollum.data.spreadsheets.numbers import SPACES, composed, is_plain, plain
 from gollum.data.spreadsheets.quantities import conversion, in_unit
 from gollum.data.spreadsheets.sheets import refuse_repeats
-from gollum.data.spreadsheets.units import alike, converted, quantity, split_name, unit_in
+from gollum.data.spreadsheets.units import alike, converted, measure, quantity, split_name, unit_in
 from gollum.data.statuses import meaning
 from gollum.data.strays import refuse_strays
 from gollum.errors import DataError, nearest
@@ -37,7 +37,7 @@ _NOTES = 10  # of one kind that are told one by one
 # Units, words such as 'failed' and dates made of codes are understood in another way here.
 USUAL = (
     "all-dates", "date-among-names", "one-unit", "same-number", "several-units", "stored-as-text",
-    "unknown-unit", "word-among-numbers",
+    "times", "unknown-unit", "word-among-numbers",
 )  # fmt: skip
 
 
@@ -144,7 +144,7 @@ class Sheet:
         named = unit_in(column)
         unit = unit if named is None else named[0]
         texts = np.where(wanted, self.texts(column), "")
-        parts = mapped(texts, lambda text: quantity(text) if text else ("", ""))
+        parts = mapped(texts, lambda text: measure(text, unit) if text else ("", ""))
         self.refuse(
             pd.isna(parts), column, lambda i: f"'{texts[i]}' is not a finite number; {instead}"
         )

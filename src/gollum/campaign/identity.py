@@ -25,7 +25,8 @@ from gollum.data.pool import cell_text
 from gollum.errors import DataError, nearest
 from gollum.notes import Note
 
-NO_ID = re.compile(r".*[~/\n\r\t].*|b?\d+-\d+", re.DOTALL)  # runs are called b3-1, b3-1~2, r5~1
+# Runs are called b3-1, b3-1~2, r5~1, and spreadsheets take 3-1 for a date; 2024-117 is neither.
+NO_ID = re.compile(r".*[~/\n\r\t].*|b\d+-\d+|\d{1,2}-\d{1,2}", re.DOTALL)
 _SORTED = (
     "perhaps only some of the columns were sorted; bring the cells of each experiment together "
     "again, clear run and id if it is another experiment"
@@ -228,10 +229,11 @@ def _by_inputs(
                 what = f"'{name}' has the inputs of {ids[g]} and is that"
                 elsewhere.append(Note("other-id", sheet.at(i), what))
             continue
-        if NO_ID.fullmatch(name):
+        if NO_ID.fullmatch(name) or name in sheet.state.plans:
             raise DataError(
                 f"{sheet.name}: {sheet.at(i)}: '{name}' can't be the id of a new experiment, as "
-                "runs are called b3-1 or r5~1 and / is not used; change it."
+                "runs are called b3-1 or r5~1, 3-1 is taken for a date, and / is not used; change "
+                "it."
             )
         if not new_names and (meant := owners.saved(name)) is not None:
             raise DataError(f"{sheet.name}: {sheet.at(i)}: the id {_as_saved(name, meant)}.")
