@@ -536,3 +536,14 @@ def test_a_real_screen_begins_with_its_results():
     begun = start(table, objective=str(table.columns[-1]))
     assert len(begun.recorded.results) == len(table)
     assert len(state_of(begun).observations()[0]) == len(table)
+
+
+def test_declared_words_mean_that_an_experiment_failed():
+    begun = start(TABLE.assign(**{"yield": [71.2, "N.D.", "no  conversion"]}),
+                  failed_word=["n.d.", "no conversion"])  # fmt: skip
+    assert [status for _, status, _ in results(begun)] == ["measured", "failed", "failed"]
+    row = pd.DataFrame([{"ligand": "SPhos", "temperature_C": 100, "yield": "", "status": "n.d."}])
+    assert read_results(state_of(begun), row, source=None, name="r").known == 1
+    for word, says in (("0", "no word for what failed"), ("running", "means 'pending' already")):
+        assert says in refusal(failed_word=[word])
+    assert start().created.failed_words == ()

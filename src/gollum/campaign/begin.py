@@ -26,6 +26,7 @@ from gollum.data.naming import meant
 from gollum.data.pool import Pool, smiles_columns
 from gollum.data.readers import read_frame
 from gollum.data.roles import OURS, OUTCOMES, Column, Roles, Said, assign, listed
+from gollum.data.statuses import check_failed
 from gollum.data.strays import refuse_fill_down, refuse_strays
 from gollum.errors import ConfigError, DataError, TemplateError, nearest
 from gollum.language.catalog import CATALOG, is_here
@@ -79,6 +80,7 @@ def begin(
     remark: Sequence[str] = (),
     template: str | None = None,
     failed_as: float | None = None,
+    failed_word: Sequence[str] = (),
     surrogate: str | None = None,
     preset: str | None = None,
     model: str | None = None,
@@ -108,6 +110,7 @@ def begin(
         remark: columns that say nothing about the experiment.
         template: how an experiment is put into words; made from the column names by default.
         failed_as: what a failed experiment counts as; None leaves it out of the model.
+        failed_word: what result cells of failed experiments say besides 'failed' and the like.
         surrogate: name of the surrogate or strategy; by default the preset's, which is 'combined'
             for the default preset, and 'pllm' where it names none.
         preset: name of the preset; 'default' by default.
@@ -123,6 +126,8 @@ def begin(
         TemplateError: the template can't.
     """
     _check_settings(goal, failed_as, seed)
+    failed_word = (failed_word,) if isinstance(failed_word, str) else tuple(failed_word)
+    check_failed(failed_word)
     named = dict(zip(NAMED, (surrogate, preset, model, acquisition), strict=True))
     chosen = _chosen({k: v for k, v in named.items() if v is not None}, keys or {}, goal)
     policy = check_policy(chosen, goal)
@@ -179,7 +184,8 @@ def begin(
         id_column=id_column, cost=cost, units=rows.units | rows.units_of([objective, *also]),
         template=words.source,
         surrogate=policy.surrogate, preset=policy.preset, model=policy.model.name,
-        acquisition=chosen.get("acquisition"), failed_as=failed_as, seed=seed, source=source,
+        acquisition=chosen.get("acquisition"), failed_as=failed_as,
+        failed_words=failed_word, seed=seed, source=source,
         candidates=table_sha256(candidates), keys=policy.typed(k for k in chosen if k not in NAMED),
     )  # fmt: skip
     model = policy.model.name

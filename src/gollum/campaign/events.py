@@ -66,6 +66,8 @@ class Created(Part):
     model: str
     failed_as: float | None = None
     """What a failed experiment counts as; None leaves it out of the model."""
+    failed_words: tuple[str, ...] = ()
+    """What result cells of failed experiments may say besides 'failed' and the like."""
     seed: int = 0
     source: Source | None = None
     candidates: str

@@ -315,7 +315,8 @@ def _words(sheet: Sheet, column: str) -> Texts:
     """N statuses that a result's cells say in place of a value; '' where they don't."""
     if sheet.is_numeric(column):
         return sheet.texts(None)
-    return mapped(sheet.texts(column), _instead)
+    failed = sheet.state.created.failed_words
+    return mapped(sheet.texts(column), lambda text: _instead(text, failed))
 
 
 def _statuses(sheet: Sheet, words: dict[str, Texts], values: dict[str, Numbers]) -> Texts:
@@ -324,7 +325,8 @@ def _statuses(sheet: Sheet, words: dict[str, Texts], values: dict[str, Numbers])
     known = np.any([~np.isnan(numbers) for numbers in values.values()], axis=0)
     for further in words.values():  # speak for a row that says nothing else
         word = np.where((word == "") & ~known, further, word)
-    said = mapped(sheet.texts(column), lambda text: meaning(text) if text else "")
+    failed = sheet.state.created.failed_words
+    said = mapped(sheet.texts(column), lambda text: meaning(text, failed) if text else "")
     status = np.where(word == "", said, word)
     status[(status == "") & known] = "measured"
     without = np.isin(status, ["not run", "pending"]) & known
@@ -365,9 +367,9 @@ def _contradiction(words: Texts, status: Texts, i: int) -> str:
     return f"the cell says '{words[i]}', but the row is '{status[i]}'; leave the cell blank"
 
 
-def _instead(text: str) -> str:
+def _instead(text: str, failed: Sequence[str]) -> str:
     """The status that a text means in place of a value; '' if none."""
-    word = meaning(text) or ""
+    word = meaning(text, failed) or ""
     return "" if word == "measured" else word
 
 

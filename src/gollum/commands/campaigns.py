@@ -77,6 +77,8 @@ def add_commands(known: Any) -> None:
                        "campaign that exists, its new template")  # fmt: skip
     begin.add_argument("--failed-as", type=float, metavar="VALUE",
                        help="what a failed experiment counts as [it is left out]")  # fmt: skip
+    begin.add_argument("--failed-word", action="append", metavar="WORD",
+                       help="says in place of a result that it failed: n.d.")  # fmt: skip
     begin.add_argument("--surrogate", metavar="NAME", help="see gollum run --help")
     begin.add_argument("--preset", metavar="NAME", help="default, fast or paper [default]")
     begin.add_argument("--acquisition", metavar="NAME", help="[the preset's]")
@@ -166,7 +168,7 @@ def init(known: argparse.Namespace) -> int:
     goal = "minimize" if known.minimize else "maximize" if known.target is None else "target"
     names = (
         "also", "inputs", "category", "number", "remark", "id_column", "structures", "cost",
-        "template", "failed_as", "seed",
+        "template", "failed_as", "failed_word", "seed",
     )  # fmt: skip
     options = {n: getattr(known, n) for n in names if getattr(known, n) is not None} | policy
     options |= {"keys": {k: v for k, v in known.keys.items() if v is not None}}
