@@ -21,10 +21,17 @@ from gollum.campaign.events import Avoided, Configured, Goal, Renamed, Retold, S
 from gollum.campaign.factors import read_factors
 from gollum.campaign.intake import Intake, read_results
 from gollum.campaign.lint import lint, lint_tokens, tokenizer_of
-from gollum.campaign.requests import asked_for, cell_meant, check_cells, open_batch, spelt
+from gollum.campaign.requests import (
+    asked_for,
+    cell_meant,
+    check_cells,
+    open_batch,
+    span_meant,
+)
 from gollum.campaign.sheets import export_frame, export_json, suggestion_sheet
 from gollum.campaign.state import Logged, State
 from gollum.campaign.store import Moved, Store
+from gollum.data.naming import meant
 from gollum.data.readers import read_frame, read_table
 from gollum.data.spreadsheets.numbers import composed
 from gollum.errors import BusyError, ConfigError, DataError, UserError, nearest, quoted
@@ -220,7 +227,9 @@ class Campaign:
             known, change = state.last, _configured(state, policy) if policy else None
             if change is not None:
                 state = state.after(Logged(state.sequence + 1, "", "", change))
-            request = asked_for(state, at_most or {}, same, cost_weight)
+            notes = list[Note]()
+            request = asked_for(state, at_most or {}, same, cost_weight, notes)
+            listener.noted(notes)
             already = [] if fresh else open_batch(state)
             if already:
                 last = state.batches[-1]
@@ -261,6 +270,7 @@ class Campaign:
         encoding: str | None = None,
         correct: bool = False,
         new: bool = False,
+        as_done: bool = False,
     ) -> Intake:
         """Take in results: all or part of a sheet, in any order, also twice.
 
@@ -272,6 +282,8 @@ class Campaign:
                 does not say which run it belongs to; otherwise both are kept as repeats.
             new: whether names and numbers that look like slips for known ones are new options;
                 otherwise they are refused.
+            as_done: whether a run that stands beside other inputs than it asked for was done so;
+                otherwise such a row is refused.
 
         Returns:
             What was understood.
@@ -287,8 +299,9 @@ class Campaign:
             frame, source, name = read_frame(_frame(results)), None, "the table"
         with self._store.deciding() as ledger:
             intake = read_results(
-                ledger.state, frame, source=source, name=name, correct=correct, new_names=new
-            )
+                ledger.state, frame, source=source, name=name, correct=correct, new_names=new,
+                as_done=as_done,
+            )  # fmt: skip
             if intake.event is not None:
                 ledger.append(intake.event)
         return intake
@@ -335,6 +348,9 @@ class Campaign:
             for event in adding.with_factors(ledger.state, columns or {}):
                 ledger.append(event)
             if options:
+                state = ledger.state
+                known = [*map(str, state.table.columns), state.created.cost or ""]
+                options = [{meant(c, known, notes): v for c, v in o.items()} for o in options]
                 made = adding.rows_of_options(ledger.state, options)
                 found, _ = adding.candidates(ledger.state, made, name="options", new_names=new)
                 if found is None:
@@ -356,14 +372,17 @@ class Campaign:
         cells: Mapping[str, Sequence[object]] | None = None,
         lift: bool = False,
         reason: str = "",
+        listener: Listener = SILENT,
     ) -> int:
         """Lock candidates, such as what is out of stock, or free them again.
 
         Args:
             ids: candidates.
-            cells: input column → values whose candidates are meant.
+            cells: input column → values whose candidates are meant; of numbers also '> 100',
+                '<= 40' or '90:120', for candidates to come as well.
             lift: free them.
             reason: kept in the file.
+            listener: told what was understood in a special way.
 
         Returns:
             How many candidates are locked now.
@@ -374,15 +393,27 @@ class Campaign:
         groups: dict[str | None, Sequence[object]] = dict((cells or {}).items())
         if ids:
             groups[None] = ids
+        notes = list[Note]()
         with self._store.deciding() as ledger:
             table = ledger.state.table
             for name, values in groups.items():
-                column = None if name is None else spelt(name, map(str, table.columns))
-                wanted = tuple(cell_meant(ledger.state, column, value) for value in values)
+                column = None if name is None else meant(name, map(str, table.columns), notes)
+                spans = [span_meant(ledger.state, column, value) for value in values]
+                wanted = [
+                    span or cell_meant(ledger.state, column, value, notes)
+                    for span, value in zip(spans, values, strict=True)
+                ]
                 check_cells(ledger.state, column, wanted, lift)
-                event = Avoided(column=column, values=wanted, lifted=lift, reason=reason)
+                event = Avoided(
+                    column=column,
+                    values=tuple(v for v in wanted if isinstance(v, str)),
+                    spans=tuple(filter(None, spans)),
+                    lifted=lift,
+                    reason=reason,
+                )
                 if lift or any(ledger.state.avoided.get((column, v)) != reason for v in wanted):
                     ledger.append(event)
+        listener.noted(notes)
         return int(self.state().locked().sum())
 
     def retell(self, template: str) -> Template:

@@ -162,7 +162,13 @@ def test_avoiding_and_lifting(gollum):
     assert (code, "7 of 18" in out) == (0, True)
     assert "ligand XPhos (empty bottle)" in gollum("avoid", "my.gollum")[1]
     assert "1 of 18" in gollum("avoid", "my.gollum", "ligand=XPhos", "--lift")[1]
-    code, _, err = gollum("avoid", "my.gollum", "ligand=Xphos")
+    assert "9 of 18" in gollum("avoid", "my.gollum", "temperature>60 °C")[1]
+    assert "Avoided: id r18 (empty bottle); temperature > 60" in gollum("status", "my.gollum")[1]
+    assert "1 of 18" in gollum("avoid", "my.gollum", "temperature > 60", "--lift")[1]
+    code, out, _ = gollum("avoid", "my.gollum", "Ligand=x-phos")
+    assert "Note: 'Ligand' is taken for 'ligand'" in out
+    assert "Note: 'x-phos' is taken for 'XPhos'" in out
+    code, _, err = gollum("avoid", "my.gollum", "ligand=XPhoss")
     assert (code, "Did you mean 'XPhos'?" in err) == (2, True)
 
 
@@ -179,6 +185,17 @@ def test_texts_in_another_encoding(gollum):
     )
     assert gollum("init", "new.gollum", "--factors", "factors.yaml", *options)[0] == 0
     assert set(Campaign("new.gollum").state().table["ligand"]) == {"Café", "Thé"}
+
+
+def test_limits_may_stand_in_one_option(gollum):
+    begin(gollum)
+    limits = ("--at-most", "Ligand=1,base=2", "--at-most", "base=2", "--same", "temperature")
+    code, out, _ = gollum("suggest", "my.gollum", "-n", 3, "-o", "next.csv", *limits)
+    assert (code, "'Ligand' is taken for 'ligand'" in out) == (0, True)
+    assert read_table("next.csv")["ligand"].is_unique
+    for limit in ("base=3,base=2", "base=3,Base=2"):
+        code, _, err = gollum("suggest", "my.gollum", "--at-most", limit)
+        assert (code, "keep one" in err) == (2, True)
 
 
 def test_another_template(gollum):
@@ -359,3 +376,17 @@ def test_an_interrupted_suggestion_leaves_nothing(gollum):
     # Python itself prints one where the signal falls into a callback of its own, and goes on.
     assert b"Traceback" not in err or b"Exception ignored" in err
     assert len(Store.open("my.gollum").log()) in (1, 2)
+
+
+def test_a_run_that_was_done_differently_is_recorded_as_done(gollum):
+    begin(gollum)
+    gollum("suggest", "my.gollum", "-n", 3, "-o", "next.csv")
+    sheet = read_table("next.csv").assign(yield_pct=[44.0, None, None])
+    sheet.loc[0, "temperature (°C)"] = 58
+    write_sheet(sheet, "done.csv")
+    code, _, err = gollum("record", "my.gollum", "done.csv")
+    assert (code, "or record with --as-done" in err) == (2, True)
+    code, out, _ = gollum("record", "my.gollum", "done.csv", "--as-done")
+    assert (code, "1 measured, 1 of them done differently, 1 new candidates" in out) == (0, True)
+    gollum("report", "my.gollum", "--quiet")
+    assert "n1 (asked r" in Path("my.html").read_text(encoding="utf-8")

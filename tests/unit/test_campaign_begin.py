@@ -10,6 +10,7 @@ import pytest
 from gollum.campaign.begin import begin
 from gollum.campaign.events import Goal, Source
 from gollum.campaign.factors import read_factors
+from gollum.campaign.intake import read_results
 from gollum.campaign.sheets import export_frame, suggestion_sheet
 from gollum.campaign.state import Logged, State
 from gollum.campaign.store import table_sha256
@@ -225,6 +226,32 @@ def test_ids_that_can_not_be(ids, says):
     assert says in refusal(TABLE.assign(nr=ids), id_column="nr")
 
 
+def test_ids_that_are_neither_runs_nor_dates():
+    begun = start(TABLE.assign(nr=["2024-117", "2024-11", "117-24"]), id_column="nr")
+    assert begun.candidates.index.tolist() == ["2024-117", "2024-11", "117-24"]
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "numbers"),
+    [
+        ("time (h)", ["0:30", "2:00", "12:15"], [0.5, 2, 12.25]),
+        ("time (min)", ["0:30:00", "1 day, 2:00:00", "45"], [30, 1560, 45]),
+        ("time_min", ["0:30", "2:00", "12:15"], None),  # or minutes and seconds
+        ("time", ["0:30", "2:00", "12:15"], None),
+        ("ratio (g)", ["0:30", "2:00", "12:15"], None),
+    ],
+)
+def test_times_are_numbers_where_the_name_says_the_unit(name, cells, numbers):
+    begun = start(TABLE.assign(**{name: cells}))
+    column = begun.candidates[name]
+    assert column.tolist() == (numbers or cells)
+    what = "are read as numbers in" if numbers else "are read as text; "
+    assert [what in n for n in begun.notes if f"column '{name}': times such as" in n] == [True]
+    if numbers:
+        rows = TABLE.assign(**{name: cells, "yield": [1, 2, 3]})
+        assert read_results(state_of(begun), rows, source=None, name="r").joined == 0
+
+
 # --- what the user names -------------------------------------------------------------------------
 
 
@@ -240,7 +267,7 @@ def test_ids_that_can_not_be(ids, says):
         ({"also": ["yield"]}, "'yield' is the objective"),
         ({"cost": "ligand", "inputs": ["ligand"]}, "'ligand' is the cost"),
         ({"inputs": []}, "the list of inputs is empty"),
-        ({"objective": "Yield"}, "no column 'Yield', and 'yield' would count as an input"),
+        ({"objective": "Yields"}, "no column 'Yields', and 'yield' would count as an input"),
         ({"objective": "yeild"}, "did you mean 'yield'?"),
         ({"also": ["temperature"]}, "'temperature_C' would count as an input"),
         ({"cost": "ligand"}, "row 2, column 'ligand': 'XPhos' is not a finite number above 0"),
@@ -576,3 +603,14 @@ def test_what_columns_were_taken_for_is_kept():
         "catalyst_no": ("input", "category", ""),
     }
     assert begun.candidates["catalyst_no"].tolist() == ["1", "2", "3"]
+
+
+def test_declared_words_mean_that_an_experiment_failed():
+    begun = start(TABLE.assign(**{"yield": [71.2, "N.D.", "no  conversion"]}),
+                  failed_word=["n.d.", "no conversion"])  # fmt: skip
+    assert [status for _, status, _ in results(begun)] == ["measured", "failed", "failed"]
+    row = pd.DataFrame([{"ligand": "SPhos", "temperature_C": 100, "yield": "", "status": "n.d."}])
+    assert read_results(state_of(begun), row, source=None, name="r").known == 1
+    for word, says in (("0", "no word for what failed"), ("running", "means 'pending' already")):
+        assert says in refusal(failed_word=[word])
+    assert start().created.failed_words == ()

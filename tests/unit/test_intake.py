@@ -305,6 +305,10 @@ def test_ids_as_a_spreadsheet_program_saves_them():
     new = {"id": 7, "ligand": "RuPhos", "hours": 1, "substrate": "C", "yield": 5}
     refused(state, [new], "the id '7' is new, and what a spreadsheet program makes of '007'")
     refused(state, [{"run": "b1-1", "id": "005", "yield": 5}], "run b1-1 is 007, but the row says")
+    years = candidates().set_axis(pd.Index([f"2024-{i + 1}" for i in range(12)], name="id"))
+    state = demo(suggested(("b1-1", "2024-11")), table=years)
+    for saved in ("Nov-24", "2024-11-01"):
+        assert read(state, [{"run": "b1-1", "id": saved, "yield": 5}]).measured == 1
 
 
 def test_costs_of_new_experiments_are_kept():
@@ -342,8 +346,8 @@ def test_a_row_that_says_nothing_is_not_looked_at():
 
 
 def test_the_results_need_a_column():
-    with pytest.raises(DataError, match=r"no column 'yield'\. Did you mean 'Yield'\?"):
-        read(demo(), [{"run": "1-1", "Yield": 5}])
+    with pytest.raises(DataError, match=r"no column 'yield'\. Did you mean 'Yields'\?"):
+        read(demo(), [{"run": "1-1", "Yields": 5}])
 
 
 def test_columns_of_ours_in_other_capitals_are_understood_and_others_are_named():

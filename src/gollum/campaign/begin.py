@@ -22,9 +22,11 @@ from gollum.campaign.sheets import sheet_names
 from gollum.campaign.state import Logged, State
 from gollum.campaign.store import table_sha256
 from gollum.data.molecules import one_spelling
+from gollum.data.naming import meant
 from gollum.data.pool import Pool, smiles_columns
 from gollum.data.readers import read_frame
 from gollum.data.roles import OURS, OUTCOMES, Column, Roles, Said, assign, listed
+from gollum.data.statuses import check_failed
 from gollum.data.strays import refuse_fill_down, refuse_strays
 from gollum.errors import ConfigError, DataError, TemplateError, nearest
 from gollum.language.catalog import CATALOG, is_here
@@ -79,6 +81,7 @@ def begin(
     template: str | None = None,
     reaction: str | None = None,
     failed_as: float | None = None,
+    failed_word: Sequence[str] = (),
     surrogate: str | None = None,
     preset: str | None = None,
     model: str | None = None,
@@ -110,6 +113,7 @@ def begin(
         reaction: column of reaction SMILES, or template that writes them; a column called SMILES
             that holds reactions, where there is one, by default.
         failed_as: what a failed experiment counts as; None leaves it out of the model.
+        failed_word: what result cells of failed experiments say besides 'failed' and the like.
         surrogate: name of the surrogate or strategy; by default the preset's, which is 'combined'
             for the default preset, and 'pllm' where it names none.
         preset: name of the preset; 'default' by default.
@@ -125,6 +129,8 @@ def begin(
         TemplateError: the template can't.
     """
     _check_settings(goal, failed_as, seed)
+    failed_word = (failed_word,) if isinstance(failed_word, str) else tuple(failed_word)
+    check_failed(failed_word)
     named = dict(zip(NAMED, (surrogate, preset, model, acquisition), strict=True))
     chosen = _chosen({k: v for k, v in named.items() if v is not None}, keys or {}, goal)
     policy = check_policy(chosen, goal)
@@ -132,6 +138,15 @@ def begin(
     table = read_frame(frame, where)
     if len(table) == 0:
         raise DataError(f"{where}: the table has no rows; add possible experiments.")
+    told = list[Note]()
+
+    def here(names: Sequence[str]) -> list[str]:
+        return [meant(name, map(str, table.columns), told, where) for name in names]
+
+    (objective,), also = here([objective]), here(also)
+    id_column, cost = (None if name is None else here([name])[0] for name in (id_column, cost))
+    inputs, structures = (None if names is None else here(names) for names in (inputs, structures))
+    category, number, remark = here(category), here(number), here(remark)
     said = Said(
         objective, also, inputs, category, number, remark, id_column, cost,
         factors=table.attrs.get("factors", ()),
@@ -140,7 +155,6 @@ def begin(
     roles = assign(table, where, said, refused=OURS)
     refuse_fill_down(roles.table, where, roles.inputs)
     columns, id_column = roles.inputs, roles.id_column
-    told = list[Note]()
     if structures is None:
         named_so = [c for c in columns if c not in category]
         structures = smiles_columns(roles.table[named_so])
@@ -187,7 +201,8 @@ def begin(
         id_column=id_column, cost=cost, units=rows.units | rows.units_of([objective, *also]),
         template=words.source, reaction=None if written is None else written.source,
         surrogate=policy.surrogate, preset=policy.preset, model=policy.model.name,
-        acquisition=chosen.get("acquisition"), failed_as=failed_as, seed=seed, source=source,
+        acquisition=chosen.get("acquisition"), failed_as=failed_as,
+        failed_words=failed_word, seed=seed, source=source,
         candidates=table_sha256(candidates), keys=policy.typed(k for k in chosen if k not in NAMED),
     )  # fmt: skip
     model = policy.model.name

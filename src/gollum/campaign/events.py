@@ -70,6 +70,8 @@ class Created(Part):
     model: str
     failed_as: float | None = None
     """What a failed experiment counts as; None leaves it out of the model."""
+    failed_words: tuple[str, ...] = ()
+    """What result cells of failed experiments may say besides 'failed' and the like."""
     seed: int = 0
     source: Source | None = None
     candidates: str
@@ -211,6 +213,22 @@ class Recorded(Part):
     """Experiments that no table had so far; they are candidates from now on."""
 
 
+class Span(Part):
+    """The numbers between two ends, or beyond one."""
+
+    low: float | None = None
+    high: float | None = None
+    closed: bool = True
+    """Whether the ends belong to it."""
+
+    def __str__(self) -> str:
+        """'90:120', '>= 90', '> 90', '<= 120' or '< 120', as it is typed."""
+        if self.low is not None and self.high is not None:
+            return f"{self.low:.15g}:{self.high:.15g}"
+        sign, end = (">", self.low) if self.low is not None else ("<", self.high)
+        return f"{sign}{'=' * self.closed} {end:.15g}"
+
+
 class Avoided(Part):
     """Candidates are locked, or free again."""
 
@@ -219,6 +237,8 @@ class Avoided(Part):
     """An input column, or None for ids."""
     values: tuple[str, ...]
     """Cells of the column as text, or ids."""
+    spans: tuple[Span, ...] = ()
+    """Numbers of the column, likewise."""
     lifted: bool = False
     reason: str = ""
 

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from gollum.campaign.sheets import Names, sheet_names, users_columns
 from gollum.campaign.state import State
+from gollum.data.naming import meant
 from gollum.data.pool import cell_text
 from gollum.data.readers import read_frame
 from gollum.data.spreadsheets.columns import Column, choose_marks
 from gollum.data.spreadsheets.numbers import SPACES, composed, is_plain, plain
 from gollum.data.spreadsheets.quantities import conversion, in_unit
 from gollum.data.spreadsheets.sheets import refuse_repeats
-from gollum.data.spreadsheets.units import alike, converted, quantity, split_name, unit_in
+from gollum.data.spreadsheets.units import alike, converted, measure, quantity, split_name, unit_in
 from gollum.data.statuses import meaning
 from gollum.data.strays import refuse_strays
 from gollum.errors import DataError, nearest
@@ -36,7 +37,7 @@ _NOTES = 10  # of one kind that are told one by one
 # Units, words such as 'failed' and dates made of codes are understood in another way here.
 USUAL = (
     "all-dates", "date-among-names", "one-unit", "same-number", "several-units", "stored-as-text",
-    "unknown-unit", "word-among-numbers",
+    "times", "unknown-unit", "word-among-numbers",
 )  # fmt: skip
 
 
@@ -143,7 +144,7 @@ class Sheet:
         named = unit_in(column)
         unit = unit if named is None else named[0]
         texts = np.where(wanted, self.texts(column), "")
-        parts = mapped(texts, lambda text: quantity(text) if text else ("", ""))
+        parts = mapped(texts, lambda text: measure(text, unit) if text else ("", ""))
         self.refuse(
             pd.isna(parts), column, lambda i: f"'{texts[i]}' is not a finite number; {instead}"
         )
@@ -201,7 +202,7 @@ class Sheet:
 
 
 def _in_our_words(state: State, frame: pd.DataFrame, where: str) -> pd.DataFrame:
-    """A sheet with the user's columns called as in the campaign, however heads say their units.
+    """A sheet with the user's columns called as in the campaign, however heads are spelt.
 
     Raises:
         DataError: two columns are the same, or a head says another unit.
@@ -209,9 +210,13 @@ def _in_our_words(state: State, frame: pd.DataFrame, where: str) -> pd.DataFrame
     theirs, units = users_columns(state), state.created.units
     missing = [column for column in theirs if column not in frame.columns]
     others = [name for name in frame.columns if name not in theirs]
-    ours = dict[str, str]()
-    for name, column in ((name, column) for column in missing for name in others):
-        (base, given), (own, said) = split_name(name), split_name(composed(column))
+    ours, told = dict[str, str](), list[Note]()
+    parts = {column: split_name(composed(column)) for column in missing}
+    bases, reserved = {own for own, _ in parts.values()}, {*vars(sheet_names(state)).values()}
+    for name, column in ((name, column) for name in others for column in missing):
+        (base, given), (own, said) = split_name(name), parts[column]
+        spelt = list[Note]()
+        base = base if name in reserved else meant(base, bases, spelt, where)
         unit = said or units.get(column, "")
         if base != own or (said and not given) or (given and not unit):
             continue
@@ -221,6 +226,7 @@ def _in_our_words(state: State, frame: pd.DataFrame, where: str) -> pd.DataFrame
                 f"{'' if said else f', which is in {unit}'}; convert its cells and rename it."
             )
         ours[name] = column
+        told += spelt
     notes = (
         Note(n.code, n.place, n.text, ours.get(n.column, n.column)) if n.column in ours else n
         for n in map(Note.of, frame.attrs["notes"])
@@ -228,7 +234,7 @@ def _in_our_words(state: State, frame: pd.DataFrame, where: str) -> pd.DataFrame
     frame = frame.rename(columns=ours)
     refuse_repeats(where, list(frame.columns))
     written = {ours.get(c, c): texts for c, texts in frame.attrs.get("written", {}).items()}
-    frame.attrs = frame.attrs | {"notes": tuple(notes), "written": written}
+    frame.attrs = frame.attrs | {"notes": (*notes, *told), "written": written}
     return frame
 
 
@@ -309,7 +315,8 @@ def _words(sheet: Sheet, column: str) -> Texts:
     """N statuses that a result's cells say in place of a value; '' where they don't."""
     if sheet.is_numeric(column):
         return sheet.texts(None)
-    return mapped(sheet.texts(column), _instead)
+    failed = sheet.state.created.failed_words
+    return mapped(sheet.texts(column), lambda text: _instead(text, failed))
 
 
 def _statuses(sheet: Sheet, words: dict[str, Texts], values: dict[str, Numbers]) -> Texts:
@@ -318,7 +325,8 @@ def _statuses(sheet: Sheet, words: dict[str, Texts], values: dict[str, Numbers])
     known = np.any([~np.isnan(numbers) for numbers in values.values()], axis=0)
     for further in words.values():  # speak for a row that says nothing else
         word = np.where((word == "") & ~known, further, word)
-    said = mapped(sheet.texts(column), lambda text: meaning(text) if text else "")
+    failed = sheet.state.created.failed_words
+    said = mapped(sheet.texts(column), lambda text: meaning(text, failed) if text else "")
     status = np.where(word == "", said, word)
     status[(status == "") & known] = "measured"
     without = np.isin(status, ["not run", "pending"]) & known
@@ -359,9 +367,9 @@ def _contradiction(words: Texts, status: Texts, i: int) -> str:
     return f"the cell says '{words[i]}', but the row is '{status[i]}'; leave the cell blank"
 
 
-def _instead(text: str) -> str:
+def _instead(text: str, failed: Sequence[str]) -> str:
     """The status that a text means in place of a value; '' if none."""
-    word = meaning(text) or ""
+    word = meaning(text, failed) or ""
     return "" if word == "measured" else word
 
 

@@ -7,34 +7,31 @@ numbers with six digits. What no candidate has is a new experiment and joins the
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import count
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from gollum.campaign.events import Cells
 from gollum.campaign.filled import Mask, Sheet, Texts, folded, mapped
-from gollum.campaign.slips import Known, denoised, slipped
+from gollum.campaign.inputs import Input, Rows, grouped, read_inputs
+from gollum.campaign.otherwise import as_done, note_done, refuse_mixed
+from gollum.campaign.slips import Known, slipped
 from gollum.data.molecules import can_read, canonical
 from gollum.data.pool import cell_text
-from gollum.data.spreadsheets.numbers import SPACES, bare, composed
 from gollum.errors import DataError, nearest
 from gollum.notes import Note
 
-Rows = NDArray[np.int64]
-
-_TOLERANCE = 5e-6  # relative; two numbers of the same six digits differ by less
-NO_ID = re.compile(r".*[~/\n\r\t].*|b?\d+-\d+", re.DOTALL)  # runs are called b3-1, b3-1~2, r5~1
-_DIGITS = (6, 15)  # that numbers are compared with; more where six make candidates the same
+# Runs are called b3-1, b3-1~2, r5~1, and spreadsheets take 3-1 for a date; 2024-117 is neither.
+NO_ID = re.compile(r".*[~/\n\r\t].*|b\d+-\d+|\d{1,2}-\d{1,2}", re.DOTALL)
 _SORTED = (
     "perhaps only some of the columns were sorted; bring the cells of each experiment together "
-    "again, or clear run and id if it is another experiment"
+    "again, clear run and id if it is another experiment"
 )
+_AS_DONE = ", or record with --as-done if the run was done so"
 
 
 class Identity(NamedTuple):
@@ -53,57 +50,50 @@ class Identity(NamedTuple):
     told: tuple[Note, ...]
 
 
-class _Input(NamedTuple):
-    """One input in the table and in the sheet, in a form in which equal cells are equal."""
-
-    column: str
-    table: NDArray[Any]
-    sheet: NDArray[Any]
-
-    @property
-    def is_text(self) -> bool:
-        return bool(self.sheet.dtype == object)
-
-    def differ(self, at: Rows) -> Mask:
-        """N flags: the sheet's cell is not blank, and another one than that of table row `at`."""
-        there = self.table[at]
-        if self.is_text:
-            return np.asarray((self.sheet != "") & (self.sheet != there), dtype=bool)
-        same = np.isclose(there, self.sheet, _TOLERANCE, 0)
-        return np.asarray(~np.isnan(self.sheet) & ~same, dtype=bool)
-
-    def keys(self, rows: Rows, digits: int) -> NDArray[Any]:
-        """Cells of the table, then those of some rows of the sheet, as they are compared."""
-        cells = np.concatenate([self.table, self.sheet[rows]])
-        return cells if self.is_text else _rounded(cells, digits)
-
-
-def identify(sheet: Sheet, wanted: Mask, new_names: bool = False) -> Identity:
+def identify(
+    sheet: Sheet, wanted: Mask, new_names: bool = False, otherwise: Mask | None = None
+) -> Identity:
     """The experiments of the rows that are wanted.
 
     Args:
         sheet: the rows.
         wanted: which of them matter.
         new_names: whether names that are spelt almost like known ones are new options.
+        otherwise: which of them may have been done differently from what their run asked for.
 
     Raises:
         DataError: a row names no experiment, one that there isn't, or two.
     """
-    runs, given, ids = _named(sheet, wanted)
+    free = np.zeros(len(wanted), dtype=bool) if otherwise is None else otherwise.copy()
+    runs, given, asked, ids = _named(sheet, wanted, free)
     table = sheet.state.table
     at = table.index.get_indexer(pd.Index(ids, dtype=object))
-    inputs, told = _inputs(sheet, wanted)
+    inputs, told = read_inputs(sheet, wanted, every=bool(free.any()))
+    suggested = ~pd.isna(mapped(runs, sheet.state.asked))
+    flag = np.where(suggested & (ids == asked), _AS_DONE, "")
+    names = np.where((runs != "") & (ids == asked), runs, ids)
+    others = list[Mask]()
     for cells in inputs:
-        told += _refuse_other(sheet, cells, at, np.where(runs == "", ids, runs))
+        differ, more = _others(sheet, cells, at, free & (flag != ""), names, flag)
+        others.append(differ)
+        told += more
+    done = np.any(others, axis=0) if others else free & False
     loose = wanted & (at < 0)
-    if not loose.any():
-        return Identity(runs, ids, None, tuple(told))
-    _refuse_nameless(sheet, inputs, loose, given)
-    rows = np.flatnonzero(loose)
-    ids[rows], new, more = _by_inputs(sheet, inputs, rows, given, new_names)
-    _refuse_slips(sheet, inputs, list(new.values()), new_names)
-    joined = _cells(sheet, inputs, new) if new else None
-    return Identity(runs, ids, joined, (*told, *more, *_welcome(sheet, inputs, new)))
+    if loose.any():
+        _refuse_nameless(sheet, inputs, loose, given)
+    if done.any():
+        inputs = as_done(sheet, inputs, others, at, done)
+        given = np.where(done, "", given)
+    joined, new = None, dict[str, int]()
+    rows = np.flatnonzero(loose | done)
+    if len(rows):
+        ids[rows], new, more = _by_inputs(sheet, inputs, rows, given, new_names)
+        told += more
+        _refuse_slips(sheet, inputs, list(new.values()), new_names)
+        joined = _cells(sheet, inputs, new) if new else None
+    refuse_mixed(sheet, runs, asked, ids)
+    told += note_done(sheet, inputs, runs, asked, ids)
+    return Identity(runs, ids, joined, (*told, *_welcome(sheet, inputs, new)))
 
 
 def strangers(sheet: Sheet, idle: Mask) -> Mask:
@@ -114,33 +104,40 @@ def strangers(sheet: Sheet, idle: Mask) -> Mask:
     if not loose.any() or not set(map(str, table.columns)) <= set(sheet.frame.columns):
         return np.zeros(len(loose), dtype=bool)
     try:
-        inputs, _ = _inputs(sheet, loose)
+        inputs, _ = read_inputs(sheet, loose)
     except DataError:  # a cell that no candidate can have
         return loose
     rows = np.flatnonzero(loose)
-    groups, candidates = _grouped(inputs, rows)
+    groups, candidates = grouped(inputs, rows)
     loose[rows] = [g not in candidates for g in groups]
     return loose
 
 
-def _named(sheet: Sheet, wanted: Mask) -> tuple[Texts, Texts, Texts]:
-    """Runs, ids as the sheet has them, and ids by run or else by the sheet."""
+def _named(sheet: Sheet, wanted: Mask, free: Mask) -> tuple[Texts, Texts, Texts, Texts]:
+    """Runs, ids as the sheet has them, ids by run, and ids by run or else by the sheet.
+
+    In rows that are `free` another id is that of what was done.
+    """
     state = sheet.state
     run, own_id = sheet.own(sheet.names.run), _id_column(sheet)
     runs, given = (np.where(wanted, sheet.texts(column), "") for column in (run, own_id))
-    id_of = {name: m.result.id for name, m in state.measurements.items()}
-    id_of |= {name: plan.suggestion.id for name, plan in state.plans.items()}
-    planned = mapped(runs, lambda name: id_of.get(name) if name else "")
-    sheet.refuse(pd.isna(planned), run, lambda i: _unknown_run(runs[i], id_of))
-    other = (planned != "") & (given != "") & (planned != given)
+    id_of = {name: plan.suggestion.id for name, plan in state.plans.items()}
+    id_of |= {name: m.result.id for name, m in state.measurements.items()}
+    asked = mapped(runs, lambda name: id_of.get(name) if name else "")
+    sheet.refuse(pd.isna(asked), run, lambda i: _unknown_run(runs[i], id_of))
+    first = mapped(runs, state.asked)
+    # The sheet of a run that was done differently still has the id that was asked for.
+    given = np.where(given == first, "", given)
+    free &= ~pd.isna(first)
+    other = (asked != "") & (given != "") & (asked != given)
     for i in np.flatnonzero(other):
-        other[i] = _is_other(planned[i], given[i])
+        other[i] = _is_other(asked[i], given[i])
     sheet.refuse(
-        other,
+        other & ~free,
         own_id,
-        lambda i: f"run {runs[i]} is {planned[i]}, but the row says '{given[i]}'; {_SORTED}",
+        lambda i: f"run {runs[i]} is {asked[i]}, but the row says '{given[i]}'; {_SORTED}",
     )
-    return runs, given, np.where(planned != "", planned, given)
+    return runs, given, asked, np.where((asked != "") & ~(other & free), asked, given)
 
 
 def _is_other(known: str, name: str) -> bool:
@@ -157,62 +154,16 @@ def _unknown_run(run: str, known: Iterable[str]) -> str:
     return f"there is no run '{run}'.{meant}"
 
 
-def _inputs(sheet: Sheet, wanted: Mask) -> tuple[list[_Input], list[Note]]:
-    """The inputs that the sheet has, and notes on numbers."""
-    inputs, told = list[_Input](), list[Note]()
-    units = sheet.state.created.units
-    for column, cells in sheet.state.table.items():
-        name = str(column)
-        if name not in sheet.frame:
-            continue
-        if pd.api.types.is_numeric_dtype(cells):
-            instead = "all candidates have a number there"
-            numbers, notes = sheet.numbers(name, wanted, units.get(name, ""), instead)
-            known = cells.to_numpy(dtype=np.float64)
-            inputs.append(_Input(name, known, denoised(numbers, known)))
-            told += notes
-        else:
-            ours = mapped(cells.to_numpy(dtype=object), lambda t: composed(str(t).strip(SPACES)))
-            molecules = name in sheet.state.created.structures and can_read()
-            key = _molecule if molecules else _keys(set(ours))
-            _refuse_merged(sheet, name)
-            former = {old: new for (c, old), new in sheet.state.renamed.items() if c == name}
-            theirs = mapped(sheet.texts(name), partial(_today, former))
-            inputs.append(_Input(name, mapped(ours, key), mapped(theirs, key)))
-    return inputs, told
+def _others(
+    sheet: Sheet, cells: Input, at: Rows, free: Mask, names: Texts, flag: Texts
+) -> tuple[Mask, list[Note]]:
+    """Flags of rows whose run or id is of an experiment with another cell there, and notes.
 
+    Names that a spreadsheet program has changed are no others; notes say so. `flag` is what may be
+    said of a row that is refused.
 
-def _today(former: Mapping[str, str], text: str) -> str:
-    """What an option is called now."""
-    return former.get(text, text)
-
-
-def _refuse_merged(sheet: Sheet, column: str) -> None:
-    """Refuse names such as 1.1 and 1.10 in a sheet that was read as if they were numbers."""
-    merged = [texts for texts in sheet.written(column).values() if len(texts) > 1]
-    if merged:
-        one, other, *_ = merged[0]
-        raise DataError(
-            f"{sheet.name}: column '{column}': '{one}' and '{other}' are read as one number, but "
-            "are names here; name the experiments by run or id, and leave the column out."
-        )
-
-
-def _keys(levels: Collection[str]) -> Callable[[str], str]:
-    """What texts are compared by: 80 for 80.0, as workbooks may hold it, unless both are levels."""
-    shared = {form for form, count in Counter(map(bare, levels)).items() if count > 1}
-
-    def key(text: str) -> str:
-        form = bare(text)
-        return text if form in shared else form
-
-    return key
-
-
-def _refuse_other(sheet: Sheet, cells: _Input, at: Rows, names: Texts) -> list[Note]:
-    """Refuse a row whose run or id is of an experiment with other inputs.
-
-    Names that a spreadsheet program has changed are no others; notes say so.
+    Raises:
+        DataError: there is such a row, and it is not free to be another experiment.
     """
     column, differ = cells.column, (at >= 0) & cells.differ(at)
     told = list[Note]()
@@ -223,17 +174,17 @@ def _refuse_other(sheet: Sheet, cells: _Input, at: Rows, names: Texts) -> list[N
             what = f"'{text}' is taken for '{known}', which {names[i]} has"
             told.append(Note("as-saved", sheet.at(i, column), what))
     sheet.refuse(
-        differ,
+        differ & ~free,
         column,
         lambda i: (
             f"{names[i]} has '{cell_text(sheet.state.table[column].iloc[at[i]])}' there, but the "
-            f"row says '{sheet.texts(column)[i]}'; {_SORTED}"
+            f"row says '{cells.texts[i]}'; {_SORTED}{flag[i]}"
         ),
     )
-    return list(folded(told))
+    return differ, list(folded(told))
 
 
-def _refuse_nameless(sheet: Sheet, inputs: Sequence[_Input], loose: Mask, given: Texts) -> None:
+def _refuse_nameless(sheet: Sheet, inputs: Sequence[Input], loose: Mask, given: Texts) -> None:
     """Refuse rows without run and known id that don't have all inputs either."""
     table = sheet.state.table
     missing = [str(column) for column in table if str(column) not in sheet.frame]
@@ -262,10 +213,10 @@ def _unknown_id(name: str, lacking: str, known: Sequence[str]) -> str:
 
 
 def _by_inputs(
-    sheet: Sheet, inputs: Sequence[_Input], rows: Rows, given: Texts, new_names: bool
+    sheet: Sheet, inputs: Sequence[Input], rows: Rows, given: Texts, new_names: bool
 ) -> tuple[list[str], dict[str, int], list[Note]]:
     """The id of each row, the row of each id that is new, and notes."""
-    groups, candidates = _grouped(inputs, rows)
+    groups, candidates = grouped(inputs, rows)
     known = sheet.state.table.index.tolist()
     ids = {g: str(known[at]) for g, at in candidates.items()}
     taken, owners = {*known, *given}, Known(known if (given[rows] != "").any() else [])
@@ -278,10 +229,11 @@ def _by_inputs(
                 what = f"'{name}' has the inputs of {ids[g]} and is that"
                 elsewhere.append(Note("other-id", sheet.at(i), what))
             continue
-        if NO_ID.fullmatch(name):
+        if NO_ID.fullmatch(name) or name in sheet.state.plans:
             raise DataError(
                 f"{sheet.name}: {sheet.at(i)}: '{name}' can't be the id of a new experiment, as "
-                "runs are called b3-1 or r5~1 and / is not used; change it."
+                "runs are called b3-1 or r5~1, 3-1 is taken for a date, and / is not used; change "
+                "it."
             )
         if not new_names and (meant := owners.saved(name)) is not None:
             raise DataError(f"{sheet.name}: {sheet.at(i)}: the id {_as_saved(name, meant)}.")
@@ -295,34 +247,14 @@ def _by_inputs(
     return [ids[g] for g in groups], new, list(folded(elsewhere))
 
 
-def _grouped(inputs: Sequence[_Input], rows: Rows) -> tuple[list[int], dict[int, int]]:
-    """A number for each row, the same for the same inputs, and the candidate with that number."""
-    size = len(inputs[0].table)
-    for digits in _DIGITS:
-        keys = pd.DataFrame({i: cells.keys(rows, digits) for i, cells in enumerate(inputs)})
-        groups = keys.groupby(list(keys), sort=False).ngroup().to_numpy()
-        if len(np.unique(groups[:size])) == size:
-            break
-    numbers = groups.tolist()
-    return numbers[size:], {g: at for at, g in reversed(list(enumerate(numbers[:size])))}
-
-
-def _rounded(cells: NDArray[np.float64], digits: int) -> NDArray[np.float64]:
-    """Numbers with so many digits; infinite where blank."""
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        scale = 10.0 ** (digits - 1 - np.floor(np.log10(np.abs(cells))))
-        rounded = np.round(cells * scale) / scale
-    return np.where(np.isnan(cells), np.inf, np.where(np.isfinite(rounded), rounded, cells))
-
-
-def _cells(sheet: Sheet, inputs: Sequence[_Input], new: dict[str, int]) -> Cells:
+def _cells(sheet: Sheet, inputs: Sequence[Input], new: dict[str, int]) -> Cells:
     """The cells of new experiments."""
     rows = list(new.values())
     columns = dict[str, tuple[str | int | float | None, ...]]()
     for cells in inputs:
         whole = pd.api.types.is_integer_dtype(sheet.state.table[cells.column].dtype)
         columns[cells.column] = (
-            tuple(text or None for text in sheet.texts(cells.column)[rows])
+            tuple(text or None for text in cells.texts[rows])
             if cells.is_text
             else tuple(_number(value, whole) for value in cells.sheet[rows].tolist())
         )
@@ -334,10 +266,10 @@ def _cells(sheet: Sheet, inputs: Sequence[_Input], new: dict[str, int]) -> Cells
     return Cells(ids=tuple(new), columns=columns)
 
 
-def _welcome(sheet: Sheet, inputs: Sequence[_Input], new: dict[str, int]) -> tuple[Note, ...]:
+def _welcome(sheet: Sheet, inputs: Sequence[Input], new: dict[str, int]) -> tuple[Note, ...]:
     """Notes on new experiments, those with a likely slip first."""
     remarks, slips = {i: list[str]() for i in new.values()}, set[int]()
-    for column, table, cells in (c for c in inputs if c.is_text):
+    for column, table, cells, _ in (c for c in inputs if c.is_text):
         levels = set(table)
         strange = {i: cells[i] for i in remarks if cells[i] not in levels}
         structures = column in sheet.state.created.structures
@@ -362,12 +294,12 @@ def _welcome(sheet: Sheet, inputs: Sequence[_Input], new: dict[str, int]) -> tup
     return (*folded(first), *folded([note for note in told if note.code == "new-experiment"]))
 
 
-def _refuse_slips(sheet: Sheet, inputs: Sequence[_Input], rows: list[int], new: bool) -> None:
+def _refuse_slips(sheet: Sheet, inputs: Sequence[Input], rows: list[int], new: bool) -> None:
     """Refuse forgotten cells of new experiments, and names spelt almost like known ones."""
     for cells in inputs:
         column, table = cells.column, cells.table
         at = np.isin(np.arange(len(sheet.frame)), rows)
-        texts = sheet.texts(column)
+        texts = cells.texts
         if not (sheet.state.table[column].isna() | (sheet.state.table[column] == "")).any():
             sheet.refuse(
                 at & (texts == ""),
@@ -419,12 +351,6 @@ def _as_saved(text: str, meant: str) -> str:
         f"'{text}' is new, and what a spreadsheet program makes of '{meant}'; format the cells as "
         "text and type it again, or record with --new if it is another one"
     )
-
-
-def _molecule(text: str) -> str:
-    """A SMILES in the form that all spellings of a molecule share; another text as it is."""
-    bare = str(text).strip(SPACES)
-    return (canonical(bare) if bare else "") or bare
 
 
 def _number(value: float, whole: bool) -> int | float | None:

@@ -41,6 +41,7 @@ class Intake:
         repeated: how many of them are further results of an experiment that has one.
         known: rows that were recorded before.
         joined: experiments that are candidates from now on.
+        otherwise: how many of the news were done differently from what their run asked for.
         waiting: rows without a result.
     """
 
@@ -53,6 +54,7 @@ class Intake:
     repeated: int
     known: int
     joined: int
+    otherwise: int
     waiting: int
 
 
@@ -64,6 +66,7 @@ def read_results(
     name: str,
     correct: bool = False,
     new_names: bool = False,
+    as_done: bool = False,
 ) -> Intake:
     """Read a sheet of results, all or nothing.
 
@@ -77,6 +80,8 @@ def read_results(
             this has, and whether a value that was corrected may come back.
         new_names: whether names and numbers that look like slips for known ones are new options;
             otherwise they are refused.
+        as_done: whether a run that stands beside other inputs than it asked for was done so;
+            otherwise such a row is refused.
 
     Raises:
         DataError: naming row and column of what can't be understood.
@@ -84,7 +89,8 @@ def read_results(
     sheet = Sheet.of(state, frame, name)
     outcomes = read_outcomes(sheet)
     wanted = np.isin(outcomes.status.astype(str), STATUSES)
-    identity = identify(sheet, wanted, new_names)
+    done = np.isin(outcomes.status.astype(str), ["measured", "failed"]) & as_done
+    identity = identify(sheet, wanted, new_names, done)
     rows = _rows(sheet, outcomes, identity, np.flatnonzero(wanted).tolist())
     readings = sorted(_readings(state, rows, correct), key=lambda reading: reading.row.row)
     results = tuple(r.result for r in readings if r.result is not None)
@@ -115,6 +121,9 @@ def read_results(
         repeated=kinds["repeated"],
         known=kinds["known"],
         joined=0 if identity.joined is None else len(identity.joined.ids),
+        otherwise=sum(
+            r.kind != "known" and state.otherwise(r.result) for r in readings if r.result
+        ),
         waiting=int(idle.sum()),
     )
 
@@ -268,7 +277,7 @@ def _agrees(row: _Row, result: Result) -> bool:
     mine, known = row.values, result.values
     both = mine.keys() & known.keys()
     close = mine == known or all(math.isclose(mine[c], known[c], rel_tol=_EQUAL) for c in both)
-    return row.status == result.status and close
+    return row.id == result.id and row.status == result.status and close
 
 
 _FITS: tuple[Callable[[_Row, Measurement], bool], ...] = (
@@ -300,7 +309,10 @@ def _corrected(state: State, row: _Row, run: str) -> _Reading:
     """A row that contradicts what is known of a run, or adds to it."""
     old = state.measurements[run].result
     new = _result(row, run, old)
-    told = f"{run} was {_said(state, old)} and is {_said(state, new)} now"
+    before, now = _said(state, old), _said(state, new)
+    if old.id != new.id:
+        before, now = f"{old.id} with {before}", f"{new.id} with {now}"
+    told = f"{run} was {before} and is {now} now"
     return _Reading(row, run, "corrected", new, told)
 
 

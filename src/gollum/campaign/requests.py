@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 
-from gollum.campaign.events import Request
+import pandas as pd
+
+from gollum.campaign.events import Request, Span
 from gollum.campaign.state import Planned, State
+from gollum.data.naming import meant
 from gollum.data.pool import cell_text
-from gollum.data.spreadsheets.numbers import composed, is_plain
+from gollum.data.spreadsheets.numbers import is_plain
 from gollum.data.spreadsheets.units import converted, quantity, unit_in
 from gollum.errors import UserError, nearest
+from gollum.notes import Note
+
+_BEYOND = re.compile(r"([<>]=?)\s*(.*)")
 
 
 def open_batch(state: State) -> list[Planned]:
@@ -21,7 +28,11 @@ def open_batch(state: State) -> list[Planned]:
 
 
 def asked_for(
-    state: State, at_most: Mapping[str, int], same: Sequence[str], cost_weight: float
+    state: State,
+    at_most: Mapping[str, int],
+    same: Sequence[str],
+    cost_weight: float,
+    notes: list[Note] | None = None,
 ) -> Request:
     """A request, checked against the campaign.
 
@@ -30,21 +41,27 @@ def asked_for(
         at_most: column → how often one value of it may occur in a batch.
         same: columns with one value across the batch.
         cost_weight: power of the cost that the expected improvement is divided by.
+        notes: takes what was understood in a special way.
 
     Raises:
         UserError: a column is not there, or a number makes no sense.
     """
     columns = [str(c) for c in state.table.columns]
-    at_most = {spelt(column, columns): most for column, most in at_most.items()}
+    told = list[Note]() if notes is None else notes
+    limits = dict[str, int]()
+    for name, most in at_most.items():
+        column = meant(name, columns, told)
+        if limits.setdefault(column, most) != most:
+            raise UserError(f"'{column}' is limited to {limits[column]} and to {most}; keep one.")
     same = (same,) if isinstance(same, str) else same
-    same = tuple(spelt(column, columns) for column in same)
-    for column in (*at_most, *same):
+    same = tuple(dict.fromkeys(meant(column, columns, told) for column in same))
+    for column in (*limits, *same):
         if column not in columns:
             raise UserError(
                 f"a limit names a column '{column}' that the campaign does not have."
                 + (nearest(column, columns) or f" The columns are {', '.join(columns)}.")
             )
-    for column, most in at_most.items():
+    for column, most in limits.items():
         if not isinstance(most, int) or most < 1:
             raise UserError(f"'{column}' can be limited to 1, 2 … times in a batch, not {most}.")
     if not (math.isfinite(cost_weight) and cost_weight >= 0):
@@ -53,20 +70,17 @@ def asked_for(
         raise UserError(
             "there are no costs to weigh; begin a campaign with --cost COLUMN to have them."
         )
-    return Request(at_most=dict(at_most), same=same, cost_weight=cost_weight)
+    return Request(at_most=limits, same=same, cost_weight=cost_weight)
 
 
-def spelt(name: str, known: Iterable[str]) -> str:
-    """The known name that is this one in another Unicode form; otherwise the name as it is."""
-    same = (one for one in known if composed(one) == composed(name))
-    return name if name.isascii() else next(same, name)
-
-
-def cell_meant(state: State, column: str | None, value: object) -> str:
+def cell_meant(
+    state: State, column: str | None, value: object, notes: list[Note] | None = None
+) -> str:
     """A cell (or id, of column None) as candidates have it: '80' for '80 °C' or '176 °F'."""
     cells = state.table.index if column not in state.table else state.table[column].unique()
     known = [cell_text(cell) for cell in cells]
-    text = spelt(cell_text(value).strip(), known)
+    told = list[Note]() if notes is None else notes
+    text = meant(cell_text(value).strip(), known, told)
     number, given = quantity(text) or ("", "")
     unit = state.created.units.get(column or "") or next(iter(unit_in(column or "") or ()), "")
     if text in known or not (given and unit and is_plain(number)):
@@ -74,7 +88,34 @@ def cell_meant(state: State, column: str | None, value: object) -> str:
     return cell_text(converted(float(number), given, str(unit))) or text
 
 
-def check_cells(state: State, column: str | None, values: Sequence[str], lift: bool) -> None:
+def span_meant(state: State, column: str | None, value: object) -> Span | None:
+    """The numbers that are meant by '> 100', '<=40' or '90:120', in a column of numbers; or None.
+
+    Raises:
+        UserError: it is such a span and can't be understood, or the column holds none.
+    """
+    text = cell_text(value).strip()
+    if column not in state.table or text in map(cell_text, state.table[column].unique()):
+        return None
+    sign, between = _BEYOND.fullmatch(text), text.split(":")
+    numeric = pd.api.types.is_numeric_dtype(state.table[column])
+    if sign is None and not (numeric and len(between) == 2):
+        return None
+    if not numeric:
+        raise UserError(f"'{column}' holds names, and '{text}' is for numbers; name its values.")
+    ends = [cell_meant(state, column, end) for end in ([sign[2]] if sign else between)]
+    if not all(is_plain(end) and math.isfinite(float(end)) for end in ends):
+        raise UserError(f"write '{column}>100', '{column}<=40' or '{column}=90:120', not '{text}'.")
+    low, high = float(ends[0]), float(ends[-1])
+    if sign:
+        closed = sign[1].endswith("=")
+        return Span(low=low, closed=closed) if sign[1][0] == ">" else Span(high=high, closed=closed)
+    if low > high:
+        raise UserError(f"the range {text} of '{column}' should go up; turn it around.")
+    return Span(low=low, high=high)
+
+
+def check_cells(state: State, column: str | None, values: Sequence[str | Span], lift: bool) -> None:
     """Refuse to avoid cells (or ids, of column None) that no candidate has, or to lift others.
 
     Raises:
@@ -82,7 +123,7 @@ def check_cells(state: State, column: str | None, values: Sequence[str], lift: b
     """
     if lift:
         for value in (v for v in values if (column, v) not in state.avoided):
-            what = f"{column or 'id'} '{value}'"
+            what = f"{column or 'id'} {value if isinstance(value, Span) else repr(str(value))}"
             raise UserError(f"{what} is not avoided; there is nothing to lift.")
         return
     columns = [str(c) for c in state.table.columns]
@@ -93,5 +134,5 @@ def check_cells(state: State, column: str | None, values: Sequence[str], lift: b
         )
     known = {cell_text(c) for c in (state.table.index if column is None else state.table[column])}
     where = "no candidate has the id" if column is None else f"column '{column}' never holds"
-    for value in (v for v in values if v not in known):
+    for value in (v for v in values if isinstance(v, str) and v not in known):
         raise UserError(f"{where} '{value}'.{nearest(value, known)}")

@@ -99,8 +99,9 @@ class Rows:
             if not ids[row]:
                 raise self.refusal(row, "the id is blank; give each experiment one", column)
             if NO_ID.fullmatch(ids[row]):
-                what = f"'{ids[row]}' can't be an id, as runs are called b3-1 or r5~1, and ids have"
-                raise self.refusal(row, f"{what} no slash or line break; change it", column)
+                what = f"'{ids[row]}' can't be an id, as runs are called b3-1 or r5~1, 3-1 is taken"
+                advice = "for a date, and ids have no slash or line break; change it"
+                raise self.refusal(row, f"{what} {advice}", column)
             if owner.setdefault(ids[row], first) != first:
                 what = f"'{ids[row]}' names another experiment in {self.row(owner[ids[row]])}"
                 advice = "give each its own id, or rename the column if it is something else"

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from gollum.campaign.events import Suggestion
+from gollum.campaign.events import Result, Suggestion
 from gollum.campaign.state import Logged, Planned, State
 from gollum.data.spreadsheets.units import says_unit
 
@@ -41,6 +41,7 @@ class Names:
     batch: str
     time: str
     replaced: str
+    asked: str
     state: str
     results: str
     mean: str
@@ -68,6 +69,7 @@ def sheet_names(state: State) -> Names:
         batch=free("batch"),
         time=free("time (UTC)"),
         replaced=free("replaced"),
+        asked=free("asked"),
         state=free("state"),
         results=free("results"),
         mean=free(f"mean {created.objective}"),
@@ -148,7 +150,7 @@ def export_json(state: State, log: Sequence[Logged]) -> str:
         "pending": [plan.suggestion.run for plan in state.pending()],
         "withdrawn": sorted(state.withdrawn),
         "avoided": [
-            {"column": column, "value": value, "reason": reason}
+            {"column": column, "value": str(value), "reason": reason}
             for (column, value), reason in state.avoided.items()
         ],
         "events": [
@@ -223,16 +225,27 @@ def _plans(state: State, plans: Sequence[Planned]) -> pd.DataFrame:
 def _outcomes(state: State) -> pd.DataFrame:
     names = sheet_names(state)
     plans = list(state.plans.values())
-    known = [state.measurements.get(plan.suggestion.run) for plan in plans]
+    found = [state.measurements.get(plan.suggestion.run) for plan in plans]
+    known = [None if m is None else _of_plan(state, m.result) for m in found]
     frame = _plans(state, plans)
     for column in (state.created.objective, *state.created.also):
-        frame[column] = _floats(m.result.values.get(column) if m else None for m in known)
+        frame[column] = _floats(r.values.get(column) if r else None for r in known)
     frame[names.status] = _texts(
-        m.result.status if m else "withdrawn" if run in state.withdrawn else "pending"
-        for run, m in zip(state.plans, known, strict=True)
+        r.status if r else "withdrawn" if run in state.withdrawn else "pending"
+        for run, r in zip(state.plans, known, strict=True)
     )
-    frame[names.note] = _texts(m.result.note if m else "" for m in known)
+    frame[names.note] = _texts(r.note if r else "" for r in known)
     return frame
+
+
+def _of_plan(state: State, result: Result) -> Result:
+    """What came of a suggestion; where another experiment was done it was not run, with a note."""
+    if not state.otherwise(result):
+        return result
+    told = "; ".join(
+        filter(None, [f"asked {state.asked(result.run)}, done {result.id}", result.note])
+    )
+    return result.model_copy(update={"status": "not run", "values": {}, "note": told})
 
 
 def _results(state: State, *, history: bool) -> pd.DataFrame:
@@ -249,8 +262,16 @@ def _results(state: State, *, history: bool) -> pd.DataFrame:
     frame[names.status] = _texts(r.status for r in results)
     frame[names.note] = _texts(r.note for r in results)
     plans = [_plan_of(state, r.run) for r in results]
+    if any(state.otherwise(r) for r in results):
+        frame.insert(
+            frame.columns.tolist().index(names.id) + 1,
+            names.asked,
+            _texts(state.asked(r.run) or "" if state.otherwise(r) else "" for r in results),
+        )
     frame[names.batch] = pd.array([p.batch if p else None for p in plans], dtype="Int64")
-    _predict(frame, names, [p.suggestion if p else None for p in plans])
+    pairs = zip(plans, results, strict=True)
+    predicted = [p.suggestion if p and not state.otherwise(r) else None for p, r in pairs]
+    _predict(frame, names, predicted)
     frame[names.time] = _texts(time for _, time in told)
     if history:
         frame[names.replaced] = _texts("" if time else "yes" for _, time in told)

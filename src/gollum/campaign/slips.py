@@ -20,7 +20,10 @@ _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
 _TIME = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d))?(?: ?([AP])M)?", re.IGNORECASE)
 _TRUTH = {"true": True, "wahr": True, "vrai": True, "verdadero": True, "vero": True,
           "false": False, "falsch": False, "faux": False, "falso": False}  # fmt: skip
-_CODE = re.compile(r"\d{1,2}[-/.]\d{1,2}(?:[-/.]\d{1,4})?|[^\W\d_]{3,9}[-. ]?\d{1,4}")
+_CODE = re.compile(
+    r"\d{1,2}[-/.]\d{1,2}(?:[-/.]\d{1,4})?|(?:19|20)\d\d-\d{1,2}|\d{1,2}-(?:19|20)\d\d"
+    r"|[^\W\d_]{3,9}[-. ]?\d{1,4}"
+)
 _MONTHS = {
     "jan": 1, "feb": 2, "fév": 2, "mar": 3, "mär": 3, "apr": 4, "avr": 4, "mai": 5, "may": 5,
     "jun": 6, "juin": 6, "jul": 7, "juil": 7, "aug": 8, "aoû": 8, "sep": 9, "oct": 10, "okt": 10,
@@ -128,7 +131,7 @@ def _traces(text: str) -> Iterator[tuple[object, ...]]:
 
 def _is_code_of(name: str, date: str) -> bool:
     """Whether a spreadsheet program may make this date of a name such as 1-2 or MAR1."""
-    code = name if _CODE.fullmatch(name) and not re.match(r"\d{4}", name) else ""
+    code = name if _CODE.fullmatch(name) else ""
     numbers = _numbers(code)
     return len(numbers) > 1 and not Counter(numbers) - Counter(_numbers(date.partition(" 00:")[0]))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, assert_never
@@ -23,6 +23,7 @@ from gollum.campaign.events import (
     Renamed,
     Result,
     Retold,
+    Span,
     Status,
     Suggested,
     Suggestion,
@@ -97,7 +98,7 @@ class State:
         plans: run → suggestion, in order, withdrawn ones included.
         withdrawn: runs that were replaced before they had a result.
         measurements: run → what came of it, in order of first arrival.
-        avoided: (column or None for ids, value) → reason.
+        avoided: (column or None for ids, value or span) → reason.
         batches: the events that suggested, in order.
         changed: number of the last event that is not a suggestion.
         learned: number of the last event that a model learns from.
@@ -114,7 +115,7 @@ class State:
     plans: dict[str, Planned] = field(default_factory=dict)
     withdrawn: frozenset[str] = frozenset()
     measurements: dict[str, Measurement] = field(default_factory=dict)
-    avoided: dict[tuple[str | None, str], str] = field(default_factory=dict)
+    avoided: dict[tuple[str | None, str | Span], str] = field(default_factory=dict)
     batches: tuple[Suggested, ...] = ()
     changed: int = 1
     learned: int = 1
@@ -162,6 +163,18 @@ class State:
             and run not in self.withdrawn
             and plan.suggestion.id not in answered
         ]
+
+    def asked(self, run: str) -> str | None:
+        """The id that a run, or the one that it repeats, was suggested for; None if it never was.
+
+        Another one may have been done: that is the id of the run's result.
+        """
+        plan = self.plans.get(run) or self.plans.get(run.rpartition("~")[0])
+        return None if plan is None else plan.suggestion.id
+
+    def otherwise(self, result: Result) -> bool:
+        """Whether another experiment was done than the run asked for."""
+        return self.asked(result.run) not in (None, result.id)
 
     def with_status(self, status: Status) -> list[Measurement]:
         """The runs whose latest word is this, in order of first arrival."""
@@ -224,13 +237,23 @@ class State:
         flags = np.zeros(len(self.table), dtype=bool)
         by_column: dict[str | None, set[str]] = {}
         for column, value in self.avoided:
-            by_column.setdefault(column, set()).add(value)
+            if isinstance(value, Span):
+                flags |= within(self.table[column].to_numpy(dtype=np.float64), value)
+            else:
+                by_column.setdefault(column, set()).add(value)
         for column, values in by_column.items():
             codes, levels = pd.factorize(
                 self.table.index if column is None else self.table[column], use_na_sentinel=False
             )
             flags |= np.array([cell_text(level) in values for level in levels])[codes]
         return flags
+
+    def avoidances(self) -> list[str]:
+        """What is avoided, a phrase each: 'ligand XPhos (out of stock)'."""
+        return [
+            f"{column or 'id'} {value}" + (f" ({reason})" if reason else "")
+            for (column, value), reason in self.avoided.items()
+        ]
 
     def open(self) -> NDArray[np.bool_]:
         """N flags: candidates that may be suggested: not run, not pending, not avoided."""
@@ -288,6 +311,16 @@ class State:
         if goal.kind == "target":
             return -np.abs(values - float(goal.target or 0.0))
         return values if goal.kind == "maximize" else -values
+
+
+def within(numbers: NDArray[np.float64], span: Span) -> NDArray[np.bool_]:
+    """N flags: the number is in the span; rounding errors aside."""
+    inside = ~np.isnan(numbers)
+    for end, sign in ((span.low, 1), (span.high, -1)):
+        if end is not None:
+            at = np.isclose(numbers, end, 1e-9, 0)
+            inside &= np.where(at, span.closed, sign * (numbers - end) > 0)
+    return inside
 
 
 def _begin(entry: Logged, table: Callable[[str], pd.DataFrame]) -> State:
@@ -399,7 +432,7 @@ def _renamed(state: State, event: Renamed) -> State:
               for (c, old), new in state.renamed.items()}  # fmt: skip
     former |= {(column, old): new for old, new in names.items()}
     avoided = {
-        (c, names.get(value, value) if c == column else value): reason
+        (c, names.get(value, value) if c == column and isinstance(value, str) else value): reason
         for (c, value), reason in state.avoided.items()
     }
     kind = state.table[column].dtype
@@ -417,7 +450,8 @@ def _whole(column: pd.Series) -> bool:
 
 
 def _avoided(state: State, event: Avoided) -> State:
-    keys: Sequence[tuple[str | None, str]] = [(event.column, value) for value in event.values]
+    what: tuple[str | Span, ...] = (*event.values, *event.spans)
+    keys = [(event.column, value) for value in what]
     if event.lifted:
         left = {k: v for k, v in state.avoided.items() if k not in set(keys)}
         return replace(state, avoided=left)

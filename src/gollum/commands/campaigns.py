@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gollum.commands.benchmarks import names, overrides
+from gollum.data.naming import meant
 from gollum.errors import ConfigError, ModelError, UserError, quoted
 
 if TYPE_CHECKING:
@@ -22,10 +23,14 @@ if TYPE_CHECKING:
     from gollum.campaign.begin import Start
     from gollum.campaign.intake import Intake
     from gollum.campaign.replay import Replayed
+    from gollum.campaign.state import State
 
 SHEETS, PAGES = (".xlsx", ".csv"), (".html", ".htm")
 POLICY = ("surrogate", "preset", "acquisition", "model")  # options that are keys of the policy
 COLUMNS = 30  # of a table, that are shown
+_SIGN = re.compile(r"[<>]=?|=")  # of what to avoid
+_LIMIT = re.compile(r"\s*([^=]+)=\s*([0-9]+)\s*(?:,|$)")  # of --at-most
+_LIMITS = re.compile(rf"(?:{_LIMIT.pattern})+")
 WHAT = ("results", "suggestions", "history", "candidates")
 
 
@@ -74,6 +79,8 @@ def add_commands(known: Any) -> None:
     begin.add_argument("--reaction", metavar="COLUMN", help="reaction SMILES, or their template")
     begin.add_argument("--failed-as", type=float, metavar="VALUE",
                        help="what a failed experiment counts as [it is left out]")  # fmt: skip
+    begin.add_argument("--failed-word", action="append", metavar="WORD",
+                       help="says in place of a result that it failed: n.d.")  # fmt: skip
     begin.add_argument("--surrogate", metavar="NAME", help="see gollum run --help")
     begin.add_argument("--preset", metavar="NAME", help="default, fast or paper [default]")
     begin.add_argument("--acquisition", metavar="NAME", help="[the preset's]")
@@ -84,9 +91,9 @@ def add_commands(known: Any) -> None:
     ask.add_argument("-n", type=int, default=8, metavar="N", help="how many [%(default)s]")
     ask.add_argument("-o", "--output", metavar="FILE", help=".xlsx or .csv, to fill in")
     ask.add_argument("--fresh", action="store_true", help="withdraw what is pending, choose anew")
-    ask.add_argument("--at-most", action="append", default=[], metavar="COLUMN=K",
+    ask.add_argument("--at-most", action="append", default=[], metavar="COLUMN=K,…",
                      help="one value of a column at most K times in a batch")  # fmt: skip
-    ask.add_argument("--same", action="append", default=[], metavar="COLUMN",
+    ask.add_argument("--same", action="append", default=[], metavar="COLUMN,…",
                      help="one value across the batch, such as the temperature")  # fmt: skip
     ask.add_argument("--cost-weight", type=float, default=0.0, metavar="W",
                      help="divide expected improvement by cost to this power [0]")  # fmt: skip
@@ -99,6 +106,9 @@ def add_commands(known: Any) -> None:
     take.add_argument("--correct", action="store_true", help="a second value replaces the first")
     take.add_argument("--new", action="store_true",
                       help="names and numbers that look like slips are new options")  # fmt: skip
+
+    take.add_argument("--as-done", action="store_true",
+                      help="inputs other than a run asked for are what was done")  # fmt: skip
 
     more = command(
         "add", add, "candidates, options and factors for a campaign that runs",
@@ -126,9 +136,11 @@ def add_commands(known: Any) -> None:
 
     lock = command(
         "avoid", avoid, "lock candidates, such as what is out of stock",
-        usage="gollum avoid CAMPAIGN [COLUMN=VALUE | ID …] [--lift] [--reason TEXT]",
+        usage='gollum avoid CAMPAIGN [COLUMN=VALUE | "COLUMN>VALUE" | COLUMN=FROM:TO | ID …] '
+        "[--lift] [--reason TEXT]",
     )  # fmt: skip
-    lock.add_argument("what", nargs="*", metavar="WHAT", help="COLUMN=VALUE or an id")
+    lock.add_argument("what", nargs="*", metavar="WHAT",
+                      help="COLUMN=VALUE, of numbers also < <= > >= or FROM:TO; an id")  # fmt: skip
     lock.add_argument("--lift", action="store_true", help="free them again")
     lock.add_argument("--reason", default="", metavar="TEXT")
 
@@ -174,7 +186,7 @@ def init(known: argparse.Namespace) -> int:
     goal = "minimize" if known.minimize else "maximize" if known.target is None else "target"
     names = (
         "also", "inputs", "category", "number", "remark", "id_column", "structures", "cost",
-        "template", "reaction", "failed_as", "seed",
+        "template", "reaction", "failed_as", "failed_word", "seed",
     )  # fmt: skip
     options = {n: getattr(known, n) for n in names if getattr(known, n) is not None} | policy
     options |= {"keys": {k: v for k, v in known.keys.items() if v is not None}}
@@ -216,7 +228,7 @@ def suggest(known: argparse.Namespace) -> int:
             known.n,
             fresh=known.fresh,
             at_most=_at_most(known.at_most),
-            same=known.same,
+            same=_same(known.same, campaign),
             cost_weight=known.cost_weight,
             listener=display,
         )
@@ -244,6 +256,7 @@ def record(known: argparse.Namespace) -> int:
             encoding=known.encoding,
             correct=known.correct,
             new=known.new,
+            as_done=known.as_done,
         )
         for note in intake.notes:
             _say(console, f"Note: {note}")
@@ -304,26 +317,26 @@ def rename(known: argparse.Namespace) -> int:
 def avoid(known: argparse.Namespace) -> int:
     """Lock or free candidates; without any, list what is locked."""
     from gollum.api import Campaign
+    from gollum.report.campaign.display import Display
 
     campaign, console = Campaign(known.campaign), _console()
     state = campaign.state()
     if not known.what:
-        for (column, value), reason in state.avoided.items():
-            _say(console, f"{column or 'id'} {value}" + (f" ({reason})" if reason else ""))
+        for phrase in state.avoidances():
+            _say(console, phrase)
         if not state.avoided:
             _say(console, "Nothing is avoided.")
         return 0
-    columns = {str(c) for c in state.table.columns}
     groups: dict[str | None, list[str]] = {}
     for word in known.what:
-        column, equals, value = word.partition("=")
-        if equals and (column in columns or word not in state.table.index):
-            groups.setdefault(column, []).append(value)
-        else:
-            groups.setdefault(None, []).append(word)
+        column, value = _avoided(word, state)
+        groups.setdefault(column, []).append(value)
     ids = groups.pop(None, [])
     cells = {str(column): values for column, values in groups.items()}
-    locked = campaign.avoid(ids, cells=cells, lift=known.lift, reason=known.reason)
+    with Display(console) as display:
+        locked = campaign.avoid(
+            ids, cells=cells, lift=known.lift, reason=known.reason, listener=display
+        )
     state = campaign.state()
     away = set(state.table.index[state.locked()])
     if busy := [p.suggestion.run for p in state.pending() if p.suggestion.id in away]:
@@ -548,12 +561,24 @@ def _summary(intake: Intake) -> str:
         "not run": intake.not_run,
         "of them corrections": intake.corrected,
         "of them repeats": intake.repeated,
+        "of them done differently": intake.otherwise,
         "known already": intake.known,
         "new candidates": intake.joined,
         "without a result": intake.waiting,
     }
     told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     return (told or "no rows with results") + "."
+
+
+def _avoided(word: str, state: State) -> tuple[str | None, str]:
+    """Column and value, of which '>' and the like are part; or None and an id."""
+    columns = list(map(str, state.table.columns))
+    found = [(word[: m.start()].strip(), m[0], word[m.end() :]) for m in _SIGN.finditer(word)]
+    known = [one for one in found if meant(one[0], columns, []) in columns]
+    if not found or (word in state.table.index and not known):
+        return None, word
+    column, sign, value = (known or found)[0]
+    return column, value if sign == "=" else sign + value
 
 
 def _pair(text: str, usage: str) -> tuple[str, str]:
@@ -565,19 +590,40 @@ def _pair(text: str, usage: str) -> tuple[str, str]:
 
 def _option(text: str, columns: Sequence[str]) -> dict[str, str]:
     """'ligand=NewPhos,ligand_smiles=CP' by column; a comma inside a value stays one."""
-    named = "|".join(re.escape(column) for column in sorted(columns, key=len, reverse=True))
-    parts = re.split(rf",\s*(?=(?:{named})=)", text)
+    parts = list[str]()
+    for piece in text.split(","):
+        column, equals, _ = piece.strip().partition("=")
+        if parts and not (equals and meant(column.strip(), columns, []) in columns):
+            parts[-1] += f",{piece}"
+        else:
+            parts.append(piece.strip())
     pairs = [_pair(part, "--option COLUMN=VALUE") for part in parts]
     if len(dict(pairs)) < len(pairs):
         raise ConfigError(f"the option '{text}' names a column twice; give one option for each.")
     return dict(pairs)
 
 
-def _at_most(pairs: Sequence[str]) -> dict[str, int]:
-    limits = {}
-    for pair in pairs:
-        column, equals, number = pair.rpartition("=")
-        if not equals or not number.isdecimal() or int(number) < 1:
-            raise ConfigError(f"--at-most is COLUMN=K with K from 1 on, not '{pair}'.")
-        limits[column] = int(number)
+def _at_most(texts: Sequence[str]) -> dict[str, int]:
+    """'Ligand=2,Base=3' by column, of all options together."""
+    limits = dict[str, int]()
+    for text in texts:
+        for column, number in _LIMIT.findall(text) if _LIMITS.fullmatch(text) else [("", "0")]:
+            most = int(number)
+            if most < 1:
+                raise ConfigError(f"--at-most is COLUMN=K with K from 1 on, not '{text}'.")
+            if limits.setdefault(column.strip(), most) != most:
+                raise ConfigError(
+                    f"--at-most limits '{column.strip()}' to {limits[column.strip()]} and to "
+                    f"{most}; keep one."
+                )
     return limits
+
+
+def _same(texts: Sequence[str], campaign: Campaign) -> list[str]:
+    """'Base,Temperature' as columns; one that has a comma in its name stays one."""
+    columns = list(map(str, campaign.state().table.columns))
+    return [
+        name
+        for text in texts
+        for name in ([text] if meant(text, columns, []) in columns else names(text))
+    ]

@@ -295,7 +295,11 @@ class _Proposer:
                     f"{self.where}: this is an exported history, with values that were corrected "
                     "since; begin with exported results instead."
                 )
-            return [*made, *predicted, *(n for n in self.names if n in ("batch", "time (UTC)"))]
+            return [
+                *made,
+                *predicted,
+                *(n for n in self.names if n in ("batch", "time (UTC)", "asked")),
+            ]
         means = [n for n in self.names if n.casefold().startswith("mean ")]
         if means and {"id", "state", "results"} <= here:
             return [*(n for n in self.names if n.casefold() in ("state", "results")), *means]

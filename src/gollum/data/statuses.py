@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+
+from gollum.data.spreadsheets.numbers import is_number_like
+from gollum.errors import DataError
 
 _WORDS = {
     "measured": "measured, done, ok, complete, completed, finished",
@@ -13,9 +17,32 @@ _WORDS = {
 _MEANING = {word: status for status, words in _WORDS.items() for word in words.split(", ")}
 
 
-def meaning(text: str) -> str | None:
-    """'measured', 'failed', 'not run' or 'pending'; None where a text says something else."""
-    return _MEANING.get(" ".join(re.split(r"[\s_-]+", text.casefold().strip(" ."))))
+def meaning(text: str, failed: Iterable[str] = ()) -> str | None:
+    """'measured', 'failed', 'not run' or 'pending'; None where a text says something else.
+
+    Args:
+        text: of a cell.
+        failed: further words for what failed.
+    """
+    word = _bare(text)
+    return "failed" if word in map(_bare, failed) else _MEANING.get(word)
+
+
+def check_failed(words: Iterable[str]) -> None:
+    """Refuse words that can't mean that an experiment failed.
+
+    Raises:
+        DataError: one is blank, a number, or has another meaning.
+    """
+    for word in words:
+        if not _bare(word) or is_number_like(word):
+            raise DataError(f"'{word}' is no word for what failed; name one such as 'n.d.'.")
+        if meaning(word) not in (None, "failed"):
+            raise DataError(f"'{word}' means '{meaning(word)}' already; use another word.")
+
+
+def _bare(text: str) -> str:
+    return " ".join(re.split(r"[\s_-]+", text.casefold().strip(" .")))
 
 
 def is_open(text: str) -> bool:

@@ -8,11 +8,19 @@ from typing import cast
 import pandas as pd
 
 from gollum.data.spreadsheets.columns import Column
-from gollum.data.spreadsheets.units import alike, converted, quantity, says_unit, unit_in, unit_of
+from gollum.data.spreadsheets.units import (
+    alike,
+    converted,
+    is_clock,
+    measure,
+    says_unit,
+    unit_in,
+    unit_of,
+)
 from gollum.data.spreadsheets.values import typed
 from gollum.notes import Note, Notes
 
-_TOLD = ("one-unit", "several-units")  # notes of the reader that numbers make untrue
+_TOLD = ("one-unit", "several-units", "times")  # notes of the reader that numbers make untrue
 
 
 def without_units(
@@ -44,7 +52,9 @@ def without_units(
         if unit := unit_of_cells(column):
             found.append(column)
             units[name] = unit
-    parts = {c.name: [quantity(str(cell)) or ("", "") for cell in c.cells] for c in found}
+    parts = {
+        c.name: [measure(str(cell), units[c.name]) or ("", "") for cell in c.cells] for c in found
+    }
     bare = [Column(where, where, c.name, first, [n for n, _ in parts[c.name]]) for c in found]
     series, notes = typed(bare)
     made = dict[str, pd.Series]()
@@ -71,11 +81,11 @@ def unit_of_cells(column: Column) -> str | None:
     Raises:
         DataError: a cell has another unit than the one that stands apart in the name.
     """
-    parts = {text: quantity(text) for text in column.texts}
+    named = unit_in(column.name)
+    parts = {text: measure(text, named[0] if named else "") for text in column.texts}
     units = {text: part[1] for text, part in parts.items() if part is not None}
     if len(units) < len(parts) or not any(units.values()):
         return None
-    named = unit_in(column.name)
     if named is not None:
         odd = next((t for t, u in units.items() if u and _way(u, named[0]) is None), None)
         if odd is None:
@@ -105,6 +115,8 @@ def in_unit(values: Sequence[float], units: Sequence[str], wanted: str) -> list[
 
 def conversion(column: Column, wanted: str) -> Iterable[str]:
     """Which cells of a column of quantities were converted, if any."""
+    if clock := next(filter(is_clock, column.texts), ""):
+        yield f"times such as '{clock}' are read as numbers in {wanted}"
     for text in column.texts:
         unit = unit_of(text)
         if unit and not alike(unit, wanted):

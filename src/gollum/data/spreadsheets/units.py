@@ -28,6 +28,9 @@ _GLYPHS = str.maketrans(
     {"º": "°", "˚": "°", "∘": "°", "℃": "°C", "℉": "°F", "μ": "µ", "\u2126": "Ω", "\u212b": "Å"}
 )
 _LETTERS = frozenset("%‰CFKsdhgLlMmVAWÅ")  # alone; 1B and 3a are names
+_CLOCK_TIME = re.compile(
+    r"(?:(?P<d>\d+) days?, )?(?P<h>\d{1,4}):(?P<m>[0-5]\d)(?::(?P<s>[0-5]\d)(?:\.0+)?)?"
+)
 _CLOCK = frozenset(("am", "pm"))
 _ALSO = {
     "C": "°C", "F": "°F", "pct": "%", "Eq": "eq", "EQ": "eq", "Äq": "eq", "Äquiv": "eq",
@@ -73,6 +76,21 @@ def quantity(text: str) -> tuple[str, str] | None:
     if match is None or not is_number_like(match[1]):
         return None
     return (match[1], match[2]) if not match[2] or is_unit(match[2]) else None
+
+
+def measure(text: str, unit: str) -> tuple[str, str] | None:
+    """As `quantity`, and seconds of 2:30:00 where the unit is one of time, or of 2:30 in hours."""
+    found = quantity(text)
+    clock = None if found or not unit else _CLOCK_TIME.fullmatch(text.strip(SPACES))
+    if clock is None or not (alike(unit, "h") if clock["s"] is None else converted(1.0, "s", unit)):
+        return found
+    days, hours, minutes, seconds = (int(clock[part] or 0) for part in "dhms")
+    return str(((24 * days + hours) * 60 + minutes) * 60 + seconds), "s"
+
+
+def is_clock(text: str) -> bool:
+    """Whether a text is a time or duration such as 2:30 or 02:30:00."""
+    return _CLOCK_TIME.fullmatch(text.strip(SPACES)) is not None
 
 
 def unit_of(text: str) -> str | None:

@@ -23,7 +23,7 @@ from gollum.data.spreadsheets.numbers import (
     is_plain,
     plain,
 )
-from gollum.data.spreadsheets.units import alike, unit_of, unknown_unit
+from gollum.data.spreadsheets.units import alike, is_clock, unit_in, unit_of, unknown_unit
 from gollum.notes import Note
 
 
@@ -102,6 +102,13 @@ def _as_text(column: Column) -> tuple[pd.Series, list[Note]]:
 
 def _notes_on_text(column: Column) -> Iterable[Note]:
     if not column.texts:
+        return
+    if all(map(is_clock, column.texts)):
+        time = next(iter(column.texts))
+        means = "for numbers, say the unit in the name, as in 'time (h)'"
+        if unit_in(column.name):
+            means = f"which may be hours or minutes; write {time}:00 if it is hours"
+        yield column.note("times", f"times such as '{time}' are read as text; {means}")
         return
     if all(isinstance(cell, DateCell) for cell in column.cells if cell != ""):
         what = "dates are read as text; if they were codes such as 1-2, type them again"

@@ -142,7 +142,7 @@ def describe(event: Event) -> str:
             joined = f", {len(event.joined.ids)} new candidates" if event.joined else ""
             return f"{len(event.results)} results{source}{joined}"
         case Avoided():
-            what = f"{event.column or 'id'}: {', '.join(event.values)}"
+            what = f"{event.column or 'id'}: {', '.join([*event.values, *map(str, event.spans)])}"
             reason = f" ({event.reason})" if event.reason else ""
             return f"{what} {'allowed again' if event.lifted else 'avoided'}{reason}"
         case Added():
@@ -261,6 +261,7 @@ def _results(state: State, columns: Sequence[str]) -> list[dict[str, Any]]:
             "also": [m.result.values.get(name) for name in state.created.also],
             "cells": _cells(state, m.result.id, columns),
             "repeated": often[m.result.id] > 1,
+            "asked": state.asked(run) if state.otherwise(m.result) else None,
             "earlier": [(e.status, e.values.get(objective)) for e in m.earlier],
             "day": m.time[:10],
         }

@@ -18,7 +18,7 @@ from gollum.errors import quoted
 from gollum.report.drawing import shortened
 
 PLOT_WIDTH, PLOT_HEIGHT = 60, 9  # characters
-LISTED = 24  # pending experiments
+LISTED = 24  # pending experiments, and what is avoided
 BATCH = 8
 WORDS = {  # of representations
     "one_hot": "value", "morgan": "Morgan fingerprint", "fragments": "functional groups",
@@ -55,6 +55,10 @@ def print_status(console: Console, state: State, file: str | None = None) -> Non
         for line in text_plot(values, reached, write, unicode=unicode):
             say(line)
     _print_pending(console, say, state)
+    if avoided := state.avoidances():
+        say()
+        more = f" and {len(avoided) - LISTED} more" * (len(avoided) > LISTED)
+        say(f"Avoided: {'; '.join(avoided[:LISTED])}{more}")
     say()
     say(next_step(state, file or f"{created.name}.gollum"))
 
