@@ -47,6 +47,7 @@ What = Literal["results", "suggestions", "history", "candidates"]
 
 KEYS = ("kernel", "representations")  # of the policy, which `create` takes by name
 NAMES = ("also", "inputs", "structures", "id_column", "cost", "template")  # options with columns
+LISTS = (".yaml", ".yml")  # endings of lists of options
 ATTEMPTS = 5  # of a suggestion that others overtake
 MOST = 1000  # experiments in one suggestion
 
@@ -300,7 +301,8 @@ class Campaign:
         """Add candidates, options and factors; all or nothing.
 
         Args:
-            rows: further experiments, a frame or a file with all inputs.
+            rows: further experiments, a frame or a file with all inputs, which may list options
+                as those of `create` do.
             options: column → new value, with those of the columns that go with it; each is combined
                 with everything that the other columns hold, other options included.
             columns: new input column → what all experiments so far had there.
@@ -318,7 +320,11 @@ class Campaign:
             frame, name = read_frame(rows), "the table"
         elif rows is not None:
             file = Path(rows)
-            frame, source, name = read_table(file, sheet=sheet), _source(file), file.name
+            if file.suffix.lower() in LISTS:
+                frame = read_factors(file, seed=self.state().created.seed, sheet=sheet)
+            else:
+                frame = read_table(file, sheet=sheet)
+            source, name = _source(file), file.name
         if frame is None and not options and not columns:
             raise DataError("nothing to add was named; give rows, options or columns.")
         notes = list[Note]()

@@ -48,7 +48,7 @@ def add_commands(known: Any) -> None:
         "it does from now on; null puts a key back to what the preset says.",
     )  # fmt: skip
     begin.add_argument("--table", metavar="FILE", help="possible experiments, one per row")
-    begin.add_argument("--factors", metavar="FILE", help="instead: YAML with options per column")
+    begin.add_argument("--factors", metavar="FILE", help="instead: YAML with options or columns")
     begin.add_argument("--sheet", metavar="NAME", help="of a workbook [the first with content]")
     begin.add_argument("--objective", metavar="COLUMN", help="what to optimize")
     goal = begin.add_mutually_exclusive_group()
@@ -101,7 +101,8 @@ def add_commands(known: Any) -> None:
         "add", add, "candidates, options and factors for a campaign that runs",
         usage="gollum add CAMPAIGN [ROWS] [--option COLUMN=VALUE …] [--column NAME=VALUE …]",
     )  # fmt: skip
-    more.add_argument("rows", nargs="?", metavar="ROWS", help="a table of further experiments")
+    more.add_argument("rows", nargs="?", metavar="ROWS",
+                      help="a table of further experiments, or YAML with options")  # fmt: skip
     more.add_argument("--sheet", metavar="NAME", help="of a workbook")
     more.add_argument("--option", action="append", default=[], metavar="COLUMN=VALUE",
                       help="a new value, with everything else; COLUMN=VALUE,COLUMN=VALUE where "

@@ -86,9 +86,8 @@ def _notes_on_numbers(column: Column, mark: str) -> Iterable[Note]:
 
 def _as_text(column: Column) -> tuple[pd.Series, list[Note]]:
     notes = list(_notes_on_text(column))
-    cells = [
-        c if isinstance(c, str) and c.strip(SPACES) else str(c).strip(SPACES) for c in column.cells
-    ]
+    texts = {c: c if c.strip(SPACES) else "" for c in set(column.cells) if isinstance(c, str)}
+    cells = [texts[c] if isinstance(c, str) else str(c).strip(SPACES) for c in column.cells]
     distinct = {cell: cell.strip(SPACES) for cell in dict.fromkeys(cells)}
     exotic = any(
         c != bare and c.strip(" \t\n\r\f\v") != c.strip(SPACES) for c, bare in distinct.items()
