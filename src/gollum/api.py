@@ -54,6 +54,7 @@ What = Literal["results", "suggestions", "history", "candidates"]
 
 KEYS = ("kernel", "representations")  # of the policy, which `create` takes by name
 NAMES = ("also", "inputs", "structures", "id_column", "cost", "template")  # options with columns
+LISTS = (".yaml", ".yml")  # endings of lists of options
 ATTEMPTS = 5  # of a suggestion that others overtake
 MOST = 1000  # experiments in one suggestion
 
@@ -319,7 +320,8 @@ class Campaign:
         """Add candidates, options and factors; all or nothing.
 
         Args:
-            rows: further experiments, a frame or a file with all inputs.
+            rows: further experiments, a frame or a file with all inputs, which may list options
+                as those of `create` do.
             options: column → new value, with those of the columns that go with it; each is combined
                 with everything that the other columns hold, other options included.
             columns: new input column → what all experiments so far had there.
@@ -338,7 +340,11 @@ class Campaign:
             frame, name = read_frame(rows), "the table"
         elif rows is not None:
             file = Path(rows)
-            frame = read_table(file, sheet=sheet, encoding=encoding)
+            if file.suffix.lower() in LISTS:
+                seed = self.state().created.seed
+                frame = read_factors(file, seed=seed, sheet=sheet, encoding=encoding)
+            else:
+                frame = read_table(file, sheet=sheet, encoding=encoding)
             source, name = _source(file), file.name
         if frame is None and not options and not columns:
             raise DataError("nothing to add was named; give rows, options or columns.")

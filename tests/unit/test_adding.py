@@ -180,3 +180,16 @@ def test_names_that_options_can_not_have(campaign, column, names, told):
     with pytest.raises(DataError) as caught:
         campaign.rename(column, names)
     assert told in str(caught.value)
+
+
+def test_lists_of_options_make_a_region_denser(campaign, tmp_path):
+    finer = tmp_path / "finer.yaml"
+    finer.write_text(
+        "factors:\n  ligand: [XPhos]\n  ligand_smiles: [CC]\n  solvent: [THF]\n"
+        "  T: {from: 38, to: 42, step: 0.5}\nrelations:\n  - T > 38.5\n"
+    )
+    count, notes = campaign.add(finer)
+    state = campaign.state()
+    assert count == 6  # 39 … 42, less 40
+    assert sorted(state.table["T"][8:]) == [39, 39.5, 40.5, 41, 41.5, 42]
+    assert any("2 of them are excluded and 7 stay" in note for note in notes)

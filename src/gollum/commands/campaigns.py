@@ -53,7 +53,7 @@ def add_commands(known: Any) -> None:
         "it does from now on; null puts a key back to what the preset says.",
     )  # fmt: skip
     begin.add_argument("--table", metavar="FILE", help="possible experiments, one per row")
-    begin.add_argument("--factors", metavar="FILE", help="instead: YAML with options per column")
+    begin.add_argument("--factors", metavar="FILE", help="instead: YAML with options or columns")
     begin.add_argument("--sheet", metavar="NAME", help="of a workbook [the first with content]")
     begin.add_argument("--encoding", metavar="NAME", help="of a text, such as mac_roman [UTF-8]")
     begin.add_argument("--objective", metavar="COLUMN", help="what to optimize")
@@ -114,7 +114,8 @@ def add_commands(known: Any) -> None:
         "add", add, "candidates, options and factors for a campaign that runs",
         usage="gollum add CAMPAIGN [ROWS] [--option COLUMN=VALUE …] [--column NAME=VALUE …]",
     )  # fmt: skip
-    more.add_argument("rows", nargs="?", metavar="ROWS", help="a table of further experiments")
+    more.add_argument("rows", nargs="?", metavar="ROWS",
+                      help="a table of further experiments, or YAML with options")  # fmt: skip
     more.add_argument("--sheet", metavar="NAME", help="of a workbook")
     more.add_argument("--encoding", metavar="NAME", help="of a text file")
     more.add_argument("--option", action="append", default=[], metavar="COLUMN=VALUE",

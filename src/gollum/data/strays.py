@@ -63,7 +63,8 @@ def refuse_strays(table: pd.DataFrame, where: str, remarks: bool = True) -> None
     texts = [n for n in table.columns if not pd.api.types.is_numeric_dtype(table[n])]
     sums = np.zeros(len(table), dtype=bool)
     for name in texts:
-        sums |= table[name].map(_bare).isin(_SUMMARIES).to_numpy()
+        named = [text for text in table[name].unique() if _bare(text) in _SUMMARIES]
+        sums |= table[name].isin(named).to_numpy(dtype=bool)
     lacks = (~filled & (filled.mean(axis=0) > USUAL)).any(axis=1)
     last = ~np.append((filled.any(axis=1) & ~sums)[::-1].cumsum()[::-1][1:] > 0, False)
     for row in np.flatnonzero(sums & (lacks | last))[:1]:

@@ -337,7 +337,9 @@ def _write(value: Any, slot: Slot, blank: str) -> str:
 
 
 def _has_numbers(cells: pd.Series) -> bool:
-    return pd.api.types.is_numeric_dtype(cells) or any(map(is_number_like, set(map(str, cells))))
+    return pd.api.types.is_numeric_dtype(cells) or any(
+        map(is_number_like, map(str, cells.unique()))
+    )
 
 
 def _column_phrase(column: str, unit: str | None, numeric: bool) -> str:

@@ -49,9 +49,11 @@ class Column:
     def texts(self) -> dict[str, int]:
         """Each text that is not blank, without the spaces around it, and the first row with it."""
         rows: dict[str, int] = {}
-        for row, cell in enumerate(self.cells, start=self.first):
+        numbers = range(self.first, self.first + len(self.cells))
+        first = dict(zip(reversed(self.cells), reversed(numbers), strict=True))
+        for cell in dict.fromkeys(self.cells):
             if isinstance(cell, str):
-                rows.setdefault(cell.strip(SPACES), row)
+                rows.setdefault(cell.strip(SPACES), first[cell])
         rows.pop("", None)
         return rows
 
@@ -86,7 +88,11 @@ def check_cells(column: Column) -> None:
                 f"the cell holds '{text}', an error or a column too narrow to show its value; "
                 "correct it, or leave it blank",
             )
-    _check_dates(column)
+    kinds = set(map(type, column.cells))
+    if DateCell in kinds:
+        _check_dates(column)
+    if kinds <= {str, DateCell}:
+        return
     numbers = [(i, c) for i, c in enumerate(column.cells) if not isinstance(c, str)]
     fractions = [isinstance(c, PercentCell) for _, c in numbers]
     for (i, cell), fraction in zip(numbers, fractions, strict=True):

@@ -85,7 +85,7 @@ def to_table(sheet: Sheet) -> pd.DataFrame:
     for number, row in enumerate(body, start=header + 2):
         _check_row(sheet, number, row, len(names))
     across = zip(*body, strict=True) if body else [()] * len(names)
-    columns = [[_unescaped(cell) for cell in cells] for cells in across]
+    columns = [_unescaped_all(cells) for cells in across]
     kept = [i for i, name in enumerate(names) if name or not _is_blank(columns[i])]
     titles = [names[i] or f"unnamed {sheet.columns[i]}" for i in kept]
     notes += _check_names(sheet, header + 1, names, kept, titles)
@@ -168,6 +168,15 @@ def _unescaped(cell: Cell) -> Cell:
     return composed(cell[1:] if cell[:1] == "'" and FORMULA.match(cell) else cell)
 
 
+def _unescaped_all(cells: Sequence[Cell]) -> list[Cell]:
+    """The same of a column, whose cells are looked at once each."""
+    texts = {cell for cell in cells if isinstance(cell, str)}
+    changed = {text: made for text in texts if (made := _unescaped(text)) != text}
+    if not changed:
+        return list(cells)
+    return [changed.get(cell, cell) if isinstance(cell, str) else cell for cell in cells]
+
+
 def _header(sheet: Sheet) -> tuple[int, list[Note]]:
     """Position of the header, and notes on the lines above it.
 
@@ -243,8 +252,10 @@ def _check_names(
 
 def _check_stray(sheet: Sheet, first: int, name: str, i: int, cells: Sequence[Cell]) -> None:
     """A column without a name and with few cells is a remark beside the table."""
+    if name:
+        return
     filled = [row for row, cell in enumerate(cells, start=first) if not _is_blank([cell])]
-    if not name and 2 * len(filled) < len(cells):
+    if 2 * len(filled) < len(cells):
         at = letters(sheet.columns[i])
         raise sheet.refusal(
             f"row {filled[0]}, column {at}: cell {at}{filled[0]} is outside the table, as its "

@@ -6,6 +6,7 @@ A column is numeric when every cell that is not blank is a number.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -55,10 +56,11 @@ def spellings(column: Column) -> dict[str, tuple[str, ...]]:
 def _read(column: Column, mark: str | None) -> tuple[pd.Series, list[Note]]:
     if mark is None or not (column.texts or any(not isinstance(c, str) for c in column.cells)):
         return _as_text(column)
-    values = [plain(c.strip(SPACES), mark) if isinstance(c, str) else c for c in column.cells]
+    plains = {c: plain(c.strip(SPACES), mark) for c in set(column.cells) if isinstance(c, str)}
+    values = [plains[c] if isinstance(c, str) else c for c in column.cells]
     notes = list(_notes_on_numbers(column, mark))
-    whole = all(isinstance(v, int) or (isinstance(v, str) and is_integer(v)) for v in values)
-    if whole and all(-(2**63) <= int(v) < 2**63 for v in values):
+    whole = set(map(type, values)) <= {int, str} and all(map(is_integer, plains.values()))
+    if whole and all(-(2**63) <= int(v) < 2**63 for v in set(values)):
         return pd.Series([int(v) for v in values], dtype="int64"), notes
     return pd.Series([np.nan if v == "" else float(v) for v in values], dtype="float64"), notes
 
@@ -84,10 +86,9 @@ def _notes_on_numbers(column: Column, mark: str) -> Iterable[Note]:
 
 def _as_text(column: Column) -> tuple[pd.Series, list[Note]]:
     notes = list(_notes_on_text(column))
-    cells = [
-        c if isinstance(c, str) and c.strip(SPACES) else str(c).strip(SPACES) for c in column.cells
-    ]
-    distinct = {cell: cell.strip(SPACES) for cell in cells}
+    texts = {c: c if c.strip(SPACES) else "" for c in set(column.cells) if isinstance(c, str)}
+    cells = [texts[c] if isinstance(c, str) else str(c).strip(SPACES) for c in column.cells]
+    distinct = {cell: cell.strip(SPACES) for cell in dict.fromkeys(cells)}
     exotic = any(
         c != bare and c.strip(" \t\n\r\f\v") != c.strip(SPACES) for c, bare in distinct.items()
     )
@@ -119,10 +120,13 @@ def _notes_on_text(column: Column) -> Iterable[Note]:
         return
     yield from _unknown_unit(column)
     numbers = {text for text in column.texts if is_number_like(text)}
-    present = [c for c in column.cells if not isinstance(c, str) or c.strip(SPACES)]
-    count = sum(not isinstance(c, str) or c.strip(SPACES) in numbers for c in present)
+    often = Counter(column.cells)
+    present = {c: n for c, n in often.items() if not isinstance(c, str) or c.strip(SPACES)}
+    count = sum(
+        n for c, n in present.items() if not isinstance(c, str) or c.strip(SPACES) in numbers
+    )
     text, row = first_text(column.texts, lambda text: text not in numbers)
-    if 2 * count >= len(present):
+    if 2 * count >= sum(present.values()):
         if "\n" in text or is_date(text):
             kind = "a date" if "\n" not in text else "a text of several lines"
             raise column.refusal(
