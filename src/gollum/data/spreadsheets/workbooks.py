@@ -13,7 +13,7 @@ from gollum.data.spreadsheets.book import Book, Filled, Page, Place, damaged
 from gollum.data.spreadsheets.numbers import Cell, DateCell, shown
 from gollum.data.spreadsheets.parts import count_elements
 from gollum.data.spreadsheets.sheets import MOST_CELLS, Sheet, check_size, letters
-from gollum.errors import DataError, nearest
+from gollum.errors import DataError, likewise, nearest
 from gollum.notes import Note
 
 
@@ -126,22 +126,23 @@ def _grid(
     where: str, cells: dict[Place, Filled], rows: int, columns: Sequence[int]
 ) -> list[list[Cell]]:
     """The cells of each row; those that are blank throughout are one list."""
+    errors = sorted(place for place, cell in cells.items() if cell.kind == "e")
+    if errors:
+        others = [f"{letters(column)}{row}" for row, column in errors[1:]]
+        what = f"holds the error {cells[errors[0]].value}; correct its formula or leave it blank"
+        raise _refusal(where, errors[0], likewise(what, others))
     at = {column: i for i, column in enumerate(columns)}
     blank: list[Cell] = [""] * len(columns)
     grid = [blank] * rows
     for (row, column), cell in cells.items():
         if grid[row - 1] is blank:
             grid[row - 1] = list(blank)
-        grid[row - 1][at[column]] = _value(where, (row, column), cell)
+        grid[row - 1][at[column]] = _value(cell)
     return grid
 
 
-def _value(where: str, place: Place, cell: Filled) -> Cell:
+def _value(cell: Filled) -> Cell:
     value = cell.value
-    if cell.kind == "e":
-        raise _refusal(
-            where, place, f"holds the error {value}; correct its formula or leave it blank"
-        )
     if isinstance(value, datetime.date | datetime.time | datetime.timedelta):
         return DateCell(value)
     if isinstance(value, bool):
