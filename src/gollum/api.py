@@ -130,7 +130,7 @@ class Campaign:
         elif isinstance(table, pd.DataFrame):
             frame = read_frame(table)
         else:
-            frame = read_table(Path(str(table)), sheet=sheet)
+            frame = read_table(Path(str(table)), sheet=sheet, wanted=composed(objective))
             source = _source(Path(str(table)))
         start = beginning.begin(
             frame,
@@ -284,8 +284,9 @@ class Campaign:
             DataError: a row can't be understood; nothing is recorded then.
         """
         if isinstance(results, str | Path):
-            file = Path(results)
-            frame, source, name = read_table(file, sheet=sheet), _source(file), file.name
+            file, wanted = Path(results), self.state().created.objective
+            frame = read_table(file, sheet=sheet, wanted=wanted)
+            source, name = _source(file), file.name
         else:
             frame, source, name = read_frame(_frame(results)), None, "the table"
         with self._store.deciding() as ledger:

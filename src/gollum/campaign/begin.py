@@ -28,7 +28,7 @@ from gollum.data.readers import read_frame
 from gollum.data.roles import OURS, OUTCOMES, Column, Roles, Said, assign, listed
 from gollum.data.sentinels import sentinel
 from gollum.data.statuses import check_failed
-from gollum.data.strays import refuse_fill_down, refuse_strays
+from gollum.data.strays import refuse_fill_down, refuse_head_below, refuse_strays
 from gollum.errors import ConfigError, DataError, TemplateError, nearest
 from gollum.language.catalog import CATALOG, is_here
 from gollum.notes import Note
@@ -150,6 +150,7 @@ def begin(
         objective, also, inputs, category, number, remark, id_column, cost,
         factors=table.attrs.get("factors", ()),
     )  # fmt: skip
+    refuse_head_below(table, where, objective)
     refuse_strays(table, where)
     roles = assign(table, where, said, refused=OURS)
     refuse_fill_down(roles.table, where, roles.inputs)

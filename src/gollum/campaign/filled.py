@@ -24,7 +24,7 @@ from gollum.data.spreadsheets.quantities import conversion, in_unit
 from gollum.data.spreadsheets.sheets import refuse_repeats
 from gollum.data.spreadsheets.units import alike, converted, measure, quantity, split_name, unit_in
 from gollum.data.statuses import meaning
-from gollum.data.strays import refuse_strays
+from gollum.data.strays import refuse_head_below, refuse_strays
 from gollum.errors import DataError, likewise, nearest
 from gollum.notes import Note
 
@@ -66,6 +66,8 @@ class Sheet:
             DataError: it is no table, or there is no column of the objective.
         """
         frame = _in_our_words(state, read_frame(frame, name), name)
+        if results:
+            refuse_head_below(frame, name, state.created.objective)
         refuse_strays(frame, name, remarks=not results)
         names, objective = sheet_names(state), state.created.objective
         if results and objective not in frame:

@@ -29,12 +29,15 @@ _TEXT = (".csv", ".tsv", ".txt")
 _ENDINGS = (*_TEXT, ".xlsx", ".parquet")
 
 
-def read_table(path: str | Path, *, sheet: str | None = None) -> pd.DataFrame:
+def read_table(
+    path: str | Path, *, sheet: str | None = None, wanted: str | None = None
+) -> pd.DataFrame:
     """Read a table of experiments, one row each.
 
     Args:
         path: a file ending in .csv, .tsv or .txt (also with .gz), .xlsx or .parquet.
         sheet: which sheet of a workbook; by default the first visible one that is not empty.
+        wanted: a column that the table should have, to notice that another sheet is meant.
 
     Returns:
         N x k table: numeric columns as integers or floats (NaN where blank), others as text
@@ -58,7 +61,7 @@ def read_table(path: str | Path, *, sheet: str | None = None) -> pd.DataFrame:
         optional("openpyxl", "Excel files", "excel")
         content = read_bytes(file)
         check_kind(file, content, "an Excel workbook")
-        return to_table(read_sheet(file, content, sheet))
+        return to_table(read_sheet(file, content, sheet, wanted))
     return to_table(_read_text(file, tabs=ending != ".csv"))
 
 
