@@ -137,7 +137,8 @@ class Campaign:
         elif isinstance(table, pd.DataFrame):
             frame = read_frame(table)
         else:
-            frame = read_table(Path(str(table)), sheet=sheet, encoding=encoding)
+            wanted = composed(objective)
+            frame = read_table(Path(str(table)), sheet=sheet, encoding=encoding, wanted=wanted)
             source = _source(Path(str(table)))
         start = beginning.begin(
             frame,
@@ -293,8 +294,8 @@ class Campaign:
             DataError: a row can't be understood; nothing is recorded then.
         """
         if isinstance(results, str | Path):
-            file = Path(results)
-            frame = read_table(file, sheet=sheet, encoding=encoding)
+            file, wanted = Path(results), self.state().created.objective
+            frame = read_table(file, sheet=sheet, encoding=encoding, wanted=wanted)
             source, name = _source(file), file.name
         else:
             frame, source, name = read_frame(_frame(results)), None, "the table"

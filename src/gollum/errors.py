@@ -1,7 +1,9 @@
 """One tree of exceptions; each message says what is wrong, where, and what to do next."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+
+_PLACES = 19  # that are named besides the first
 
 # What each optional extra installs, by the packages' own names.
 EXTRAS = {
@@ -69,6 +71,15 @@ def nearest(word: str, options: Iterable[str]) -> str:
     """Suggest the closest valid option, as a sentence to append (or an empty string)."""
     matches = get_close_matches(word, list(options), n=1, cutoff=0.5)
     return f" Did you mean '{matches[0]}'?" if matches else ""
+
+
+def likewise(problem: str, places: Sequence[str]) -> str:
+    """A problem, and where else there is the same."""
+    if not places:
+        return problem
+    more = f" and {len(places) - _PLACES} more" * (len(places) > _PLACES)
+    link = " Likewise" if problem.endswith("?") else "; likewise"
+    return f"{problem}{link} {', '.join(places[:_PLACES])}{more}"
 
 
 def quoted(name: str) -> str:

@@ -283,3 +283,20 @@ def test_everything_as_json(made):
     told = json.loads(made.export_json())
     events = [entry["kind"] for entry in told["events"]]
     assert events == ["created", "suggested", "recorded", "avoided"]
+
+
+def test_another_sheet_of_a_workbook_and_a_head_further_down_are_pointed_out(made, tmp_path):
+    file, sheet = tmp_path / "book.xlsx", filled(made.suggest(2))
+    with pd.ExcelWriter(file) as book:
+        pd.DataFrame({"plan": ["a", "b"], "who": ["x", "y"]}).to_excel(book, sheet_name="Plan")
+        sheet.rename(columns={"yield": "Yield"}).to_excel(book, sheet_name="Results 1")
+    with pytest.raises(
+        DataError, match="sheet 'Plan' has no column 'yield', and sheet 'Results 1'"
+    ):
+        made.record(file)
+    assert made.record(file, sheet="Results 1").measured == 2
+    below = pd.DataFrame([["a", ""], list(sheet[["run", "yield"]])], columns=["Plan", "of May"])
+    with pytest.raises(DataError, match="row 3 seems to hold the names of the columns"):
+        made.record(below)
+    with pytest.raises(DataError, match="row 3 seems to hold the names of the columns"):
+        Campaign.create(tmp_path / "other.gollum", table=below, **OPTIONS)

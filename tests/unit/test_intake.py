@@ -659,3 +659,15 @@ def test_large_sheets_take_seconds():
     seconds = time.process_time() - start
     assert intake.measured == count
     assert seconds < 6  # twice what a free processor needs
+
+
+def test_all_cells_that_are_wrong_are_told_at_once():
+    state = demo(suggested(*((f"b1-{k}", f"r{k}") for k in range(1, 13))), also=("purity",))
+    rows = [{"run": f"b1-{k}", "yield": "x" * k, "purity": "pure"} for k in range(1, 4)]
+    says = "row 2, column 'yield': 'x' is not a finite number; write a number, 'failed'"
+    refused(state, rows, says)
+    refused(
+        state, rows, "leave the cell blank; likewise row 3 ('xx'), row 4 ('xxx'). row 2, column"
+    )
+    refused(state, rows, "column 'purity': 'pure' is not a finite number")
+    refused(state, [{"id": "r1", "yield": "?"}] * 25, "row 21 ('?') and 5 more.")

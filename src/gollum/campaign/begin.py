@@ -26,8 +26,9 @@ from gollum.data.naming import meant
 from gollum.data.pool import Pool, smiles_columns
 from gollum.data.readers import read_frame
 from gollum.data.roles import OURS, OUTCOMES, Column, Roles, Said, assign, listed
+from gollum.data.sentinels import sentinel
 from gollum.data.statuses import check_failed
-from gollum.data.strays import refuse_fill_down, refuse_strays
+from gollum.data.strays import refuse_fill_down, refuse_head_below, refuse_strays
 from gollum.errors import ConfigError, DataError, TemplateError, nearest
 from gollum.language.catalog import CATALOG, is_here
 from gollum.notes import Note
@@ -107,7 +108,8 @@ def begin(
         inputs: columns that describe an experiment; by default those that are not named as
             something else and do not seem to be (`gollum.data.roles`).
         category: inputs whose cells are names, also where they look like numbers.
-        number: inputs that are quantities, whatever their names say.
+        number: inputs that are quantities, whatever their names say, and columns in which -999 is
+            a value.
         remark: columns that say nothing about the experiment.
         template: how an experiment is put into words; made from the column names by default.
         reaction: column of reaction SMILES, or template that writes them; a column called SMILES
@@ -151,6 +153,7 @@ def begin(
         objective, also, inputs, category, number, remark, id_column, cost,
         factors=table.attrs.get("factors", ()),
     )  # fmt: skip
+    refuse_head_below(table, where, objective)
     refuse_strays(table, where)
     roles = assign(table, where, said, refused=OURS)
     refuse_fill_down(roles.table, where, roles.inputs)
@@ -167,6 +170,8 @@ def begin(
     rows = Rows(where, table, columns)
     rows.refuse_merged(roles.unexplained)
     ids = rows.ids(id_column)
+    for column in (c for c in columns if pd.api.types.is_numeric_dtype(rows.table[c])):
+        _ask_sentinel(where, column, rows.table[column].to_numpy(dtype=np.float64), said)
     understood = (n for n in rows.table.attrs["notes"] if not _understood(n, [objective, *also]))
     notes = [*understood, *roles.notes, *rows.notes(), *told, *respelt]
     candidates = rows.candidates(ids, cost)
@@ -211,9 +216,26 @@ def begin(
         ways = f"`gollum models get {model}`, or choose another by --model."
         notes.append(Note("model-away", where, f"{what} {ways}"))
     recorded, read = _results(created, candidates, rows, ids)
+    for column in (objective, *also):
+        found = recorded.results if recorded else ()
+        values = [r.values[column] for r in found if column in r.values]
+        _ask_sentinel(where, column, np.array(values, dtype=np.float64), said)
     _check_failure(created, candidates, recorded, where)
     shown_as = tuple(_as_read(c, candidates, created) for c in roles.columns)
     return Start(created, candidates, recorded, (*notes, *read), words, shown_as)
+
+
+def _ask_sentinel(where: str, column: str, cells: NDArray[np.float64], said: Said) -> None:
+    """Ask about numbers that may mean that a value is missing.
+
+    Raises:
+        DataError: there are some.
+    """
+    if column not in said.numbers and (what := sentinel(cells)):
+        raise DataError(
+            f"{where}: column '{column}': {what} may mean missing; leave those cells blank, or "
+            f"say {said.by('number', column)} if it is a value."
+        )
 
 
 def _as_read(column: Column, candidates: pd.DataFrame, created: Created) -> Column:
@@ -396,7 +418,7 @@ def _results(
         ours = {"status": names.status, "note": names.note}
         sheet[column if column in created.also else ours[column.casefold()]] = table[column]
     sheet.attrs = {"first_row": table.attrs["first_row"], "notes": ()}
-    intake = read_results(state, sheet, source=created.source, name=where)
+    intake = read_results(state, sheet, source=created.source, name=where, new_names=True)
     notes = [note.within(where) for note in intake.notes]
     if intake.event is None:
         what = f"'{objective}' is blank in every row so far."

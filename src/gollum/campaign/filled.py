@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -23,8 +24,8 @@ from gollum.data.spreadsheets.quantities import conversion, in_unit
 from gollum.data.spreadsheets.sheets import refuse_repeats
 from gollum.data.spreadsheets.units import alike, converted, measure, quantity, split_name, unit_in
 from gollum.data.statuses import meaning
-from gollum.data.strays import refuse_strays
-from gollum.errors import DataError, nearest
+from gollum.data.strays import refuse_head_below, refuse_strays
+from gollum.errors import DataError, likewise, nearest
 from gollum.notes import Note
 
 Texts = NDArray[np.object_]
@@ -65,6 +66,8 @@ class Sheet:
             DataError: it is no table, or there is no column of the objective.
         """
         frame = _in_our_words(state, read_frame(frame, name), name)
+        if results:
+            refuse_head_below(frame, name, state.created.objective)
         refuse_strays(frame, name, remarks=not results)
         names, objective = sheet_names(state), state.created.objective
         if results and objective not in frame:
@@ -94,15 +97,18 @@ class Sheet:
         return f"row {self.first + int(i)}" + ("" if column is None else f", column '{column}'")
 
     def refuse(self, wrong: Mask, column: str | None, problem: Callable[[int], str]) -> None:
-        """Refuse the sheet if one of N rows is wrong, naming the first.
+        """Refuse the sheet if some of N rows are wrong: the first with its problem, and the others.
 
         Raises:
             DataError: one is.
         """
-        if wrong.any():
-            i = int(np.flatnonzero(wrong)[0])
-            told = f"{self.name}: {self.at(i, column)}: {problem(i)}"
-            raise DataError(told if told.endswith("?") else f"{told}.")
+        if not wrong.any():
+            return
+        i, *others = np.flatnonzero(wrong).tolist()
+        cells = self.texts(column)
+        rows = [self.at(k) + (f" ('{cells[k]}')" if cells[k] else "") for k in others]
+        told = f"{self.name}: {self.at(i, column)}: {likewise(problem(i), rows)}"
+        raise DataError(told if told.endswith("?") else f"{told}.")
 
     def is_numeric(self, column: str) -> bool:
         """Whether the column holds numbers only."""
@@ -268,11 +274,14 @@ def read_outcomes(sheet: Sheet) -> Outcomes:
     """
     objective, units = sheet.state.created.objective, sheet.state.created.units
     words, read = dict[str, Texts](), dict[str, tuple[Numbers, list[Note]]]()
+    wrong = list[DataError]()
     for column in (objective, *(c for c in sheet.state.created.also if c in sheet.frame)):
         words[column] = _words(sheet, column)
         instead = _INSTEAD if column == objective else ""
         unit = units.get(column, "%")
-        read[column] = sheet.numbers(column, words[column] == "", unit, instead)
+        with together(wrong):
+            read[column] = sheet.numbers(column, words[column] == "", unit, instead)
+    refuse_all(sheet.name, wrong)
     values = {column: numbers for column, (numbers, _) in read.items()}
     status = _statuses(sheet, words, values)
     notes = sheet.texts(sheet.own(sheet.names.note))
@@ -301,6 +310,26 @@ def folded(notes: Sequence[Note]) -> tuple[Note, ...]:
     if more <= 0:
         return tuple(notes)
     return *notes[:_NOTES], Note(notes[0].code, "", f"… and {more} more rows like these")
+
+
+@contextmanager
+def together(refusals: list[DataError]) -> Iterator[None]:
+    """Keep a refusal, to raise it with others by `refuse_all`."""
+    try:
+        yield
+    except DataError as error:
+        refusals.append(error)
+
+
+def refuse_all(name: str, refusals: Sequence[DataError]) -> None:
+    """Refuse a sheet for all these reasons at once.
+
+    Raises:
+        DataError: there are some.
+    """
+    if refusals:
+        first, *more = map(str, refusals)
+        raise DataError(" ".join([first, *(text.removeprefix(f"{name}: ") for text in more)]))
 
 
 def mapped(texts: Texts, function: Callable[[str], Any]) -> Texts:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gollum.campaign.filled import Mask, Sheet, Texts, mapped
+from gollum.campaign.filled import Mask, Sheet, Texts, mapped, refuse_all, together
 from gollum.campaign.slips import denoised
 from gollum.data.molecules import can_read, canonical
 from gollum.data.pool import cell_text
@@ -67,7 +67,7 @@ class Input(NamedTuple):
 
 def read_inputs(sheet: Sheet, wanted: Mask, every: bool = False) -> tuple[list[Input], list[Note]]:
     """The inputs that the sheet has, or `every` one of the campaign; and notes on numbers."""
-    inputs, told = list[Input](), list[Note]()
+    inputs, told, wrong = list[Input](), list[Note](), list[DataError]()
     units = sheet.state.created.units
     for column, cells in sheet.state.table.items():
         name = str(column)
@@ -78,8 +78,9 @@ def read_inputs(sheet: Sheet, wanted: Mask, every: bool = False) -> tuple[list[I
         if pd.api.types.is_numeric_dtype(cells):
             instead = "all candidates have a number there"
             numbers, notes = np.full(len(texts), np.nan), list[Note]()
-            if here:
-                numbers, notes = sheet.numbers(name, wanted, units.get(name, ""), instead)
+            with together(wrong):
+                if here:
+                    numbers, notes = sheet.numbers(name, wanted, units.get(name, ""), instead)
             known = cells.to_numpy(dtype=np.float64)
             inputs.append(Input(name, known, denoised(numbers, known), texts))
             told += notes
@@ -92,6 +93,7 @@ def read_inputs(sheet: Sheet, wanted: Mask, every: bool = False) -> tuple[list[I
             former = {old: new for (c, old), new in sheet.state.renamed.items() if c == name}
             today = texts if not former else mapped(texts, partial(_today, former))
             inputs.append(Input(name, mapped(ours, key), mapped(today, key), today))
+    refuse_all(sheet.name, wrong)
     return inputs, told
 
 

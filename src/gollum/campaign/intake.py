@@ -22,6 +22,8 @@ from gollum.campaign.filled import Outcomes, Sheet, folded, read_outcomes
 from gollum.campaign.identity import Identity, identify, strangers
 from gollum.campaign.state import Logged, Measurement, State
 from gollum.data.pool import cell_text
+from gollum.data.sentinels import sentinel
+from gollum.errors import DataError
 from gollum.notes import Note
 
 _EQUAL = 1e-9  # relative difference of values that are the same; workbooks drop the last digits
@@ -88,6 +90,12 @@ def read_results(
     """
     sheet = Sheet.of(state, frame, name)
     outcomes = read_outcomes(sheet)
+    for column, numbers in outcomes.values.items() if not new_names else ():
+        if what := sentinel(numbers):
+            raise DataError(
+                f"{name}: column '{column}': {what} may mean missing; leave those cells blank, or "
+                "record with --new if it is a value."
+            )
     wanted = np.isin(outcomes.status.astype(str), STATUSES)
     done = np.isin(outcomes.status.astype(str), ["measured", "failed"]) & as_done
     identity = identify(sheet, wanted, new_names, done)

@@ -38,7 +38,11 @@ _ENDINGS = (*_TEXT, ".xlsx", ".parquet")
 
 
 def read_table(
-    path: str | Path, *, sheet: str | None = None, encoding: str | None = None
+    path: str | Path,
+    *,
+    sheet: str | None = None,
+    encoding: str | None = None,
+    wanted: str | None = None,
 ) -> pd.DataFrame:
     """Read a table of experiments, one row each.
 
@@ -47,6 +51,7 @@ def read_table(
         sheet: which sheet of a workbook; by default the first visible one that is not empty.
         encoding: of a text, such as mac_roman; by default UTF-8 or UTF-16, and Windows-1252 where
             that is plausible.
+        wanted: a column that the table should have, to notice that another sheet is meant.
 
     Returns:
         N x k table: numeric columns as integers or floats (NaN where blank), others as text
@@ -72,7 +77,7 @@ def read_table(
         optional("openpyxl", "Excel files", "excel")
         content = read_bytes(file)
         check_kind(file, content, "an Excel workbook")
-        return to_table(read_sheet(file, content, sheet))
+        return to_table(read_sheet(file, content, sheet, wanted))
     return to_table(_read_text(file, encoding, tabs=ending != ".csv"))
 
 

@@ -74,7 +74,7 @@ class Said:
         also: columns of further results.
         inputs: all columns that describe an experiment; None where they are proposed.
         categories: inputs whose cells are names, also where they look like numbers.
-        numbers: inputs that are quantities.
+        numbers: inputs that are quantities, and results in which numbers such as -999 are values.
         remarks: columns that say nothing about the experiment.
         id_column: names the rows.
         cost: what a row costs.
@@ -221,7 +221,8 @@ def _named(table: pd.DataFrame, where: str, said: Said) -> dict[str, Role]:
         ("input", "an input", said.inputs or ()),
     ]
     if said.inputs is None:
-        groups.append(("input", "an input", [*said.categories, *said.numbers]))
+        numbers = [n for n in said.numbers if n not in (said.objective, *said.also)]
+        groups.append(("input", "an input", [*said.categories, *numbers]))
     elif not said.inputs:
         raise DataError(f"{where}: the list of inputs is empty; name the columns to describe with.")
     for role, what, names in groups:
@@ -238,7 +239,8 @@ def _named(table: pd.DataFrame, where: str, said: Said) -> dict[str, Role]:
     for column in said.factors if said.inputs is None else ():
         roles.setdefault(column, "input")
     for column in (*said.categories, *said.numbers):
-        if roles.get(column) != "input":
+        known = roles.get(column)
+        if known != "input" and (column in said.categories or known not in ("objective", "result")):
             raise DataError(f"{where}: '{column}' is not among the inputs; add it to them.")
     return roles
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gollum.data.naming import loose
 from gollum.data.pool import cell_text
 from gollum.data.spreadsheets.numbers import SPACES
 from gollum.errors import DataError
@@ -26,6 +27,7 @@ _WORDS = (
 _SUMMARIES = frozenset(_WORDS.split())
 USUAL = 0.9  # share of rows in which a column is filled that nearly all experiments have
 ABOVE = 3  # rows of a first table above a second
+HEADS = 10  # rows at the top in which the names of columns may stand
 BLOCK = 3  # rows from which on equal blocks are no accident
 
 
@@ -80,6 +82,26 @@ def refuse_strays(table: pd.DataFrame, where: str, remarks: bool = True) -> None
         if (counts[:row] > 0).sum() >= ABOVE and _is_head(table, texts, filled, int(row) + 1):
             raise refusal(
                 int(row) + 1, "a second table seems to begin here; move it to a sheet of its own"
+            )
+
+
+def refuse_head_below(table: pd.DataFrame, where: str, wanted: str) -> None:
+    """Refuse a table without a column that is wanted, whose first rows hold the names of columns.
+
+    Args:
+        table: N rows as `read_table` gives them.
+        where: file or table, for messages.
+        wanted: the column.
+
+    Raises:
+        DataError: a cell of a first row is that name.
+    """
+    name, first = loose(wanted), int(table.attrs.get("first_row", 2))
+    for row in range(min(len(table), HEADS) if wanted not in table else 0):
+        if any(loose(str(cell)) == name for cell in table.iloc[row]):
+            raise DataError(
+                f"{where}: row {first + row} seems to hold the names of the columns ('{wanted}' is "
+                "one); delete the rows above it."
             )
 
 

@@ -21,7 +21,7 @@ from gollum.data.spreadsheets.numbers import (
     is_number_like,
     plain,
 )
-from gollum.errors import DataError
+from gollum.errors import DataError, likewise
 from gollum.notes import Note
 
 
@@ -81,13 +81,18 @@ def check_cells(column: Column) -> None:
     Raises:
         DataError: there are some.
     """
-    for text, row in column.texts.items():
-        if is_error(text):
-            raise column.refusal(
-                row,
+    errors = set(filter(is_error, column.texts))
+    if errors:
+        cells = [c.strip(SPACES) if isinstance(c, str) else "" for c in column.cells]
+        (row, text), *more = [(i, c) for i, c in enumerate(cells, column.first) if c in errors]
+        raise column.refusal(
+            row,
+            likewise(
                 f"the cell holds '{text}', an error or a column too narrow to show its value; "
                 "correct it, or leave it blank",
-            )
+                [f"row {i}" for i, _ in more],
+            ),
+        )
     kinds = set(map(type, column.cells))
     if DateCell in kinds:
         _check_dates(column)

@@ -9,20 +9,25 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from gollum.data.naming import loose
 from gollum.data.spreadsheets.book import Book, Filled, Page, Place, damaged
 from gollum.data.spreadsheets.numbers import Cell, DateCell, shown
 from gollum.data.spreadsheets.parts import count_elements
 from gollum.data.spreadsheets.sheets import MOST_CELLS, Sheet, check_characters, check_size, letters
-from gollum.errors import DataError, nearest
+from gollum.data.spreadsheets.units import split_name
+from gollum.errors import DataError, likewise, nearest, quoted
 from gollum.notes import Note
 
+_HEADS = 11  # rows in which the names of columns are looked for
 
-def read_sheet(file: Path, content: bytes, name: str | None) -> Sheet:
+
+def read_sheet(file: Path, content: bytes, name: str | None, wanted: str | None = None) -> Sheet:
     """The cells of one sheet: the named one, or the first visible one that is not empty.
 
     Raises:
         DataError: the workbook is damaged or too large, the sheet is missing or empty, cells are
-            merged, or a formula has no value.
+            merged, or a formula has no value; or the first sheet lacks a column that is `wanted`,
+            and another one has it.
         MissingExtraError: openpyxl is not installed.
     """
     try:
@@ -30,7 +35,7 @@ def read_sheet(file: Path, content: bytes, name: str | None) -> Sheet:
     except zipfile.BadZipFile:
         raise damaged(file) from None
     book = Book(file, content)
-    title, notes = _choose(file, book, name)
+    title, notes = _choose(file, book, name, wanted)
     page, where = book.page(title), f"{file}, sheet '{title}'"
     cells = _uncovered(where, page)
     rows = max(row for row, _ in cells)
@@ -48,7 +53,9 @@ def read_sheet(file: Path, content: bytes, name: str | None) -> Sheet:
     return Sheet(file, title, columns, _grid(where, cells, rows, columns), notes)
 
 
-def _choose(file: Path, book: Book, name: str | None) -> tuple[str, tuple[Note, ...]]:
+def _choose(
+    file: Path, book: Book, name: str | None, wanted: str | None
+) -> tuple[str, tuple[Note, ...]]:
     if name is not None:
         if name not in book.states:
             raise DataError(
@@ -64,8 +71,30 @@ def _choose(file: Path, book: Book, name: str | None) -> tuple[str, tuple[Note, 
         hint = f"; choose a hidden one with the key sheet: {_quoted(filled)}" if filled else ""
         raise DataError(f"{file} is empty; it needs a sheet with a header and some rows{hint}.")
     read, *others = visible
+    if others and wanted is not None and not _has_head(book.page(read), wanted):
+        _refuse_first(file, read, [t for t in others if _has_head(book.page(t), wanted)], wanted)
     told = f"sheet '{read}' was read; choose another with the key sheet: {_quoted(others)}."
     return read, (Note("other-sheets", file.name, told),) if others else ()
+
+
+def _has_head(page: Page, wanted: str) -> bool:
+    """Whether a cell of the first rows is the name of a column, as a person may write it."""
+    name = loose(split_name(wanted)[0])
+    texts = [str(c.value) for (row, _), c in page.cells.items() if row <= _HEADS]
+    return any(loose(split_name(text)[0]) == name for text in texts)
+
+
+def _refuse_first(file: Path, first: str, others: Sequence[str], wanted: str) -> None:
+    """Ask which sheet is meant where the first one lacks a column that others have.
+
+    Raises:
+        DataError: some have it.
+    """
+    if others:
+        raise DataError(
+            f"{file}: sheet '{first}' has no column '{wanted}', and sheet '{others[0]}' has; say "
+            f"--sheet {quoted(others[0])}, or --sheet {quoted(first)} if that is meant."
+        )
 
 
 def _quoted(names: Iterable[str]) -> str:
@@ -128,22 +157,23 @@ def _grid(
     where: str, cells: dict[Place, Filled], rows: int, columns: Sequence[int]
 ) -> list[list[Cell]]:
     """The cells of each row; those that are blank throughout are one list."""
+    errors = sorted(place for place, cell in cells.items() if cell.kind == "e")
+    if errors:
+        others = [f"{letters(column)}{row}" for row, column in errors[1:]]
+        what = f"holds the error {cells[errors[0]].value}; correct its formula or leave it blank"
+        raise _refusal(where, errors[0], likewise(what, others))
     at = {column: i for i, column in enumerate(columns)}
     blank: list[Cell] = [""] * len(columns)
     grid = [blank] * rows
     for (row, column), cell in cells.items():
         if grid[row - 1] is blank:
             grid[row - 1] = list(blank)
-        grid[row - 1][at[column]] = _value(where, (row, column), cell)
+        grid[row - 1][at[column]] = _value(cell)
     return grid
 
 
-def _value(where: str, place: Place, cell: Filled) -> Cell:
+def _value(cell: Filled) -> Cell:
     value = cell.value
-    if cell.kind == "e":
-        raise _refusal(
-            where, place, f"holds the error {value}; correct its formula or leave it blank"
-        )
     if isinstance(value, datetime.date | datetime.time | datetime.timedelta):
         return DateCell(value)
     if isinstance(value, bool):
