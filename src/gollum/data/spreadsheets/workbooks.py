@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from gollum.data.naming import loose
 from gollum.data.spreadsheets.book import Book, Filled, Page, Place, damaged
@@ -35,7 +35,7 @@ def read_sheet(file: Path, content: bytes, name: str | None, wanted: str | None 
     except zipfile.BadZipFile:
         raise damaged(file) from None
     book = Book(file, content)
-    title, notes = _choose(file, book, name, wanted)
+    title, notes = choose(file, book, name, wanted)
     page, where = book.page(title), f"{file}, sheet '{title}'"
     cells = _uncovered(where, page)
     rows = max(row for row, _ in cells)
@@ -53,9 +53,25 @@ def read_sheet(file: Path, content: bytes, name: str | None, wanted: str | None 
     return Sheet(file, title, columns, _grid(where, cells, rows, columns), notes)
 
 
-def _choose(
-    file: Path, book: Book, name: str | None, wanted: str | None
+class Titled(Protocol):
+    """A workbook: whether each sheet is 'visible', has a value, and what its first rows hold."""
+
+    @property
+    def states(self) -> Mapping[str, str]: ...  # noqa: D102
+
+    def is_filled(self, title: str) -> bool: ...  # noqa: D102
+
+    def top(self, title: str, rows: int) -> list[str]: ...  # noqa: D102
+
+
+def choose(
+    file: Path, book: Titled, name: str | None, wanted: str | None
 ) -> tuple[str, tuple[Note, ...]]:
+    """The title of a sheet: the named one, or the first visible one that is not empty; and notes.
+
+    Raises:
+        DataError: it is missing or empty, or lacks the column that is wanted, as others don't.
+    """
     if name is not None:
         if name not in book.states:
             raise DataError(
@@ -71,17 +87,16 @@ def _choose(
         hint = f"; choose a hidden one with the key sheet: {_quoted(filled)}" if filled else ""
         raise DataError(f"{file} is empty; it needs a sheet with a header and some rows{hint}.")
     read, *others = visible
-    if others and wanted is not None and not _has_head(book.page(read), wanted):
-        _refuse_first(file, read, [t for t in others if _has_head(book.page(t), wanted)], wanted)
+    if others and wanted is not None and not _has_head(book, read, wanted):
+        _refuse_first(file, read, [t for t in others if _has_head(book, t, wanted)], wanted)
     told = f"sheet '{read}' was read; choose another with the key sheet: {_quoted(others)}."
     return read, (Note("other-sheets", file.name, told),) if others else ()
 
 
-def _has_head(page: Page, wanted: str) -> bool:
+def _has_head(book: Titled, title: str, wanted: str) -> bool:
     """Whether a cell of the first rows is the name of a column, as a person may write it."""
     name = loose(split_name(wanted)[0])
-    texts = [str(c.value) for (row, _), c in page.cells.items() if row <= _HEADS]
-    return any(loose(split_name(text)[0]) == name for text in texts)
+    return any(loose(split_name(text)[0]) == name for text in book.top(title, _HEADS))
 
 
 def _refuse_first(file: Path, first: str, others: Sequence[str], wanted: str) -> None:
