@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from gollum.errors import GollumError
 
 SMALL = 1_000_000  # cells of a table
-MOST_LINKS = 20_000_000  # of a block: states times options, over its factors
+MOST_LINKS = 20_000_000  # of a block: states times options and rules, over its factors
 PIECE = 2_000_000  # of these at a time
 
 Integers = NDArray[np.int64]
@@ -168,7 +168,7 @@ class _Diagram:
         states, made = np.zeros((1, len(rules)), dtype=np.int64), 0
         followed = list[tuple[Codes, Codes, Codes, int]]()
         for place in places:
-            made += len(states) * sizes[place]
+            made += len(states) * (sizes[place] + len(rules))
             if made > MOST_LINKS:
                 raise EntangledError
             before = len(states)
