@@ -31,6 +31,7 @@ says what columns are: also (a further result), category, number, remark, id, co
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,10 @@ from gollum.notes import Notes
 MOST_COMBINATIONS = 1_000_000
 PARTS = ("factors", "mixture", "exclude", "relations", "sample", "columns")
 OF_TABLE = ("table", "columns")
+NOTHING_LEFT = "with this line every combination is excluded; change it or take it away"
+ENTANGLED = (
+    "this ties together more options than can be gone through; take larger steps, or fewer factors"
+)
 
 
 def read_factors(
@@ -147,7 +152,9 @@ def _product(file: YamlFile, parts: Entries) -> _Product:
         known = {factor.name for factor in factors}
         if taken := [factor.name for factor in made if factor.name in known]:
             raise file.refusal(node, f"'{taken[0]}' is there already; give the part another name")
-        mixtures = _within(file, node, Grid([len(factor.options) for factor in made]), kept)
+        mixtures = Grid([len(factor.options) for factor in made]).within(*kept)
+        if problem := _problem(mixtures):
+            raise file.refusal(node, problem)
         words.append(f"{mixtures.total:,} mixtures of {', '.join(f.name for f in made)}")
         bounds += [bound.moved(len(factors)) for bound in kept]
         factors += made
@@ -166,7 +173,7 @@ def _mixtures(file: YamlFile, parts: Entries) -> list[Node]:
 
 def _allowed(file: YamlFile, parts: Entries, product: _Product) -> Grid:
     """What no line of 'exclude' or 'relations' rules out."""
-    rules, grid = Rules(file, product.factors), product.grid
+    rules, grids, nodes = Rules(file, product.factors), [product.grid], [file.root]
     for part, read, example in (
         ("exclude", rules.exclusion, "{ligand: dppf}"),
         ("relations", rules.relation, "a + b <= 10"),
@@ -174,24 +181,28 @@ def _allowed(file: YamlFile, parts: Entries, product: _Product) -> Grid:
         wanted = f"'{part}' needs lines such as '- {example}'; leave it out if there are none"
         for node in file.items(parts[part][1], wanted) if part in parts else []:
             bounds = read(node)
-            left = _within(file, node, grid, bounds)
-            if left.total == 0:
-                problem = "with this line every combination is excluded; change it or take it away"
-                raise file.refusal(node, problem)
-            if left.total == grid.total:
-                alone = _within(file, node, product.grid, bounds).total < product.grid.total
-                rest = " that the lines above it leave" if alone else ""
-                file.note("excludes-nothing", f"line {file.line(node)} excludes nothing{rest}")
-            grid = left
-    return grid
+            try:
+                if not grids[-1].loses(*bounds):
+                    rest = " that the lines above it leave" if grids[0].loses(*bounds) else ""
+                    file.note("excludes-nothing", f"line {file.line(node)} excludes nothing{rest}")
+            except EntangledError:
+                raise file.refusal(node, ENTANGLED) from None
+            grids.append(grids[-1].within(*bounds))
+            nodes.append(node)
+    problem, at = _problem(grids[-1]), -1
+    if problem == NOTHING_LEFT:
+        at = bisect_left(grids, True, key=lambda grid: _problem(grid.within()) == NOTHING_LEFT)
+    if problem:
+        raise file.refusal(nodes[at], problem)
+    return grids[-1]
 
 
-def _within(file: YamlFile, node: Node, grid: Grid, bounds: Sequence[Bound]) -> Grid:
+def _problem(grid: Grid) -> str:
+    """Why there are no combinations to choose from, if so."""
     try:
-        return grid.within(*bounds)
+        return "" if grid.total else NOTHING_LEFT
     except EntangledError:
-        problem = "this ties together more options than can be gone through; take larger steps"
-        raise file.refusal(node, f"{problem}, or fewer factors") from None
+        return ENTANGLED
 
 
 def _sample(file: YamlFile, node: Node) -> int:

@@ -4,20 +4,22 @@ Every rule is a bound on a sum: each option of a factor adds a whole number, and
 between two limits. `a + b <= 10` is one; 'not both dppf and 80' says that of two conditions at most
 one is met; 'at most 2 of these' that of what is present.
 
-Factors that bounds tie together are a block. Its factors are taken one after the other, and those
-of the choices so far after which the same ones can follow are one state. The states and what leads
-from one to the next are a decision diagram (Bergman, Ciré, van Hoeve & Hooker 2016), whose paths
-are the combinations. Counted from its end, it gives their number, draws in which all are equally
-likely, and a list that meets no dead end, in memory for the diagram and what is asked for alone.
+Factors that bounds tie together are a block. A small one is a table of what is allowed. The factors
+of a large one are taken one after the other, and those of the choices so far after which the same
+ones can follow are one state. The states and what leads from one to the next are a decision diagram
+(Bergman, Ciré, van Hoeve & Hooker 2016), whose paths are the combinations. Counted from its end, it
+gives their number, draws in which all are equally likely, and a list that meets no dead end, in
+memory for the diagram and what is asked for alone.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -25,11 +27,14 @@ from numpy.typing import NDArray
 
 from gollum.errors import GollumError
 
-MOST_LINKS = 20_000_000  # of a block: states times options, over its factors
+SMALL = 1_000_000  # cells of a table
+MOST_LINKS = 20_000_000  # of a block: states times options and rules, over its factors
 PIECE = 2_000_000  # of these at a time
 
 Integers = NDArray[np.int64]
 Codes = NDArray[np.int32]
+Flags = NDArray[np.bool_]
+Tables = Mapping[tuple[int, ...], Flags]  # places of factors, in order → which options go together
 
 
 class EntangledError(GollumError):
@@ -61,6 +66,16 @@ class Bound:
             least if low is None else max(low, least),
             most if high is None else min(high, most),
         )
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Of its factors, in order."""
+        return tuple(sorted(self.adds))
+
+    def table(self) -> Flags:
+        """Which of their options go together."""
+        sums = reduce(np.add.outer, (self.adds[place] for place in self.places))
+        return (sums >= self.low) & (sums <= self.high)
 
     def moved(self, by: int) -> Bound:
         """The same for factors that stand so many places behind."""
@@ -99,34 +114,65 @@ class _Links:
         return self.option[link], self.child[link]
 
 
-class Block:
-    """Factors that bounds tie together.
+class Block(Protocol):
+    """Factors that bounds tie together, and their f places."""
 
-    Args:
-        places: of the f factors, in order.
-        sizes: how many options each factor of the grid has.
-        bounds: that hold among them.
+    places: tuple[int, ...]
+    count: int
+    """How many combinations keep the bounds; exact up to 2^53."""
 
-    Attributes:
-        count: how many combinations keep the bounds; exact up to 2^53.
+    def all(self) -> Codes:
+        """All combinations, count x f places of options; the first factor varies slowest."""
+        ...
+
+    def draw(self, n: int, rng: np.random.Generator) -> Codes:
+        """Draw n combinations, all equally likely each time: n x f places of options."""
+        ...
+
+
+class _Table:
+    """A block that is listed."""
+
+    def __init__(self, places: tuple[int, ...], sizes: Sequence[int], tables: Tables) -> None:
+        self.places = places
+        self._allowed = np.ones([sizes[place] for place in places], dtype=bool)
+        for known, allowed in tables.items():
+            self._allowed &= allowed.reshape([sizes[p] if p in known else 1 for p in places])
+        self.count = int(np.count_nonzero(self._allowed))
+
+    def all(self) -> Codes:
+        return np.argwhere(self._allowed).astype(np.int32)
+
+    def draw(self, n: int, rng: np.random.Generator) -> Codes:
+        cells = rng.choice(np.flatnonzero(self._allowed), n)
+        return np.column_stack(np.unravel_index(cells, self._allowed.shape)).astype(np.int32)
+
+
+class _Diagram:
+    """A block that is too large for that.
 
     Raises:
-        EntangledError: the diagram would be too large.
+        EntangledError: the diagram would be too large as well.
     """
 
     def __init__(
-        self, places: Sequence[int], sizes: Sequence[int], bounds: Sequence[Bound]
+        self,
+        places: tuple[int, ...],
+        sizes: Sequence[int],
+        tables: Tables,
+        bounds: Iterable[Bound],
     ) -> None:
-        self.places, self.bounds = tuple(places), tuple(bounds)
-        states, made = np.zeros((1, len(bounds)), dtype=np.int64), 0
+        self.places = places
+        rules: list[_Rule] = [_Cells(known, allowed) for known, allowed in tables.items()]
+        rules += [_Sums(bound, places) for bound in bounds]
+        states, made = np.zeros((1, len(rules)), dtype=np.int64), 0
         followed = list[tuple[Codes, Codes, Codes, int]]()
-        rests = [_rests(bound, self.places) for bound in bounds]
-        for depth, place in enumerate(self.places):
-            made += len(states) * sizes[place]
+        for place in places:
+            made += len(states) * (sizes[place] + len(rules))
             if made > MOST_LINKS:
                 raise EntangledError
-            before, ahead = len(states), [rest[depth + 1] for rest in rests]
-            parent, option, child, states = _followed(states, place, sizes[place], bounds, ahead)
+            before = len(states)
+            parent, option, child, states = _followed(states, place, sizes[place], rules)
             followed.append((parent, option, child, before))
         ways: NDArray[np.float64] = np.ones(len(states))
         self._links = list[_Links]()
@@ -139,14 +185,12 @@ class Block:
         self.count = int(ways[0])
 
     def all(self) -> Codes:
-        """All combinations, count x f places of options; the first factor varies slowest."""
         codes, states = np.zeros((1, 0), dtype=np.int32), np.zeros(1, dtype=np.int32)
         for links in self._links:
             codes, states = links.extended(codes, states)
         return codes
 
     def draw(self, n: int, rng: np.random.Generator) -> Codes:
-        """Draw n combinations, all equally likely each time: n x f places of options."""
         codes, states = list[Codes](), np.zeros(n, dtype=np.int32)
         for links in self._links:
             option, states = links.drawn(states, rng)
@@ -154,36 +198,76 @@ class Block:
         return np.column_stack(codes)
 
 
-def _rests(bound: Bound, places: Sequence[int]) -> list[Integers | None]:
-    """What the factors from each on can add up to, sorted; None where that is too much to list."""
-    rests: list[Integers | None] = [np.zeros(1, dtype=np.int64)]
-    for place in reversed(places):
-        rest, adds = rests[0], np.unique(bound.adds.get(place, 0))
-        if rest is not None and len(rest) * len(adds) <= PIECE:
-            rests.insert(0, np.unique(np.add.outer(rest, adds)))
-        else:
-            rests.insert(0, None)
-    return rests
+class _Rule(Protocol):
+    """What a diagram minds: a number says what matters of the choices so far, 0 at first."""
+
+    places: tuple[int, ...]
+
+    def after(self, numbers: Integers, place: int) -> tuple[Flags, Integers]:
+        """Which options of a factor can end well after S such numbers, and the numbers then.
+
+        Both are S x n; what can be followed by the same has the same number.
+        """
+        ...
+
+
+class _Sums:
+    """A bound; the number is the sum so far."""
+
+    def __init__(self, bound: Bound, places: Sequence[int]) -> None:
+        self.places, self._bound = bound.places, bound
+        own = [place for place in places if place in bound.adds]
+        rest: Integers | None = np.zeros(1, dtype=np.int64)
+        self._ahead = dict[int, Integers | None]()  # what the factors behind this one can add
+        for place in reversed(own):
+            self._ahead[place], adds = rest, np.unique(bound.adds[place])
+            few = rest is not None and len(rest) * len(adds) <= PIECE
+            rest = np.unique(np.add.outer(rest, adds)) if rest is not None and few else None
+
+    def after(self, numbers: Integers, place: int) -> tuple[Flags, Integers]:
+        low, high, ahead = self._bound.low, self._bound.high, self._ahead[place]
+        sums = numbers[:, None] + self._bound.adds[place]
+        if ahead is None:  # too many to list
+            return np.ones(sums.shape, dtype=bool), sums
+        begin = np.searchsorted(ahead, low - sums, side="left")
+        end = np.searchsorted(ahead, high - sums, side="right")
+        largest, smallest = high - ahead[end - 1], low - ahead[np.minimum(begin, len(ahead) - 1)]
+        alike = np.where(begin == 0, largest, np.where(end == len(ahead), smallest, sums))
+        return begin < end, alike
+
+
+class _Cells:
+    """A table; the number stands for what is allowed after the choices so far, -1 for nothing."""
+
+    def __init__(self, places: tuple[int, ...], allowed: Flags) -> None:
+        self.places = places
+        self._next = dict[int, Integers]()
+        kinds, after = allowed.ravel().astype(np.int64) - 1, allowed.reshape(-1, 1)
+        for place, size in reversed(list(zip(places, allowed.shape, strict=True))):
+            options, after = kinds.reshape(-1, size), after.reshape(len(after) // size, -1)
+            number = _numbered(list(options.T), len(options))
+            own = np.unique(number, return_index=True)[1]
+            self._next[place] = options[own]
+            kinds = np.where(after.any(axis=1), number, -1)
+
+    def after(self, numbers: Integers, place: int) -> tuple[Flags, Integers]:
+        found = self._next[place][numbers]
+        return found >= 0, found
 
 
 def _followed(
-    states: Integers,
-    place: int,
-    size: int,
-    bounds: Sequence[Bound],
-    ahead: Sequence[Integers | None],
+    states: Integers, place: int, size: int, rules: Sequence[_Rule]
 ) -> tuple[Codes, Codes, Codes, Integers]:
     """Links over a factor that can end well: parent, option and child of each, and the children.
 
     Args:
-        states: S x bounds sums so far.
+        states: S x rules numbers so far.
         place: of the factor.
         size: how many options it has.
-        bounds: all of them.
-        ahead: for each, what the factors behind this one can add.
+        rules: all of them.
     """
-    touched = [i for i, bound in enumerate(bounds) if place in bound.adds]
-    same = [states[:, i] for i in range(len(bounds)) if i not in touched]
+    touched = [i for i, rule in enumerate(rules) if place in rule.places]
+    same = [states[:, i] for i in range(len(rules)) if i not in touched]
     kin, step = _numbered(same, len(states)), max(1, PIECE // size)
     pieces, known = list[tuple[Codes, Codes, Integers]](), states[:0]
     for begin in range(0, max(1, len(states)), step):
@@ -191,8 +275,7 @@ def _followed(
         alive = np.ones((len(piece), size), dtype=bool)
         columns = dict[int, Integers]()
         for i in touched:
-            sums = piece[:, [i]] + bounds[i].adds[place]
-            fine, columns[i] = _alike(sums, bounds[i], ahead[i])
+            fine, columns[i] = rules[i].after(piece[:, i], place)
             alive &= fine
         parent, option = np.nonzero(alive)
         parts = {i: column[alive] for i, column in columns.items()}
@@ -210,20 +293,6 @@ def _followed(
     return parents, options, number[children].astype(np.int32), after
 
 
-def _alike(
-    sums: Integers, bound: Bound, ahead: Integers | None
-) -> tuple[NDArray[np.bool_], Integers]:
-    """Which sums can still end within a bound, and one sum for all that the same can follow."""
-    if ahead is None:
-        return np.ones(sums.shape, dtype=bool), sums
-    begin = np.searchsorted(ahead, bound.low - sums, side="left")
-    end = np.searchsorted(ahead, bound.high - sums, side="right")
-    largest = bound.high - ahead[end - 1]
-    smallest = bound.low - ahead[np.minimum(begin, len(ahead) - 1)]
-    one = np.where(begin == 0, largest, np.where(end == len(ahead), smallest, sums))
-    return begin < end, one
-
-
 def _numbered(columns: Iterable[Integers], rows: int) -> Integers:
     """Rows by number, alike ones by the same: 0, 1, … in order of first appearance."""
     number = np.zeros(rows, dtype=np.int64)
@@ -239,29 +308,47 @@ class Grid:
 
     Args:
         sizes: how many options each of the k factors has.
-        blocks: of these factors; each by itself where nothing ties them together.
+        tables: which options go together, where few factors or options do.
+        bounds: on the others.
     """
 
-    def __init__(self, sizes: Sequence[int], blocks: Sequence[Block] | None = None) -> None:
-        self.sizes = tuple(sizes)
-        usual = (Block([place], self.sizes, []) for place in range(len(self.sizes)))
-        self.blocks = tuple(usual if blocks is None else blocks)
+    def __init__(
+        self, sizes: Sequence[int], tables: Tables | None = None, bounds: Iterable[Bound] = ()
+    ) -> None:
+        self.sizes, self.tables, self.bounds = tuple(sizes), tables or {}, tuple(bounds)
 
     def within(self, *bounds: Bound) -> Grid:
-        """The combinations of these that keep further bounds, which are not empty.
+        """Those of the combinations that keep further bounds."""
+        tables, large = dict(self.tables), list(self.bounds)
+        for bound in bounds:
+            if self._cells(bound.places) <= SMALL:
+                tables[bound.places] = tables.get(bound.places, True) & bound.table()
+            else:
+                large.append(bound)
+        return Grid(self.sizes, tables, large)
+
+    def loses(self, *bounds: Bound) -> bool:
+        """Whether bounds rule out what those here leave that are on the same factors only.
 
         Raises:
-            EntangledError: there are too many ways in which they do.
+            EntangledError: that is too much to look at.
         """
-        if not bounds:
-            return self
-        first, *others = bounds
-        touched = [block for block in self.blocks if set(block.places) & first.adds.keys()]
-        places = sorted(place for block in touched for place in block.places)
-        known = [bound for block in touched for bound in block.bounds]
-        one = Block(places, self.sizes, [*known, first])
-        rest = [block for block in self.blocks if block not in touched]
-        return Grid(self.sizes, sorted([*rest, one], key=lambda b: b.places)).within(*others)
+        places = tuple(sorted({place for bound in bounds for place in bound.places}))
+        return self.within(*bounds)._block(places).count < self._block(places).count
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """Factors that bounds tie together; each by itself where none does.
+
+        Raises:
+            EntangledError: a block is too large.
+        """
+        groups = [{place} for place in range(len(self.sizes))]
+        for tied in (*self.tables, *(bound.places for bound in self.bounds)):
+            touched = [group for group in groups if group & set(tied)]
+            groups = [group for group in groups if group not in touched]
+            groups.append(set().union(*touched))
+        return tuple(self._block(tuple(sorted(group))) for group in sorted(groups, key=min))
 
     @cached_property
     def total(self) -> int:
@@ -296,3 +383,14 @@ class Grid:
         if len(parts) > 1 and all(a < b for a, b in pairwise(places)):
             return codes
         return codes[np.lexsort(codes.T[::-1])]
+
+    def _block(self, places: tuple[int, ...]) -> Block:
+        """Some factors, with all that is only about them."""
+        tables = {known: table for known, table in self.tables.items() if set(known) <= {*places}}
+        if self._cells(places) <= SMALL:
+            return _Table(places, self.sizes, tables)
+        bounds = (bound for bound in self.bounds if bound.adds.keys() <= {*places})
+        return _Diagram(places, self.sizes, tables, bounds)
+
+    def _cells(self, places: Collection[int]) -> int:
+        return math.prod(self.sizes[place] for place in places)
