@@ -262,7 +262,7 @@ def test_refusals_leave_no_file(tmp_path):
     with pytest.raises(DataError, match="no file"):
         Campaign.create(path, table=tmp_path / "missing.csv", **OPTIONS)
     with pytest.raises(DataError, match="yield"):
-        Campaign.create(path, table=grid().assign(yeild=1.0), **OPTIONS)
+        Campaign.create(path, table=grid().assign(Yields=1.0), **OPTIONS)
     with pytest.raises(UserError, match="either a table or factors"):
         Campaign.create(path, **OPTIONS)
     with pytest.raises(UserError, match=r"goal 'maximise' is unknown.*'maximize'"):
