@@ -198,6 +198,7 @@ class Campaign:
         at_most: Mapping[str, int] | None = None,
         same: Sequence[str] = (),
         cost_weight: float = 0.0,
+        apart: int = 0,
         policy: Mapping[str, Any] | None = None,
         listener: Listener = SILENT,
     ) -> pd.DataFrame:
@@ -211,6 +212,7 @@ class Campaign:
             at_most: column → how often one value of it may occur.
             same: columns with one value across the batch.
             cost_weight: power of the cost that the expected improvement is divided by.
+            apart: in how many columns any two experiments of the batch differ at least.
             policy: keys to change before choosing and from then on, as `configure` takes them.
             listener: told what it is at.
 
@@ -230,7 +232,7 @@ class Campaign:
             if change is not None:
                 state = state.after(Logged(state.sequence + 1, "", "", change))
             notes = list[Note]()
-            request = asked_for(state, at_most or {}, same, cost_weight, notes)
+            request = asked_for(state, at_most or {}, same, cost_weight, apart, notes)
             listener.noted(notes)
             already = [] if fresh else open_batch(state)
             if already:

@@ -1,5 +1,7 @@
 """Candidates, options and factors that join a campaign that runs."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -193,3 +195,21 @@ def test_lists_of_options_make_a_region_denser(campaign, tmp_path):
     assert count == 6  # 39 … 42, less 40
     assert sorted(state.table["T"][8:]) == [39, 39.5, 40.5, 41, 41.5, 42]
     assert any("2 of them are excluded and 7 stay" in note for note in notes)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_experiments_of_a_batch_can_be_kept_apart(tmp_path, known):
+    """Columns that rename each other count once; where no more are far enough, there are fewer."""
+    table = TABLE.assign(**{"yield": [5.0, 9.0, *[None] * 6] if known else None})
+    made = Campaign.create(
+        tmp_path / "a.gollum", table=table, objective="yield", surrogate="one_hot"
+    )[0]
+    batch = made.suggest(8, apart=2)
+    assert 2 <= len(batch) <= 4
+    inputs = batch[["ligand", "solvent", "T"]].to_numpy()
+    for i, j in itertools.combinations(range(len(batch)), 2):
+        assert (inputs[i] != inputs[j]).sum() >= 2
+    assert len(made.suggest(8, apart=2)) == len(batch)
+    with pytest.raises(UserError, match="up to 4 columns, not in 5"):
+        made.suggest(2, apart=5)
+    assert made.replay()[0].same_experiments

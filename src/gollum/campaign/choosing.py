@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from gollum.acquisition.design import codes_of
@@ -33,17 +36,30 @@ def batch_request(
     """
     goal, pool = state.created.goal, state.pool
     groups = [(codes_of(pool, column), most) for column, most in request.at_most.items()]
+    limits = Limits(tuple(groups), tuple(taken.tolist()))
+    if request.apart > 1:
+        limits = replace(limits, columns=told_apart(state), apart=request.apart)
     return BatchRequest(
         count=count,
         rows=_with_same(state, _free(state, fresh), taken, request),
         pending=pending,
         done=np.unique(pool.positions(state.done())),
-        limits=Limits(tuple(groups), tuple(taken.tolist())),
+        limits=limits,
         shared=tuple(codes_of(pool, column) for column in request.same),
         penalties=_penalties(state, request),
         target=goal.target if goal.kind == "target" else None,
         ties=(state.created.seed, state.learned, state.sequence),
     )
+
+
+def told_apart(state: State) -> tuple[Rows, ...]:
+    """For each input which level each of N candidates has; columns that rename others left out."""
+    found: dict[bytes, Rows] = {}
+    for column in state.table.columns:
+        codes = pd.factorize(state.table[column], use_na_sentinel=False)[0].astype(np.int64)
+        if codes.any():
+            found.setdefault(codes.tobytes(), codes)
+    return tuple(found.values())
 
 
 def _free(state: State, fresh: bool) -> Rows:

@@ -121,6 +121,8 @@ class Request(Part):
     """Columns with one value across the batch."""
     cost_weight: float = 0.0
     """Power of the cost that the expected improvement is divided by; 0 ignores costs."""
+    apart: int = 0
+    """In how many columns any two experiments of a batch differ at least."""
 
 
 class Neighbour(Part):

@@ -32,6 +32,7 @@ def asked_for(
     at_most: Mapping[str, int],
     same: Sequence[str],
     cost_weight: float,
+    apart: int = 0,
     notes: list[Note] | None = None,
 ) -> Request:
     """A request, checked against the campaign.
@@ -41,6 +42,7 @@ def asked_for(
         at_most: column → how often one value of it may occur in a batch.
         same: columns with one value across the batch.
         cost_weight: power of the cost that the expected improvement is divided by.
+        apart: in how many columns any two experiments of a batch differ at least.
         notes: takes what was understood in a special way.
 
     Raises:
@@ -70,7 +72,12 @@ def asked_for(
         raise UserError(
             "there are no costs to weigh; begin a campaign with --cost COLUMN to have them."
         )
-    return Request(at_most=limits, same=same, cost_weight=cost_weight)
+    if not isinstance(apart, int) or not 0 <= apart <= len(columns):
+        raise UserError(
+            f"experiments can differ in up to {len(columns)} columns, not in {apart}; give a "
+            "smaller number."
+        )
+    return Request(at_most=limits, same=same, cost_weight=cost_weight, apart=apart)
 
 
 def cell_meant(

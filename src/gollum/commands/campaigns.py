@@ -95,6 +95,8 @@ def add_commands(known: Any) -> None:
                      help="one value of a column at most K times in a batch")  # fmt: skip
     ask.add_argument("--same", action="append", default=[], metavar="COLUMN,…",
                      help="one value across the batch, such as the temperature")  # fmt: skip
+    ask.add_argument("--apart", type=int, default=0, metavar="K",
+                     help="any two of the batch differ in at least K columns")  # fmt: skip
     ask.add_argument("--cost-weight", type=float, default=0.0, metavar="W",
                      help="divide expected improvement by cost to this power [0]")  # fmt: skip
     ask.add_argument("--quiet", action="store_true")
@@ -231,6 +233,7 @@ def suggest(known: argparse.Namespace) -> int:
             at_most=_at_most(known.at_most),
             same=_same(known.same, campaign),
             cost_weight=known.cost_weight,
+            apart=known.apart,
             listener=display,
         )
     print_suggestions(console, campaign.state(), sheet)
