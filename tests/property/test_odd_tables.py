@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gollum.campaign.begin import begin
+from gollum.campaign.events import Goal
 from gollum.data.pool import Pool
 from gollum.data.readers import read_table
 from gollum.errors import DataError
@@ -374,3 +376,78 @@ def test_rows_are_counted_as_the_spreadsheet_does(tmp_path):
     table = read_table(tmp_path / "t.csv")
     with pytest.raises(DataError, match="row 6, column 'yield': '<5'"):
         Pool.from_table(table, "yield")
+
+
+# --- rows and columns that are no experiments and no inputs --------------------------------------
+
+
+def half_done(rng):
+    """Every combination of ligand and temperature; each second or third has a yield."""
+    grid = [(name, t) for name in LIGANDS[: int(rng.integers(3, 6))] for t in (40, 60, 80)]
+    every = int(rng.integers(2, 4))
+    yields = [str(rng.integers(1, 99)) if i % every == 0 else "" for i in range(len(grid))]
+    rows = [[name, str(t), y] for (name, t), y in zip(grid, yields, strict=True)]
+    return ["ligand", "T (°C)", "yield"], rows
+
+
+def stray(rng, head, rows):
+    """A row that is none, and the words of its refusal."""
+    last = len(rows) + 2
+    total = str(rng.choice(["Total", "mean", "Summe:", "SD", "Mittelwert"]))
+    kinds = [
+        ([[total, "", "50"]], f"row {last}: '{total}' sums up"),
+        ([["", "", ""], ["measured by JD", "", ""]], f"row {last + 1}: 'measured by JD' is all"),
+        ([["", "", ""], head], f"row {last + 1}: the names of the columns stand here again"),
+    ]
+    more, told = kinds[int(rng.integers(len(kinds)))]
+    return head, [*rows, *more], told
+
+
+def leak(rng, head, rows):
+    """A column that tells of the outcome, and the words of the question."""
+    name = str(rng.choice(["purity", "yield 2", "Umsatz", "colour"]))
+    cells = [("red" if name == "colour" else "50") if row[-1] else "" for row in rows]
+    return [*head, name], [[*row, c] for row, c in zip(rows, cells, strict=True)], f"'{name}' is"
+
+
+def filled_once(rng, head, rows):
+    """Names in the first row of their block only."""
+    again = [row[0] == before[0] for row, before in zip(rows[1:], rows, strict=False)]
+    thin = [rows[0], *(["", *r[1:]] if a else r for r, a in zip(rows[1:], again, strict=True))]
+    return head, thin, "column 'ligand' is blank in"
+
+
+def beside(rng, head, rows):
+    """Columns that say something else; nothing is refused."""
+    some = {
+        "operator": ["AB", "CD"] * len(rows),
+        "date": ["2024-03-01", "2024-03-02"] * len(rows),
+        "notes": ["cloudy", ""] * len(rows),
+        "entry": [str(i) for i in range(1, len(rows) + 1)],
+        "catalyst": [""] * len(rows),
+    }
+    names = list(rng.permutation(list(some)))[: int(rng.integers(1, 5))]
+    cells = zip(*(some[n][: len(rows)] for n in names), strict=True)
+    return [*names, *head], [[*c, *row] for c, row in zip(cells, rows, strict=True)], ""
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_rows_and_columns_of_another_kind_are_seen(seed, tmp_path):
+    rng = np.random.default_rng(seed)
+    head, rows = half_done(rng)
+    made, odd, told = (stray, leak, filled_once, beside)[seed % 4](rng, head, rows)
+    file = tmp_path / "t.csv"
+    file.write_text("\n".join(lines([made, *odd], ",")), encoding="utf-8")
+
+    def start():
+        return begin(read_table(file), objective="yield", goal=Goal(), name="t", source=None)
+
+    if told:
+        with pytest.raises(DataError, match=re.escape(told)):
+            start()
+        return
+    begun = start()
+    assert begun.candidates.columns.tolist() == head[:-1]
+    assert len(begun.candidates) == len(rows)
+    values = [str(int(r.values["yield"])) for r in begun.recorded.results]
+    assert values == [row[-1] for row in rows if row[-1]]
