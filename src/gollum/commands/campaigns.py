@@ -188,7 +188,7 @@ def init(known: argparse.Namespace) -> int:
     results = len(start.recorded.results) if start.recorded else 0
     wanted = f"come close to {known.target:g} in" if goal == "target" else goal
     _say(console, f"{file}: {len(start.candidates):,} possible experiments, {results} results; "
-         f"{wanted} {known.objective}.")  # fmt: skip
+         f"{wanted} {start.created.objective}.")  # fmt: skip
     _show_text(console, start.template, campaign)
     _say(console, f"Next: gollum suggest {quoted(known.campaign)} -n 8 -o next.xlsx")
     return 0
