@@ -29,7 +29,7 @@ from gollum.notes import Note
 NO_ID = re.compile(r".*[~/\n\r\t].*|b\d+-\d+|\d{1,2}-\d{1,2}", re.DOTALL)
 _SORTED = (
     "perhaps only some of the columns were sorted; bring the cells of each experiment together "
-    "again, clear run and id if it is another experiment"
+    "again, or clear run and id if it is another experiment"
 )
 _AS_DONE = ", or record with --as-done if the run was done so"
 

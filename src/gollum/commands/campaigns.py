@@ -210,7 +210,7 @@ def init(known: argparse.Namespace) -> int:
     results = len(start.recorded.results) if start.recorded else 0
     wanted = start.created.goal.words() + " in" * (goal == "target")
     _say(console, f"{file}: {len(start.candidates):,} possible experiments, {results} results; "
-         f"{wanted} {known.objective}.")  # fmt: skip
+         f"{wanted} {start.created.objective}.")  # fmt: skip
     _show_text(console, start.template, campaign)
     _say(console, f"Next: gollum suggest {quoted(known.campaign)} -n 8 -o next.xlsx")
     return 0

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gollum.data.naming import loose
 from gollum.data.pool import cell_text
-from gollum.data.spreadsheets.numbers import SPACES
+from gollum.data.spreadsheets.numbers import SPACES, is_number_like
 from gollum.errors import DataError
 
 Mask = NDArray[np.bool_]
@@ -94,11 +94,13 @@ def refuse_head_below(table: pd.DataFrame, where: str, wanted: str) -> None:
         wanted: the column.
 
     Raises:
-        DataError: a cell of a first row is that name.
+        DataError: a first row holds that name among others, and no numbers.
     """
     name, first = loose(wanted), int(table.attrs.get("first_row", 2))
     for row in range(min(len(table), HEADS) if wanted not in table else 0):
-        if any(loose(str(cell)) == name for cell in table.iloc[row]):
+        cells = [text for cell in table.iloc[row] if (text := cell_text(cell).strip(SPACES))]
+        names = len(cells) > 1 and not any(map(is_number_like, cells))
+        if names and name in map(loose, cells):
             raise DataError(
                 f"{where}: row {first + row} seems to hold the names of the columns ('{wanted}' is "
                 "one); delete the rows above it."
