@@ -382,10 +382,9 @@ def test_rows_are_counted_as_the_spreadsheet_does(tmp_path):
 
 
 def half_done(rng):
-    """Every combination of ligand and temperature; each second or third has a yield."""
+    """Every combination of ligand and temperature; each second has a yield."""
     grid = [(name, t) for name in LIGANDS[: int(rng.integers(3, 6))] for t in (40, 60, 80)]
-    every = int(rng.integers(2, 4))
-    yields = [str(rng.integers(1, 99)) if i % every == 0 else "" for i in range(len(grid))]
+    yields = [str(rng.integers(1, 99)) if i % 2 == 0 else "" for i in range(len(grid))]
     rows = [[name, str(t), y] for (name, t), y in zip(grid, yields, strict=True)]
     return ["ligand", "T (°C)", "yield"], rows
 
@@ -396,8 +395,9 @@ def stray(rng, head, rows):
     total = str(rng.choice(["Total", "mean", "Summe:", "SD", "Mittelwert"]))
     kinds = [
         ([[total, "", "50"]], f"row {last}: '{total}' sums up"),
-        ([["", "", ""], ["measured by JD", "", ""]], f"row {last + 1}: 'measured by JD' is all"),
-        ([["", "", ""], head], f"row {last + 1}: the names of the columns stand here again"),
+        ([["", "", ""], ["measured by JD", "", ""]], f"row {last} is blank; delete it"),
+        ([["measured by JD", "", ""]], f"row {last}: 'measured by JD' is all"),
+        ([head], f"row {last}: the names of the columns stand here again"),
     ]
     more, told = kinds[int(rng.integers(len(kinds)))]
     return head, [*rows, *more], told
