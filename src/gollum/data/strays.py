@@ -46,13 +46,14 @@ def refuse_strays(table: pd.DataFrame, where: str, remarks: bool = True) -> None
         return
     filled = np.column_stack([~_blank(table[name]) for name in table.columns])
     counts = filled.sum(axis=1)
-    usual = int(np.median(counts[counts > 0])) if counts.any() else 0
     first = int(table.attrs.get("first_row", 2))
 
     def refusal(row: int, problem: str) -> DataError:
         return DataError(f"{where}: row {first + row}: {problem}.")
 
-    lonely = (counts == 1) & (usual >= 3)
+    usual_here = filled.sum(axis=0) > USUAL * max(1, (counts > 0).sum() - 1)
+    lacks = (~filled & usual_here).any(axis=1)
+    lonely = (counts == 1) & lacks & (len(table.columns) > 2)
     below = ~np.append((counts > 1)[::-1].cumsum()[::-1][1:] > 0, False)
     after_gap = np.append(False, counts[:-1] == 0)
     for row in np.flatnonzero(lonely & (below | after_gap) & remarks)[:1]:
@@ -67,7 +68,6 @@ def refuse_strays(table: pd.DataFrame, where: str, remarks: bool = True) -> None
     for name in texts:
         named = [text for text in table[name].unique() if _bare(text) in _SUMMARIES]
         sums |= table[name].isin(named).to_numpy(dtype=bool)
-    lacks = (~filled & (filled.mean(axis=0) > USUAL)).any(axis=1)
     last = ~np.append((filled.any(axis=1) & ~sums)[::-1].cumsum()[::-1][1:] > 0, False)
     for row in np.flatnonzero(sums & (lacks | last))[:1]:
         text = next(t for t in map(str, table[texts].iloc[row]) if _bare(t) in _SUMMARIES)
