@@ -41,6 +41,8 @@ KINDS = {
     "one molecule": "additives-1 additives-2 additives-3 additives-4 kinase-docking photoswitch "
     "photovoltaics-pce redox-ered redox-gsol esol freesolv laser-emitters lipophilicity",
 }
+WORDLESS = "without words"
+SEEDS = 5  # of each task, but for the five products
 # On which the default was tuned.
 DEVELOPMENT = (
     "bh-cf3 bh-ethyl bh-3-pyridyl additives-1 photoswitch esol ocm-c2 deoxyfluorination "
@@ -85,15 +87,13 @@ def _many_tasks(name: str) -> Iterator[str]:
 def _default(name: str) -> Iterator[str]:
     """The default beside the methods of two sweeps, on the tasks that it has run on."""
     own = _records(name).table
+    own = own[own["settings"].isna() & (own["seed"] < SEEDS)]
     others = pd.concat([_records(sweep).table for sweep in ("paper19", "further")])
     runs = pd.concat([own, others[others["task"].isin(own["task"])]]).assign(preset="", model="")
     runs["surrogate"] = runs["surrogate"].replace(dict.fromkeys(JOINED[PLAIN], PLAIN))
-    kinds = {task: kind for kind, tasks in KINDS.items() for task in tasks.split()}
-    runs["kind"] = runs["task"].map(kinds).fillna("components")
-    unseen = runs[~runs["task"].isin(DEVELOPMENT.split())]
     methods = ("combined", PLAIN, "pllm", "static", "random")
     rows = []
-    for kind, part in (("all", runs), *runs.groupby("kind"), ("not used for tuning", unseen)):
+    for kind, part in _by_kind(runs):
         found = [compare(part, pd.DataFrame(), reference=m) for m in (PLAIN, "pllm")]
         means = found[0].overall.set_index("method")["mean"]
         gains = [c.gains.set_index("method").loc["combined"] for c in found]
@@ -108,6 +108,49 @@ def _default(name: str) -> Iterator[str]:
     yield _means(found)
     yield _plain(found.quality)
     yield _tasks(found)
+
+
+def _language(_: str) -> Iterator[str]:
+    """What words add to the default."""
+    runs = _records("default").table
+    runs = runs[runs["seed"] < SEEDS].assign(preset="", model="")
+    bare = runs["settings"].notna()
+    runs["surrogate"] = runs["surrogate"].where(~bare, WORDLESS)
+    runs = runs.assign(settings=np.nan)
+    runs = runs[runs["task"].isin(runs["task"][bare])]
+    rows = []
+    for kind, part in _by_kind(runs):
+        found, area = (compare(part, pd.DataFrame(), m, WORDLESS) for m in ("top5_coverage", "auc"))
+        means = found.overall.set_index("method")["mean"]
+        gains = [c.gains.set_index("method").loc["combined"] for c in (found, area)]
+        rows.append((
+            kind, str(len(found.tasks)), *(f"{means[m]:.3f}" for m in ("combined", WORDLESS)),
+            *(f"{g['mean']:+.3f} {_interval(g['low'], g['high'], '+')}" for g in gains),
+        ))  # fmt: skip
+    yield _markdown(
+        ("what varies", "tasks", "`combined`", WORDLESS, "gain of words [95 %]",
+         "in area under best-so-far [95 %]"), rows,
+    )  # fmt: skip
+
+
+def _five(_: str) -> Iterator[str]:
+    """The default on five products, beside the methods of that sweep."""
+    others = _records("buchwald-hartwig").table
+    own = _records("default").table
+    own = own[own["settings"].isna() & own["task"].isin(others["task"])]
+    runs = pd.concat([own, others]).assign(preset="", model="")
+    found = compare(runs, pd.DataFrame(), reference="one_hot")
+    yield _runs(found)
+    yield _means(found)
+    yield _tasks(found)
+
+
+def _by_kind(runs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """All runs, those of each kind of task, and those of tasks that nothing was tuned on."""
+    kinds = {task: kind for kind, tasks in KINDS.items() for task in tasks.split()}
+    yield "all", runs
+    yield from runs.groupby(runs["task"].map(kinds).fillna("components"))
+    yield "not used for tuning", runs[~runs["task"].isin(DEVELOPMENT.split())]
 
 
 def _kinds(_: str) -> Iterator[str]:
@@ -175,6 +218,8 @@ def _controls(name: str) -> Iterator[str]:
 
 PARTS: dict[str, Callable[[str], Iterable[str]]] = {
     "default": _default,
+    "language": _language,
+    "five-products": _five,
     "buchwald-hartwig": _products,
     "paper19": _many_tasks,
     "further": _many_tasks,

@@ -199,6 +199,7 @@ class Campaign:
         same: Sequence[str] = (),
         cost_weight: float = 0.0,
         apart: int = 0,
+        repeats: int = 0,
         policy: Mapping[str, Any] | None = None,
         listener: Listener = SILENT,
     ) -> pd.DataFrame:
@@ -213,6 +214,7 @@ class Campaign:
             same: columns with one value across the batch.
             cost_weight: power of the cost that the expected improvement is divided by.
             apart: in how many columns any two experiments of the batch differ at least.
+            repeats: how many may be measured ones again, where noise leaves enough to gain.
             policy: keys to change before choosing and from then on, as `configure` takes them.
             listener: told what it is at.
 
@@ -232,7 +234,7 @@ class Campaign:
             if change is not None:
                 state = state.after(Logged(state.sequence + 1, "", "", change))
             notes = list[Note]()
-            request = asked_for(state, at_most or {}, same, cost_weight, apart, notes)
+            request = asked_for(state, at_most or {}, same, cost_weight, apart, repeats, notes)
             listener.noted(notes)
             already = [] if fresh else open_batch(state)
             if already:

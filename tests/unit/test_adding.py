@@ -213,3 +213,27 @@ def test_experiments_of_a_batch_can_be_kept_apart(tmp_path, known):
     with pytest.raises(UserError, match="up to 4 columns, not in 5"):
         made.suggest(2, apart=5)
     assert made.replay()[0].same_experiments
+
+
+@pytest.mark.parametrize("noise", [0.0, 30.0])
+def test_measured_experiments_come_again_where_noise_decides(tmp_path, noise):
+    rng = np.random.default_rng(0)
+    twice = pd.concat([TABLE[:6]] * 4 + [TABLE[6:]], ignore_index=True)
+    values = 10.0 * twice["T"] / 20 + noise * rng.normal(size=len(twice))
+    values[24:] = np.nan
+    table = twice.assign(**{"yield": values})
+    made = Campaign.create(
+        tmp_path / "a.gollum", table=table, objective="yield", surrogate="one_hot"
+    )[0]
+    measured = set(made.state().measured().index)
+    assert not measured & set(made.suggest(2)["id"])
+    batch = made.suggest(2, repeats=1, fresh=True)
+    again = [i for i in batch["id"] if i in measured]
+    assert len(batch) == 2
+    assert len(again) <= 1
+    assert bool(again) == (noise > 0)
+    taken = made.record(batch.assign(**{"yield": 1.0}))
+    assert taken.measured == 2
+    assert made.replay()[-1].same_experiments
+    with pytest.raises(UserError, match="number of repeats"):
+        made.suggest(2, repeats=-1)

@@ -67,7 +67,7 @@ def select(
     values = score(fitted, rows, aim)
     if penalties is not None:
         values -= torch.as_tensor(penalties[rows]).to(values)
-    if aim.target is not None and not limits.groups:
+    if aim.target is not None and not limits.bind:
         best = values.topk(min(SHORTLIST, len(rows))).indices.sort().values
         rows, values = rows[best.cpu().numpy()], values[best]
     chosen, scores = list[int](), list[float]()

@@ -28,6 +28,11 @@ class Limits:
     columns: tuple[Rows, ...] = ()
     apart: int = 0
 
+    @property
+    def bind(self) -> bool:
+        """Whether there are any."""
+        return bool(self.groups) or self.apart > 1
+
     def allowed(self, rows: Rows, chosen: Sequence[int]) -> NDArray[np.bool_]:
         """Which of m candidates can join the batch after some were chosen; m flags."""
         flags = np.ones(len(rows), dtype=bool)

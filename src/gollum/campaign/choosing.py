@@ -36,12 +36,19 @@ def batch_request(
     """
     goal, pool = state.created.goal, state.pool
     groups = [(codes_of(pool, column), most) for column, most in request.at_most.items()]
+    rows, again = _free(state, fresh), _measured(state) if request.repeats else taken[:0]
+    if len(again):
+        # What a measured one can still improve is what noise leaves open.
+        once = np.ones(len(pool), dtype=np.int64)
+        once[again] = 0
+        groups.append((once * (np.arange(len(pool)) + 1), request.repeats))
+        rows = np.union1d(rows, again)
     limits = Limits(tuple(groups), tuple(taken.tolist()))
     if request.apart > 1:
         limits = replace(limits, columns=told_apart(state), apart=request.apart)
     return BatchRequest(
         count=count,
-        rows=_with_same(state, _free(state, fresh), taken, request),
+        rows=_with_same(state, rows, taken, request),
         pending=pending,
         done=np.unique(pool.positions(state.done())),
         limits=limits,
@@ -60,6 +67,13 @@ def told_apart(state: State) -> tuple[Rows, ...]:
         if codes.any():
             found.setdefault(codes.tobytes(), codes)
     return tuple(found.values())
+
+
+def _measured(state: State) -> Rows:
+    """Positions of measured candidates that are not pending or avoided."""
+    busy = [plan.suggestion.id for plan in state.pending()]
+    known = state.table.index.isin([m.result.id for m in state.with_status("measured")])
+    return np.flatnonzero(known & ~state.table.index.isin(busy) & ~state.locked())
 
 
 def _free(state: State, fresh: bool) -> Rows:

@@ -123,6 +123,8 @@ class Request(Part):
     """Power of the cost that the expected improvement is divided by; 0 ignores costs."""
     apart: int = 0
     """In how many columns any two experiments of a batch differ at least."""
+    repeats: int = 0
+    """How many experiments of a batch may be ones that were measured already."""
 
 
 class Neighbour(Part):

@@ -33,6 +33,7 @@ def asked_for(
     same: Sequence[str],
     cost_weight: float,
     apart: int = 0,
+    repeats: int = 0,
     notes: list[Note] | None = None,
 ) -> Request:
     """A request, checked against the campaign.
@@ -43,6 +44,7 @@ def asked_for(
         same: columns with one value across the batch.
         cost_weight: power of the cost that the expected improvement is divided by.
         apart: in how many columns any two experiments of a batch differ at least.
+        repeats: how many experiments of a batch may have been measured already.
         notes: takes what was understood in a special way.
 
     Raises:
@@ -77,7 +79,9 @@ def asked_for(
             f"experiments can differ in up to {len(columns)} columns, not in {apart}; give a "
             "smaller number."
         )
-    return Request(at_most=limits, same=same, cost_weight=cost_weight, apart=apart)
+    if not isinstance(repeats, int) or repeats < 0:
+        raise UserError(f"the number of repeats is 0 or more, not {repeats}.")
+    return Request(at_most=limits, same=same, cost_weight=cost_weight, apart=apart, repeats=repeats)
 
 
 def cell_meant(

@@ -97,6 +97,8 @@ def add_commands(known: Any) -> None:
                      help="one value across the batch, such as the temperature")  # fmt: skip
     ask.add_argument("--apart", type=int, default=0, metavar="K",
                      help="any two of the batch differ in at least K columns")  # fmt: skip
+    ask.add_argument("--repeats", type=int, default=0, metavar="K",
+                     help="up to K measured ones again, where noise decides")  # fmt: skip
     ask.add_argument("--cost-weight", type=float, default=0.0, metavar="W",
                      help="divide expected improvement by cost to this power [0]")  # fmt: skip
     ask.add_argument("--quiet", action="store_true")
@@ -234,6 +236,7 @@ def suggest(known: argparse.Namespace) -> int:
             same=_same(known.same, campaign),
             cost_weight=known.cost_weight,
             apart=known.apart,
+            repeats=known.repeats,
             listener=display,
         )
     print_suggestions(console, campaign.state(), sheet)
