@@ -87,7 +87,7 @@ def _many_tasks(name: str) -> Iterator[str]:
 def _default(name: str) -> Iterator[str]:
     """The default beside the methods of two sweeps, on the tasks that it has run on."""
     own = _records(name).table
-    own = own[own["settings"].isna() & (own["seed"] < SEEDS)]
+    own = own[(own["settings"] == "") & (own["seed"] < SEEDS)]
     others = pd.concat([_records(sweep).table for sweep in ("paper19", "further")])
     runs = pd.concat([own, others[others["task"].isin(own["task"])]]).assign(preset="", model="")
     runs["surrogate"] = runs["surrogate"].replace(dict.fromkeys(JOINED[PLAIN], PLAIN))
@@ -114,9 +114,9 @@ def _language(_: str) -> Iterator[str]:
     """What words add to the default."""
     runs = _records("default").table
     runs = runs[runs["seed"] < SEEDS].assign(preset="", model="")
-    bare = runs["settings"].notna()
+    bare = runs["settings"] != ""
     runs["surrogate"] = runs["surrogate"].where(~bare, WORDLESS)
-    runs = runs.assign(settings=np.nan)
+    runs = runs.assign(settings="")
     runs = runs[runs["task"].isin(runs["task"][bare])]
     rows = []
     for kind, part in _by_kind(runs):
@@ -137,7 +137,7 @@ def _five(_: str) -> Iterator[str]:
     """The default on five products, beside the methods of that sweep."""
     others = _records("buchwald-hartwig").table
     own = _records("default").table
-    own = own[own["settings"].isna() & own["task"].isin(others["task"])]
+    own = own[(own["settings"] == "") & own["task"].isin(others["task"])]
     runs = pd.concat([own, others]).assign(preset="", model="")
     found = compare(runs, pd.DataFrame(), reference="one_hot")
     yield _runs(found)
