@@ -491,6 +491,8 @@ def test_specs_of_the_project_leave_nothing_out(file):
             2 * 45 * 5 + 5 * 5,
             {"combined-minilm-default", "combined-minilm-default-representations-wordless"},
         ),
+        "realistic": (2 * 10 * 5, {"combined-minilm-default", "one_hot", "morgan"}),
+        "plates": (2 * 10 * 5, {"combined-minilm-default", "one_hot", "morgan"}),
     }[file.stem]  # fmt: skip
 
 
