@@ -381,7 +381,7 @@ class _Proposer:
             return _Proposal("remark", "is another tool's order")
         if doubt := self._of_outcome(name, words):
             return _Proposal("left out", doubt, in_doubt=True)
-        if self._theserows(name, words):
+        if self._names_rows(name, words):
             return _Proposal("id", "is different in every row, and its name says so")
         others = [n for n in self.names if n != name and self._may_be_input(n)]
         if others and len(self.table) >= FEWEST and self._counts(name):
@@ -417,7 +417,7 @@ class _Proposer:
     def _wordy(self, name: str) -> bool:
         return not pd.api.types.is_numeric_dtype(self.table[name])
 
-    def _theserows(self, name: str, words: frozenset[str]) -> bool:
+    def _names_rows(self, name: str, words: frozenset[str]) -> bool:
         cells = self.table[name]
         called = words & _ROWS or not words
         if not called or self.kind(name) not in ("number", "category") or len(cells) < 3:
