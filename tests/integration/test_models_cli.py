@@ -462,4 +462,4 @@ def test_a_hub_that_lacks_the_model(hub, repository):
 def test_no_hub_in_reach(refused):
     said = refused("models", "get", "t5-base", "--yes")  # the tests run offline
     assert "could not be had from the model hub" in said
-    assert "--model.name a local folder" in said
+    assert "a local folder with the model's files" in said

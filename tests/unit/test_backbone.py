@@ -41,7 +41,7 @@ from helpers import (
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-WAYS_OUT = r"--model\.name a local folder.*--model\.name minilm"
+WAYS_OUT = r"a local folder.*the embedded model, minilm"
 
 
 @pytest.fixture
