@@ -145,6 +145,16 @@ def _five(_: str) -> Iterator[str]:
     yield _tasks(found)
 
 
+def _realistic(name: str) -> Iterator[str]:
+    """The default in batches, beside the plain encoding under the same conditions."""
+    runs = _records(name).table.assign(preset="", model="", settings="")
+    runs["surrogate"] = runs["surrogate"].replace(dict.fromkeys(JOINED[PLAIN], PLAIN))
+    found = compare(runs, pd.DataFrame(), reference=PLAIN)
+    yield _runs(found)
+    yield _means(found)
+    yield _tasks(found)
+
+
 def _by_kind(runs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """All runs, those of each kind of task, and those of tasks that nothing was tuned on."""
     kinds = {task: kind for kind, tasks in KINDS.items() for task in tasks.split()}
@@ -220,6 +230,7 @@ PARTS: dict[str, Callable[[str], Iterable[str]]] = {
     "default": _default,
     "language": _language,
     "five-products": _five,
+    "realistic": _realistic,
     "buchwald-hartwig": _products,
     "paper19": _many_tasks,
     "further": _many_tasks,

@@ -492,7 +492,6 @@ def test_specs_of_the_project_leave_nothing_out(file):
             {"combined-minilm-default", "combined-minilm-default-representations-wordless"},
         ),
         "realistic": (2 * 10 * 5, {"combined-minilm-default", "one_hot", "morgan"}),
-        "plates": (2 * 10 * 5, {"combined-minilm-default", "one_hot", "morgan"}),
     }[file.stem]  # fmt: skip
 
 
