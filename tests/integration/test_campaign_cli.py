@@ -390,3 +390,20 @@ def test_a_run_that_was_done_differently_is_recorded_as_done(gollum):
     assert (code, "1 measured, 1 of them done differently, 1 new candidates" in out) == (0, True)
     gollum("report", "my.gollum", "--quiet")
     assert "n1 (asked r" in Path("my.html").read_text(encoding="utf-8")
+
+
+def test_an_export_never_replaces_what_it_has_not_written(gollum):
+    begin(gollum)
+    assert gollum("suggest", "my.gollum", "-n", 2, "-o", "next.csv", "--quiet")[0] == 0
+    sheet = read_table("next.csv")
+    write_sheet(sheet.assign(yield_pct=[5.0, 6.0]), "next.csv")
+    typed = Path("next.csv").read_bytes()
+    code, _, err = gollum("export", "my.gollum", "-o", "next.csv")
+    assert (code, "holds results that are not recorded" in err) == (2, True)
+    code, _, err = gollum("export", "my.gollum", "-o", "conditions.xlsx")
+    assert (code, "not as this campaign wrote it" in err) == (2, True)
+    assert Path("next.csv").read_bytes() == typed
+    assert gollum("record", "my.gollum", "next.csv")[0] == 0
+    for what in ("results", "history", "candidates", "suggestions"):
+        for _ in range(2):
+            assert gollum("export", "my.gollum", "--what", what, "-o", f"{what}.csv")[0] == 0

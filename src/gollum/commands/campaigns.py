@@ -406,6 +406,7 @@ def export(known: argparse.Namespace) -> int:
             ) from None
         _say(_console(), f"{file}: the whole campaign.")
         return 0
+    _keep_results(campaign, file)
     table = campaign.export(known.what)
     write_sheet(headed(campaign.state(), table), file)
     _say(_console(), f"{file}: {len(table)} rows of {known.what}.")
@@ -434,10 +435,10 @@ def _changeable(campaign: str) -> Iterator[None]:
 
 
 def _keep_results(campaign: Campaign, file: Path) -> None:
-    """Refuse to write over a sheet that somebody has filled in.
+    """Refuse to write over a sheet that somebody has filled in, or over something else.
 
     Raises:
-        UserError: it may hold results that are not recorded.
+        UserError: it may hold results that are not recorded, or this campaign did not write it.
     """
     from gollum.campaign.intake import read_results
     from gollum.campaign.sheets import sheet_names
@@ -446,9 +447,12 @@ def _keep_results(campaign: Campaign, file: Path) -> None:
     if not file.exists():
         return
     try:
-        frame = read_table(file)
-        if sheet_names(campaign.state()).run not in frame.columns:
-            raise UserError(f"{file} is no sheet of suggestions.")
+        frame, names = read_table(file), sheet_names(campaign.state())
+        here = set(frame.columns)
+        if {names.id, names.state, names.results} <= here or {names.run, names.replaced} <= here:
+            return  # exported candidates or history, in which nobody fills anything in
+        if names.run not in here:
+            raise UserError(f"{file} is no sheet of this campaign.")
         news = read_results(campaign.state(), frame, source=None, name=file.name).event
     except UserError:
         raise UserError(f"{file} is there, and not as this campaign wrote it; choose another name "
