@@ -200,7 +200,14 @@ def test_permuted_labels_are_what_is_measured(tmp_path):
     assert sorted(result.problem.pool.values) == sorted(pool.values)
 
 
-@pytest.mark.parametrize("control", ["shuffled_columns", "swapped_names", "random_embeddings"])
+@pytest.mark.parametrize(
+    "control",
+    [
+        pytest.param("shuffled_columns", marks=pytest.mark.slow),
+        pytest.param("swapped_names", marks=pytest.mark.slow),
+        "random_embeddings",
+    ],
+)
 def test_controls_of_the_text_change_choices_and_no_measurement(tmp_path, control):
     keys = {"surrogate": "static", "preset": "fast", "n_iters": 3, "data.task": "bh-2-pyridyl"}
     plain, changed = (go(tmp_path / c, control=c, **keys) for c in ("none", control))

@@ -102,6 +102,7 @@ def test_the_authors_texts_are_asked_for_in_one_sentence(benchmark_module, monke
         benchmark_module("speed").main(["--smoke", "--texts", "authors"])
 
 
+@pytest.mark.slow
 def test_the_ablation_runs_with_everything_off_in_turn(benchmark_module, tmp_path, monkeypatch):
     ablation = benchmark_module("ablation")
     attention = ablation.loading.ATTENTION
