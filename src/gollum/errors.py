@@ -83,6 +83,11 @@ def likewise(problem: str, places: Sequence[str]) -> str:
     return f"{problem}{link} {', '.join(places[:_PLACES])}{more}"
 
 
+def listed(names: Iterable[object]) -> str:
+    """Names in quotes, between commas."""
+    return ", ".join(f"'{name}'" for name in names)
+
+
 def quoted(name: str) -> str:
     """A file's name as it is typed in a command."""
     return f'"{name}"' if any(c.isspace() for c in name) else name

@@ -169,6 +169,6 @@ def test_a_slip_in_the_name_of_a_result_is_seen():
 
 
 def test_the_way_to_say_so_is_that_of_the_command():
-    told = question(table(purity=YIELDS), option="--data.{}")
+    told = question(table(purity=YIELDS), keeps=False, option="--data.{}")
     assert "--data.remark purity" in told
     assert "also" not in told

@@ -52,7 +52,8 @@ def _of_table(data: DataConfig) -> Problem:
     path, objective = Path(data.path or ""), data.objective or ""
     said = Said(
         objective, inputs=data.inputs, categories=data.category or (), numbers=data.number or (),
-        remarks=data.remark or (), id_column=data.id_column, option="--data.{}",
+        remarks=data.remark or (), id_column=data.id_column, keeps=False,
+        option="--data.{}",
     )  # fmt: skip
     read = read_table(path, sheet=data.sheet, encoding=data.encoding)
     check_table(read, [objective], path.name)
@@ -96,7 +97,6 @@ def _results(
     said = table[objective].map(lambda text: meaning(str(text)) or "")
     gone = said.isin(["failed", "not run", "pending"])
     blanked = table.assign(**{objective: table[objective].where(~gone, "")})
-    blanked.attrs = dict(table.attrs)
     counts = ", ".join(f"{n} {word}" for word, n in said[gone].value_counts().items())
     told = (Note("no-results", where, f"rows without a result: {counts}."),) if counts else ()
     return without_units(blanked, [objective], where)[0], told

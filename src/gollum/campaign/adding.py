@@ -21,9 +21,9 @@ from gollum.campaign.filled import Sheet
 from gollum.campaign.identity import identify
 from gollum.campaign.sheets import users_columns
 from gollum.campaign.state import Logged, State
-from gollum.data.roles import OURS, listed
+from gollum.data.roles import OURS
 from gollum.data.spreadsheets.numbers import SPACES, is_plain
-from gollum.errors import ConfigError, DataError, nearest
+from gollum.errors import ConfigError, DataError, listed, nearest
 from gollum.notes import Note
 
 MOST = 1_000_000  # candidates of a campaign

@@ -25,11 +25,11 @@ from gollum.data.molecules import one_spelling
 from gollum.data.naming import meant
 from gollum.data.pool import Pool, smiles_columns
 from gollum.data.readers import read_frame
-from gollum.data.roles import OURS, OUTCOMES, Column, Roles, Said, assign, listed
+from gollum.data.roles import OURS, OUTCOMES, Column, Roles, Said, assign
 from gollum.data.sentinels import sentinel
 from gollum.data.statuses import check_failed
 from gollum.data.strays import refuse_fill_down, refuse_head_below, refuse_strays
-from gollum.errors import ConfigError, DataError, TemplateError, nearest
+from gollum.errors import ConfigError, DataError, TemplateError, listed, nearest
 from gollum.language.catalog import CATALOG, is_here
 from gollum.notes import Note
 from gollum.settings import PRESETS, USUAL_PRESET
@@ -180,15 +180,7 @@ def begin(
             f"surrogate '{policy.surrogate}' needs columns with SMILES; name them with "
             "--structures."
         )
-    written = None
-    if reaction is None:
-        called = [c.name for c in roles.columns if c.role == "input" and c.kind == "reaction"]
-        if len(called) == 1:
-            written = Template.column(called[0])
-            notes.append(_about("reaction", where, "taken for reaction SMILES", called))
-    else:
-        written = Template.of(reaction)
-        written.check(columns, where)
+    written = _reaction(reaction, roles, where, notes)
     if "reactions" in policy.needs and written is None:
         raise ConfigError(
             f"surrogate '{policy.surrogate}' needs reaction SMILES; name their column, or a "
@@ -210,11 +202,7 @@ def begin(
         failed_words=failed_word, seed=seed, source=source,
         candidates=table_sha256(candidates), keys=policy.typed(k for k in chosen if k not in NAMED),
     )  # fmt: skip
-    model = policy.model.name
-    if policy.has_model and policy.remote.url is None and not is_here(model):
-        what = f"the language model '{model}' is not on this machine; fetch it by"
-        ways = f"`gollum models get {model}`, or choose another by --model."
-        notes.append(Note("model-away", where, f"{what} {ways}"))
+    notes += _about_model(policy, where)
     recorded, read = _results(created, candidates, rows, ids)
     for column in (objective, *also):
         found = recorded.results if recorded else ()
@@ -223,6 +211,29 @@ def begin(
     _check_failure(created, candidates, recorded, where)
     shown_as = tuple(_as_read(c, candidates, created) for c in roles.columns)
     return Start(created, candidates, recorded, (*notes, *read), words, shown_as)
+
+
+def _reaction(given: str | None, roles: Roles, where: str, notes: list[Note]) -> Template | None:
+    """What writes experiments as reactions: what was said, or the one column that holds them."""
+    if given is not None:
+        written = Template.of(given)
+        written.check(roles.inputs, where)
+        return written
+    called = [c.name for c in roles.columns if c.role == "input" and c.kind == "reaction"]
+    if len(called) != 1:
+        return None
+    notes.append(_about("reaction", where, "taken for reaction SMILES", called))
+    return Template.column(called[0])
+
+
+def _about_model(policy: Policy, where: str) -> list[Note]:
+    """A note if the language model has to be fetched first."""
+    model = policy.model.name
+    if not policy.has_model or policy.remote.url is not None or is_here(model):
+        return []
+    what = f"the language model '{model}' is not on this machine; fetch it by"
+    ways = f"`gollum models get {model}`, or choose another by --model."
+    return [Note("model-away", where, f"{what} {ways}")]
 
 
 def _ask_sentinel(where: str, column: str, cells: NDArray[np.float64], said: Said) -> None:
@@ -365,9 +376,12 @@ def _is_names(column: pd.Series) -> bool:
 def default_template(inputs: pd.DataFrame, created: Created) -> Template:
     """How experiments with these inputs are put into words if nobody says."""
     spoken = inputs[_spoken(inputs, created.structures)]
+    return _of_columns(spoken, created.name, created.units)
+
+
+def _of_columns(inputs: pd.DataFrame, where: str, units: Mapping[str, str]) -> Template:
     unknown = np.full(len(inputs), np.nan)
-    pool = Pool(created.name, spoken, "", "maximize", unknown)
-    return Template.from_columns(pool, created.units)
+    return Template.from_columns(Pool(where, inputs, "", "maximize", unknown), units)
 
 
 def _template(
@@ -379,8 +393,7 @@ def _template(
 ) -> Template:
     """The template, checked on a row that has every cell filled."""
     if given is None:
-        unknown = np.full(len(inputs), np.nan)
-        return Template.from_columns(Pool(where, inputs, "", "maximize", unknown), units)
+        return _of_columns(inputs, where, units)
     template = Template(given)
     for column in template.columns:
         role = roles.role(column)

@@ -25,7 +25,7 @@ from gollum.data.spreadsheets.sheets import refuse_repeats
 from gollum.data.spreadsheets.units import alike, converted, measure, quantity, split_name, unit_in
 from gollum.data.statuses import meaning
 from gollum.data.strays import refuse_head_below, refuse_strays
-from gollum.errors import DataError, likewise, nearest
+from gollum.errors import DataError, likewise, listed, nearest
 from gollum.notes import Note
 
 Texts = NDArray[np.object_]
@@ -193,8 +193,7 @@ class Sheet:
             if not (note.code in USUAL and note.column in ours)
         ]
         if extra:
-            listed = ", ".join(f"'{column}'" for column in extra)
-            what = f"columns that the campaign does not have were left out: {listed}"
+            what = f"columns that the campaign does not have were left out: {listed(extra)}"
             told.append(Note("other-columns", "", what))
         return told
 

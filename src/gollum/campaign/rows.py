@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gollum.campaign.identity import NO_ID
 from gollum.campaign.slips import ROUNDING
-from gollum.data.pool import cell_text
+from gollum.data.pool import cell_text, is_blank
 from gollum.data.spreadsheets.columns import Column
 from gollum.data.spreadsheets.numbers import SPACES
 from gollum.data.spreadsheets.quantities import unit_of_cells, without_units
@@ -174,7 +174,5 @@ def blank_rows(table: pd.DataFrame) -> NDArray[np.bool_]:
     """Flags of the rows without any entry."""
     blank = np.ones(len(table), dtype=bool)
     for name in table.columns:
-        cells = table[name]
-        numeric = pd.api.types.is_numeric_dtype(cells)
-        blank &= (cells.isna() if numeric else cells.str.strip(SPACES) == "").to_numpy(dtype=bool)
+        blank &= is_blank(table[name])
     return blank

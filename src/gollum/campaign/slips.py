@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterator
 from difflib import get_close_matches
@@ -11,6 +10,7 @@ from difflib import get_close_matches
 import numpy as np
 from numpy.typing import NDArray
 
+from gollum.data.naming import loose
 from gollum.data.spreadsheets.numbers import is_date
 
 Numbers = NDArray[np.float64]
@@ -40,12 +40,12 @@ class Known:
 
     def __init__(self, names: Collection[str]) -> None:
         self.names = names
-        self._loosely = {_loose(name): name for name in names}
+        self._loosely = {loose(name): name for name in names}
         self._traces = {trace: name for name in names for trace in _traces(name)}
 
     def typed(self, text: str) -> str | None:
         """The name that differs in capitals, spaces or hyphens only, if there is one."""
-        return None if text in self.names else self._loosely.get(_loose(text))
+        return None if text in self.names else self._loosely.get(loose(text))
 
     def saved(self, text: str) -> str | None:
         """The name of which a spreadsheet program makes this when it saves, if there is one.
@@ -62,7 +62,7 @@ class Known:
         """Names that differ from these new ones in capitals, spaces or few letters."""
         few, found = len(self.names) <= _LEVELS, dict[str, str]()
         for text in list(texts)[:_NEW]:
-            meant = self._loosely.get(_loose(text))
+            meant = self._loosely.get(loose(text))
             if meant is None and few and len(text) >= _LONG:
                 meant = next(iter(get_close_matches(text, self.names, 1, 0.9)), None)
             if meant is not None:
@@ -110,10 +110,6 @@ def slipped(numbers: Numbers, known: Numbers) -> NDArray[np.bool_]:
         )
     found: NDArray[np.bool_] = outside & (far | other_sign | shifted)
     return found
-
-
-def _loose(text: str) -> str:
-    return re.sub(r"[\s_‐-―-]", "", unicodedata.normalize("NFKC", text).casefold())
 
 
 def _traces(text: str) -> Iterator[tuple[object, ...]]:

@@ -49,8 +49,8 @@ def add_commands(known: Any) -> None:
         "init", init, "begin a campaign from a table or lists of options", keys=True,
         usage="gollum init CAMPAIGN --table FILE --objective COLUMN [options] [--KEY VALUE …]",
         epilog="Any other --KEY VALUE says how experiments are chosen; `gollum run --help` lists "
-        "the keys. For a campaign that exists, --template, --failed-as and these keys change what "
-        "it does from now on; null puts a key back to what the preset says.",
+        "the keys. For a campaign that exists, the goal, --template, --failed-as and these keys "
+        "change what it does from now on; null puts a key back to what the preset says.",
     )  # fmt: skip
     begin.add_argument("--table", metavar="FILE", help="possible experiments, one per row")
     begin.add_argument("--factors", metavar="FILE", help="instead: YAML with options or columns")

@@ -75,8 +75,4 @@ def one_spelling(
             notes.append(Note("same-molecules", where, what, name))
             cells = np.array(meant, dtype=object)[codes]
             changed[name] = pd.Series(cells, index=table.index, dtype="str")
-    if not changed:
-        return table, notes
-    made = table.assign(**changed)
-    made.attrs = dict(table.attrs)
-    return made, notes
+    return table.assign(**changed), notes

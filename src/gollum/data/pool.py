@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gollum.data.spreadsheets.numbers import is_number_like
-from gollum.errors import DataError, nearest
+from gollum.data.spreadsheets.numbers import SPACES, is_number_like
+from gollum.errors import DataError, listed, nearest
 from gollum.notes import Note
 
 Direction = Literal["maximize", "minimize"]
@@ -197,6 +197,13 @@ def smiles_columns(table: pd.DataFrame) -> list[str]:
     return [c for c in called if not holds_reactions(table[c])]
 
 
+def is_blank(cells: pd.Series) -> NDArray[np.bool_]:
+    """N flags: the cell of a column of numbers or texts holds nothing but spaces."""
+    if pd.api.types.is_numeric_dtype(cells):
+        return cells.isna().to_numpy(dtype=bool)
+    return (cells.str.strip(SPACES) == "").to_numpy(dtype=bool)
+
+
 def cell_text(value: object) -> str:
     """A cell as text: numbers in the shortest form that reads back, so that 80.0 is '80'."""
     if isinstance(value, float | np.floating):
@@ -204,19 +211,27 @@ def cell_text(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def check_table(table: pd.DataFrame, columns: Iterable[str], name: str) -> None:
-    """Refuse a table without one of these columns, or without rows.
+def check_columns(table: pd.DataFrame, columns: Iterable[str], name: str) -> None:
+    """Refuse a table without one of these columns.
 
     Raises:
         DataError: with the columns that there are.
     """
     for column in columns:
         if column not in table.columns:
-            available = ", ".join(f"'{c}'" for c in table.columns)
             raise DataError(
                 f"{name}: there is no column '{column}'.{nearest(column, map(str, table.columns))} "
-                f"The columns are {available}."
+                f"The columns are {listed(table.columns)}."
             )
+
+
+def check_table(table: pd.DataFrame, columns: Iterable[str], name: str) -> None:
+    """Refuse a table without one of these columns, or without rows.
+
+    Raises:
+        DataError: it is one.
+    """
+    check_columns(table, columns, name)
     if len(table) == 0:
         raise DataError(f"{name}: the table has a header but no rows; add some candidates.")
 

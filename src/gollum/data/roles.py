@@ -18,10 +18,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gollum.data.pool import cell_text, smiles_columns
+from gollum.data.pool import cell_text, check_columns, smiles_columns
 from gollum.data.spreadsheets.numbers import SPACES, is_date, is_number_like
 from gollum.data.statuses import is_open
-from gollum.errors import DataError, nearest, quoted
+from gollum.errors import DataError, listed, quoted
 from gollum.notes import Note
 
 Role = Literal["input", "objective", "result", "outcome", "remark", "id", "cost", "left out"]
@@ -79,6 +79,7 @@ class Said:
         id_column: names the rows.
         cost: what a row costs.
         factors: columns that a list of options names, which are inputs.
+        keeps: whether there is a place for further results and costs, as in a campaign.
         option: how the user says so, with the option's name for '{}'.
     """
 
@@ -91,6 +92,7 @@ class Said:
     id_column: str | None = None
     cost: str | None = None
     factors: Sequence[str] = ()
+    keeps: bool = True
     option: str = "--{}"
 
     def by(self, name: str, column: str) -> str:
@@ -229,12 +231,8 @@ def _named(table: pd.DataFrame, where: str, said: Said) -> dict[str, Role]:
         for column in names:
             if column in meanings:
                 raise DataError(f"{where}: '{column}' is {meanings[column]}; name it only once.")
-            if column not in table.columns and role not in ("objective", "result"):
-                close = nearest(column, map(str, table.columns))
-                raise DataError(
-                    f"{where}: there is no column '{column}'.{close} The columns are "
-                    f"{listed(table.columns)}."
-                )
+            if role not in ("objective", "result"):
+                check_columns(table, [column], where)
             meanings[column], roles[column] = what, role
     for column in said.factors if said.inputs is None else ():
         roles.setdefault(column, "input")
@@ -252,11 +250,7 @@ def _with_categories(table: pd.DataFrame, said: Said) -> pd.DataFrame:
         for name in said.categories
         if pd.api.types.is_numeric_dtype(table[name])
     }
-    if not changed:
-        return table
-    made = table.assign(**changed)
-    made.attrs = dict(table.attrs)
-    return made
+    return table.assign(**changed)
 
 
 class _Proposal(NamedTuple):
@@ -445,7 +439,7 @@ class _Proposer:
             yield _told(role, reason, names, self.where)
         for column in columns:
             if column.role == "input" and column.name not in self.said.numbers:
-                if _words(column.name) & _COSTS and "." not in self.said.option:
+                if _words(column.name) & _COSTS and self.said.keeps:
                     say = self.said.by("cost", column.name)
                     what = f"read as an input; if it is a cost, say {say}."
                     yield Note("perhaps-cost", self.where, what, column.name)
@@ -496,7 +490,7 @@ def _question(where: str, said: Said, doubts: Mapping[str, str]) -> DataError:
     )
     first = next(iter(doubts))
     ways = [f"{said.by('remark', first)} if it tells nothing about the experiment"]
-    if "." not in said.option:  # a campaign, which keeps more than an objective
+    if said.keeps:
         ways.insert(0, f"{said.by('also', first)} if it is a result")
     kinds = f"{said.by('number', first)} or {said.by('category', first)} if it is an input"
     return DataError(f"{where}: {told}. Say what that is: {', '.join([*ways, kinds])}.")
@@ -516,11 +510,6 @@ def resembles(one: str, other: str) -> bool:
     if words and others and (words <= others or others <= words):
         return True
     return SequenceMatcher(None, one.casefold(), other.casefold()).ratio() >= ALIKE
-
-
-def listed(names: Iterable[str]) -> str:
-    """Names in quotes, between commas."""
-    return ", ".join(f"'{name}'" for name in names)
 
 
 def _words(name: str) -> frozenset[str]:

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gollum.data.naming import loose
-from gollum.data.pool import cell_text
+from gollum.data.pool import cell_text, is_blank
 from gollum.data.spreadsheets.numbers import SPACES, is_number_like
 from gollum.errors import DataError
 
@@ -44,7 +44,7 @@ def refuse_strays(table: pd.DataFrame, where: str, remarks: bool = True) -> None
     """
     if len(table) == 0:
         return
-    filled = np.column_stack([~_blank(table[name]) for name in table.columns])
+    filled = np.column_stack([~is_blank(table[name]) for name in table.columns])
     counts = filled.sum(axis=1)
     first = int(table.attrs.get("first_row", 2))
 
@@ -119,7 +119,7 @@ def _bare(text: object) -> str:
 
 
 def _numbers(cells: pd.Series) -> bool:
-    found = pd.to_numeric(cells[~_blank(cells)], errors="coerce")
+    found = pd.to_numeric(cells[~is_blank(cells)], errors="coerce")
     return len(found) > 0 and bool(found.notna().all())
 
 
@@ -136,9 +136,9 @@ def refuse_fill_down(table: pd.DataFrame, where: str, inputs: Sequence[str]) -> 
             blocks are all of one length.
     """
     described = table[list(inputs)]
-    described = described[~np.all([_blank(described[n]) for n in inputs], axis=0)]
+    described = described[~np.all([is_blank(described[n]) for n in inputs], axis=0)]
     for name in inputs:
-        blank = _blank(described[name])
+        blank = is_blank(described[name])
         starts = np.flatnonzero(~blank)
         if blank.all() or len(starts) < 2 or starts[0] != 0 or 2 * blank.sum() < len(blank):
             continue
@@ -156,9 +156,3 @@ def refuse_fill_down(table: pd.DataFrame, where: str, inputs: Sequence[str]) -> 
                 "cell that is filled each; fill the cells down, or write none where nothing is "
                 "used."
             )
-
-
-def _blank(cells: pd.Series) -> Mask:
-    if pd.api.types.is_numeric_dtype(cells):
-        return cells.isna().to_numpy(dtype=bool)
-    return (cells.str.strip(SPACES) == "").to_numpy(dtype=bool)

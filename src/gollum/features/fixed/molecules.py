@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gollum.data import molecules
 from gollum.data.pool import Pool
 from gollum.errors import DataError, MissingExtraError, nearest
 from gollum.features.fixed.columns import beside, distinct, texts
@@ -178,11 +179,11 @@ def canonical(pool: Pool, column: str) -> list[str]:
         DataError: the column is missing, or a SMILES is not valid.
         MissingExtraError: RDKit is not installed.
     """
-    chem = rdkit("reading SMILES")
+    rdkit("reading SMILES")
 
     def encode(smiles: str) -> NDArray[np.object_] | None:
-        molecule = chem.MolFromSmiles(smiles)
-        return None if molecule is None else np.array([chem.MolToSmiles(molecule)], dtype=object)
+        found = molecules.canonical(smiles)
+        return None if found is None else np.array([found], dtype=object)
 
     written = _levels(pool.name, column, encode, pool.table).matrix
     return [str(smiles) for smiles in written[:, 0]]
