@@ -17,16 +17,17 @@ import pandas as pd
 
 from gollum.campaign.begin import default_template
 from gollum.campaign.events import Added, Cells, Event, Retold, Source
+from gollum.campaign.factors import MOST_COMBINATIONS as MOST
 from gollum.campaign.filled import Sheet
 from gollum.campaign.identity import identify
+from gollum.campaign.options import numbers
 from gollum.campaign.sheets import users_columns
 from gollum.campaign.state import Logged, State
+from gollum.data.pool import cell_text
 from gollum.data.roles import OURS
 from gollum.data.spreadsheets.numbers import SPACES, is_plain
 from gollum.errors import ConfigError, DataError, listed, nearest
 from gollum.notes import Note
-
-MOST = 1_000_000  # candidates of a campaign
 
 Option = Mapping[str, str]
 
@@ -170,8 +171,7 @@ def numbers_of_range(text: str) -> list[str]:
     start, end, step = (Fraction(word.strip()) for word in words)
     if step <= 0 or end < start or (end - start) / step > MOST:
         raise ConfigError(f"the range {text} should go up, in at most {MOST:,} steps above 0.")
-    steps = range(math.floor((end - start) / step) + 1)
-    return [f"{float(start + i * step):.15g}" for i in steps]
+    return list(map(cell_text, numbers(start, step, math.floor((end - start) / step))))
 
 
 def _groups(

@@ -91,7 +91,7 @@ def _range(file: YamlFile, name: str, node: Node) -> list[int | float]:
             node,
             f"the steps of '{name}' reach {last:g} and miss {float(end):g}; change 'to' or 'step'",
         )
-    return _numbers(start, step, int(steps))
+    return numbers(start, step, int(steps))
 
 
 def read_mixture(file: YamlFile, node: Node) -> tuple[list[Factor], list[Bound]]:
@@ -116,7 +116,7 @@ def read_mixture(file: YamlFile, node: Node) -> tuple[list[Factor], list[Bound]]
     count = int(total / step)
     if count >= MOST_OPTIONS:
         raise file.refusal(node, f"the mixture has over {MOST_OPTIONS:,} steps; take larger ones")
-    factors = [Factor(name, _numbers(Fraction(), step, count)) for name in names]
+    factors = [Factor(name, numbers(Fraction(), step, count)) for name in names]
     steps = np.arange(count + 1)
     bounds = [Bound.of(dict.fromkeys(range(len(names)), steps), low=count, high=count)]
     if "at_most" in described:
@@ -136,7 +136,7 @@ def _exact(file: YamlFile, node: Node) -> Fraction:
     return Fraction(repr(number))
 
 
-def _numbers(start: Fraction, step: Fraction, steps: int) -> list[int | float]:
+def numbers(start: Fraction, step: Fraction, steps: int) -> list[int | float]:
     """From start on, so many steps: whole numbers where all are, and those that one would type."""
     values = [start + i * step for i in range(steps + 1)]
     whole = start.denominator == step.denominator == 1

@@ -54,8 +54,7 @@ def add_commands(known: Any) -> None:
     )  # fmt: skip
     begin.add_argument("--table", metavar="FILE", help="possible experiments, one per row")
     begin.add_argument("--factors", metavar="FILE", help="instead: YAML with options or columns")
-    begin.add_argument("--sheet", metavar="NAME", help="of a workbook [the first with content]")
-    begin.add_argument("--encoding", metavar="NAME", help="of a text, such as mac_roman [UTF-8]")
+    _add_reading(begin)
     begin.add_argument("--objective", metavar="COLUMN", help="what to optimize")
     goal = begin.add_mutually_exclusive_group()
     goal.add_argument("--maximize", action="store_true", help="the default")
@@ -105,8 +104,7 @@ def add_commands(known: Any) -> None:
 
     take = command("record", record, "take in results")
     take.add_argument("results", nargs="+", metavar="RESULTS", help="sheets with results")
-    take.add_argument("--sheet", metavar="NAME", help="of a workbook")
-    take.add_argument("--encoding", metavar="NAME", help="of a text, such as mac_roman [UTF-8]")
+    _add_reading(take)
     take.add_argument("--correct", action="store_true", help="a second value replaces the first")
     take.add_argument("--new", action="store_true",
                       help="names and numbers that look like slips are new options")  # fmt: skip
@@ -120,8 +118,7 @@ def add_commands(known: Any) -> None:
     )  # fmt: skip
     more.add_argument("rows", nargs="?", metavar="ROWS",
                       help="a table of further experiments, or YAML with options")  # fmt: skip
-    more.add_argument("--sheet", metavar="NAME", help="of a workbook")
-    more.add_argument("--encoding", metavar="NAME", help="of a text file")
+    _add_reading(more)
     more.add_argument("--option", action="append", default=[], metavar="COLUMN=VALUE",
                       help="a new value, with everything else; COLUMN=VALUE,COLUMN=VALUE where "
                       "columns go together")  # fmt: skip
@@ -161,6 +158,12 @@ def add_commands(known: Any) -> None:
     out.add_argument("--what", choices=WHAT, default="results", help="[%(default)s]; .json: all")
     rescue = command("recover", recover, "save what can be read of a damaged file")
     rescue.add_argument("--to", required=True, metavar="FILE", help="a new file")
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    """Declare how a table is read."""
+    parser.add_argument("--sheet", metavar="NAME", help="of a workbook [the first with content]")
+    parser.add_argument("--encoding", metavar="NAME", help="of a text, such as mac_roman [UTF-8]")
 
 
 def init(known: argparse.Namespace) -> int:
