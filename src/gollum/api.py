@@ -17,9 +17,19 @@ from gollum.acquisition.strategy import STRATEGIES
 from gollum.campaign import adding
 from gollum.campaign import begin as beginning
 from gollum.campaign.columns import with_columns
-from gollum.campaign.events import Avoided, Configured, Goal, Renamed, Retold, Source
+from gollum.campaign.events import (
+    Avoided,
+    Configured,
+    Goal,
+    Learned,
+    Renamed,
+    Retold,
+    Source,
+)
 from gollum.campaign.factors import read_factors
+from gollum.campaign.given import Given
 from gollum.campaign.intake import Intake, read_results
+from gollum.campaign.learning import Match, learn_from
 from gollum.campaign.lint import lint, lint_tokens, tokenizer_of
 from gollum.campaign.requests import (
     asked_for,
@@ -426,6 +436,71 @@ class Campaign:
                     ledger.append(event)
         listener.noted(notes)
         return int(self.state().locked().sum())
+
+    def learn_from(
+        self,
+        source: str | Path | pd.DataFrame,
+        *,
+        objective: str | None = None,
+        direction: str | None = None,
+        match: Mapping[str, str] | None = None,
+        name: str | None = None,
+        sheet: str | None = None,
+        encoding: str | None = None,
+        **options: Any,
+    ) -> tuple[Learned, list[Match], list[Note]]:
+        """Learn from the results of an earlier campaign or table from now on.
+
+        Its results are copied into this campaign's file; the other file is not touched, and
+        nothing that happens to it later is noticed.
+
+        Args:
+            source: a campaign's file, a table, or 'public:TASK' for a benchmark task.
+            objective: column of a table with its results; this campaign's objective by default.
+            direction: 'maximize' or 'minimize', where that is another outcome than this one's.
+            match: column of this campaign → column of the source, where names and cells do not
+                tell.
+            name: what the source is called; its file's name by default.
+            sheet: which sheet of a workbook.
+            encoding: of a text file.
+            options: how a table is read, as `create` takes them (inputs, also, remark, category,
+                number, id_column, structures, failed_as).
+
+        Returns:
+            What was taken over, which columns were matched, and what was understood in a special
+            way.
+
+        Raises:
+            UserError: there is nothing to learn, or nothing joins the two; nothing is changed.
+        """
+        given = Given(source, objective, direction, sheet, encoding, options)
+        theirs, file, start, notes = given.read(self.state())
+        called = name or given.name
+        if start and start == self._store.beginning:
+            raise DataError(f"{called} is this campaign itself; give another one.")
+        if self._store.beginning in {known.beginning for known in theirs.sources.values()}:
+            raise DataError(f"{called} has learned from this campaign; it can't learn from itself.")
+        with self._store.deciding() as ledger:
+            event, matches, told = learn_from(
+                ledger.state, theirs, name=called, source=file, said=match, beginning=start
+            )
+            ledger.append(event)
+        return event, matches, [*notes, *told]
+
+    def forget(self, name: str) -> None:
+        """Do not learn from a source any more; its results stay in the file.
+
+        Raises:
+            UserError: there is no such source.
+        """
+        with self._store.deciding() as ledger:
+            known = [*ledger.state.sources]
+            found = meant(name, known, [])
+            if found not in known:
+                raise UserError(
+                    f"{self.path.name} does not learn from '{name}'.{nearest(name, known)}"
+                )
+            ledger.append(Learned(name=found, forgotten=True))
 
     def retell(self, template: str) -> Template:
         """Put experiments into other words from now on.

@@ -196,6 +196,8 @@ def make_strategy(
             surrogate: Surrogate = factory(setup) if build is None else build(factory, setup)
         return surrogate
 
+    # Earlier results tell more about the first experiments than a design that knows nothing.
+    starts = starts and not setup.problem.sources
     return ModelBased(setup.problem.pool, made, policy.acquisition, starts, setup.listener)
 
 

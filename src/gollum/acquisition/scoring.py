@@ -110,7 +110,12 @@ class Aim:
         return utility if self.target is None else -(utility - self.target).abs()
 
     def best(self, fitted: Fitted) -> Tensor:
-        """Merit of the best measured candidate; of replicates, their mean counts."""
+        """Merit of the best measured candidate; of replicates, their mean counts.
+
+        Before anything is measured, that of the mean of earlier results, which is 0.
+        """
+        if len(fitted.rows) == 0:
+            return self.merit(fitted.location.new_zeros(()))
         rows, place = np.unique(fitted.rows, return_inverse=True)
         where = torch.as_tensor(place, device=fitted.utility.device)
         count = torch.bincount(where, minlength=len(rows))

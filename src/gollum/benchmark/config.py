@@ -14,7 +14,7 @@ from gollum.errors import ConfigError, nearest
 from gollum.settings import PRESETS, USUAL_PRESET
 
 ALIASES = {"benchmark": "data.task"}
-LISTS = ("data.inputs", "data.structures")
+LISTS = ("data.inputs", "data.structures", "transfer.sources")
 # New key for each key of the reference implementation's class_path configurations.
 REFERENCE_KEYS = {
     "benchmark": "data.task",
@@ -97,7 +97,7 @@ def _listed(key: str, text: str) -> list[str]:
     except yaml.YAMLError:
         items = None
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        raise ConfigError(f"key '{key}': '{text}' is not a list of columns; write a,b or [a, b].")
+        raise ConfigError(f"key '{key}': '{text}' is not a list of names; write a,b or [a, b].")
     return items
 
 

@@ -58,6 +58,10 @@ class Loop:
         self._fate = fate(config, len(problem.pool))
 
     @property
+    def _may_fail(self) -> bool:
+        return self.config.protocol == "campaign"
+
+    @property
     def iterations_done(self) -> int:
         """Number of the last iteration; 0 after the starting points."""
         return int(self.rows[-1]["iteration"]) if self.rows else 0
@@ -203,7 +207,11 @@ class Loop:
             "best": last["best_so_far"],
             "best_id": self._best_id(),
             "auc": auc_best_so_far(utility, order) if len(order) else None,
-            **({} if self.config.protocol == "replay" else {"failed": len(self.rows) - len(order)}),
+            **(
+                {}
+                if self.config.protocol != "campaign"
+                else {"failed": len(self.rows) - len(order)}
+            ),
             "top_found": {str(k): v for k, v in top_k_found(utility, order).items()},
             "quantile_found": {str(q): v for q, v in quantile_counts(utility, order).items()},
             "seconds": round(sum(seconds.values()), 3),
@@ -237,7 +245,7 @@ def fate(config: RunConfig, size: int) -> Callable[[int, int], dict[str, int]]:
         For the position of a candidate and the iteration that chose it: whether it fails, and the
         iteration after which its result is known. Nothing where all results are there at once.
     """
-    if config.protocol == "replay":
+    if config.protocol != "campaign":
         return lambda place, iteration: {}
     streams = [np.random.SeedSequence(config.seed, spawn_key=(0, k)) for k in (4, 5)]
     fails, waits = (np.random.default_rng(stream).random(size) for stream in streams)

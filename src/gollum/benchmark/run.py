@@ -18,6 +18,7 @@ from gollum.benchmark.loop import Loop
 from gollum.benchmark.problem import load_problem
 from gollum.benchmark.record import RunFolder
 from gollum.benchmark.spec import REPRESENTATIVE, RunConfig
+from gollum.benchmark.transfer import with_sources
 from gollum.data.initial import initial_design
 from gollum.data.pool import Pool
 from gollum.features.problem import Problem
@@ -75,6 +76,7 @@ def run(config: RunConfig, listener: Listener = SILENT, build: Build | None = No
 def _run(config: RunConfig, listener: Listener, build: Build | None) -> RunResult:
     prepare_process(config.threads)
     problem = controlled(load_problem(config.data), config.control, config.seed)
+    problem = with_sources(problem, config)
     folder = RunFolder(config.folder)
     rows = folder.earlier_rows(config, problem.fingerprint)
     runtime = Runtime.resolve(config.device, config.model.precision)

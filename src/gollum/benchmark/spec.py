@@ -20,6 +20,7 @@ REPRESENTATIVE = "representative"  # the first design that a strategy makes itse
 # What a protocol changes from the defaults of the fields.
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "replay": {},
+    "transfer": {},
     "campaign": {"initial": REPRESENTATIVE, "n_init": 8, "batch_size": 8, "n_iters": 6},
 }
 # Data keys that go with a table of one's own and never with a task.
@@ -102,6 +103,17 @@ class CampaignProtocol(Frozen):
     """Share of results that arrive only after the next batch is chosen."""
 
 
+class TransferConfig(Frozen):
+    """What a run learns from besides its own results."""
+
+    sources: list[str] | None = None
+    """Benchmark tasks whose results are known beforehand."""
+    results: int = Field(60, ge=0)
+    """How many results of each, drawn at random by the seed; 0 for all."""
+    control: Literal["none", "permuted_labels", "inverted_labels"] = "none"
+    """What is done to these results, to see what a source that misleads costs."""
+
+
 class OnData(Settings):
     """Settings with what they are for; keys keep the order that names of methods had before."""
 
@@ -112,10 +124,13 @@ class OnData(Settings):
 class RunConfig(Policy, OnData):
     """One optimization run on a labelled pool."""
 
-    protocol: Literal["replay", "campaign"] = "replay"
-    """replay gives each result at once; campaign has batches, failed runs and late results."""
+    protocol: Literal["replay", "campaign", "transfer"] = "replay"
+    """replay gives each result at once; campaign has batches, failed runs and late results;
+    transfer is replay with results of other tasks."""
     campaign: CampaignProtocol = CampaignProtocol()
     """Of the protocol campaign."""
+    transfer: TransferConfig = TransferConfig()
+    """Results of other tasks."""
     initial: str = "below_median"
     """First design: below_median, random, k_medoids, farthest_point, or representative, with which
     a campaign begins."""
@@ -155,6 +170,14 @@ class RunConfig(Policy, OnData):
                 f"initial '{self.initial}' is unknown; choose from {', '.join(designs)}."
                 + nearest(self.initial, designs)
             )
+        return self
+
+    @model_validator(mode="after")
+    def _sources_fit(self) -> RunConfig:
+        if self.protocol == "transfer" and not self.transfer.sources:
+            raise ValueError("protocol 'transfer' needs transfer.sources, tasks to learn from")
+        if self.data.task in (self.transfer.sources or ()):
+            raise ValueError(f"transfer.sources names '{self.data.task}', which is the task itself")
         return self
 
     @model_validator(mode="after")
@@ -208,6 +231,6 @@ def canonical(keys: Mapping[str, Any]) -> dict[str, Any]:
 
     One experiment after the other, all results at once, the joint log-EI is the plain one.
     """
-    single = keys.get("batch_size", 1) == 1 and keys.get("protocol", "replay") == "replay"
+    single = keys.get("batch_size", 1) == 1 and keys.get("protocol") != "campaign"
     same = single and keys.get("acquisition") == "q_log_ei"
     return {**keys, **({"acquisition": "log_ei"} if same else {})}

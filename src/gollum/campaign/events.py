@@ -160,6 +160,8 @@ class Suggestion(Part):
     chance: float | None = None
     """Probability that it beats the best so far, 0 to 1."""
     acquisition: float | None = None
+    inherited: float | None = None
+    """What earlier campaigns alone let expect; None without any."""
     intent: Literal["start", "chosen", "explore", "balance", "exploit"] = "start"
     neighbours: tuple[Neighbour, ...] = ()
     effects: tuple[Effect, ...] = ()
@@ -187,6 +189,9 @@ class Suggested(Part):
     weights: dict[str, tuple[float, float, float]] = {}
     """Of each column and representation, how much it tells experiments apart, together 1, and from
     where to where 90 % of what the model averages over lies; empty where nothing is weighed."""
+    trust: dict[str, tuple[float, float, float]] = {}
+    """Of each source, how much what it says beyond the others counts: 1 as it stands, 0 not at
+    all; with where 90 % of what the model averages over lies."""
     revision: str = ""
     """Hash of the language model's weights."""
     provenance: dict[str, Any] = {}
@@ -258,8 +263,29 @@ class Added(Part):
     """Experiments that are candidates from now on."""
 
 
+class Learned(Part):
+    """Results of an earlier campaign or table are learned from, or no longer."""
+
+    kind: Literal["learned"] = "learned"
+    name: str
+    """What the source is called."""
+    source: Source | None = None
+    beginning: str = ""
+    """sha256 of the first event, where the source is a campaign."""
+    matched: dict[str, str] = {}
+    """Column of this campaign → the source's own name of it."""
+    comparable: bool = True
+    """Whether its values are those of this campaign's objective, in its unit."""
+    results: Cells = Cells(ids=(), columns={})
+    """Its experiments, in this campaign's columns, options and units where they are matched."""
+    values: tuple[float, ...] = ()
+    """What came of them; if not comparable, with the sign that makes more of both better."""
+    forgotten: bool = False
+    """The source of that name is not learned from any more."""
+
+
 Event = Annotated[
-    Created | Retold | Configured | Suggested | Recorded | Avoided | Added | Renamed,
+    Created | Retold | Configured | Suggested | Recorded | Avoided | Added | Renamed | Learned,
     Field(discriminator="kind"),
 ]
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)

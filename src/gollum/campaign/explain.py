@@ -93,6 +93,8 @@ def main_effects(state: State, predicted: Vector) -> MainEffects:
 def neighbours(state: State, fitted: Fitted, row: int) -> tuple[Neighbour, ...]:
     """The measured experiments that the model thinks most alike, with their mean results."""
     means = state.means()
+    if means.empty:
+        return ()
     measured = fitted.pool.positions(means.index)
     similarity = fitted.similarity(np.array([row]), measured)[0].tolist()
     known = zip(similarity, means.index.tolist(), means.tolist(), strict=True)

@@ -18,6 +18,7 @@ from gollum.campaign.calibration import INTERVAL, variance_inflation
 from gollum.campaign.choosing import batch_request
 from gollum.campaign.events import Request, Suggested, Suggestion
 from gollum.campaign.explain import intent, main_effects, neighbours
+from gollum.campaign.learning import source_task
 from gollum.campaign.state import State
 from gollum.errors import FitError, UserError
 from gollum.features.problem import Problem
@@ -48,6 +49,8 @@ def strategy_of(
     problem = Problem(pool, texts, template, state.created.structures, reaction=reaction)
     if reaction is not None:
         problem = replace(problem, reactions=problem.reactions_of(pool.table))
+    sources = tuple(source_task(state, learned) for learned in state.sources.values())
+    problem = replace(problem, sources=sources)
     setup = Setup(problem, policy, _runtime(policy), listener, keep=True)
     return make_strategy(setup, policy)
 
@@ -145,6 +148,7 @@ def propose(
         surrogate=state.policy.surrogate if fit or kind == "chosen" else None,
         fit=fit,
         weights={} if chosen.fitted is None else weighed(chosen.fitted),
+        trust={} if chosen.fitted is None else chosen.fitted.trust_in_sources(),
         revision=chosen.revision,
         provenance={"gollum": __version__, "commit": commit(), **_runtime(state.policy).describe()},
         seconds=round(time.perf_counter() - began, 3),
@@ -180,6 +184,7 @@ def _explained(
     at = torch.as_tensor(rows, device=mean.device)
     best = aim.best(fitted)
     chances = aim.chance(mean[at], inflation**2 * variance[at], best).tolist()
+    inherited = fitted.inherited(rows)
     intents = intent(aim.merit(mean[at]).tolist(), variance[at].sqrt().tolist(), best.item())
     noise = fitted.noise
     reach = (inflation * INTERVAL * fitted.scale * (variance[at] + noise).sqrt()).tolist()
@@ -190,8 +195,9 @@ def _explained(
             mean=float(predicted[row]),
             low=float(predicted[row] - reach[i]),
             high=float(predicted[row] + reach[i]),
-            chance=min(1.0, max(0.0, chances[i])),
+            chance=min(1.0, max(0.0, chances[i])) if len(fitted.rows) else None,
             acquisition=selection.scores[i],
+            inherited=None if inherited is None else sign * inherited[i].item(),
             intent=intents[i],
             neighbours=neighbours(state, fitted, int(row)),
             effects=effects.effects(int(row)),

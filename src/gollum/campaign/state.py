@@ -19,6 +19,7 @@ from gollum.campaign.events import (
     Configured,
     Created,
     Event,
+    Learned,
     Recorded,
     Renamed,
     Result,
@@ -104,6 +105,7 @@ class State:
         learned: number of the last event that a model learns from.
         keys: how experiments are chosen: dotted keys of the policy.
         renamed: (column, former name of an option) → its name.
+        sources: name → earlier campaign or table that is learned from.
     """
 
     created: Created
@@ -121,6 +123,7 @@ class State:
     learned: int = 1
     keys: dict[str, Any] = field(default_factory=dict)
     renamed: dict[tuple[str, str], str] = field(default_factory=dict)
+    sources: dict[str, Learned] = field(default_factory=dict)
 
     @classmethod
     def of(cls, log: Iterable[Logged], table: Callable[[str], pd.DataFrame]) -> State:
@@ -366,6 +369,11 @@ def _next(state: State, entry: Logged) -> State:
             return replace(state, changed=number, learned=number, keys=kept, created=created)
         case Renamed():
             return _renamed(replace(state, changed=number, learned=number), event)
+        case Learned():
+            sources = {n: s for n, s in state.sources.items() if n != event.name}
+            if not event.forgotten:
+                sources[event.name] = event
+            return replace(state, changed=number, learned=number, sources=sources)
         case Created():
             raise AssertionError("one campaign begins once")
         case _:

@@ -34,6 +34,16 @@ _LIMITS = re.compile(rf"(?:{_LIMIT.pattern})+")
 WHAT = ("results", "suggestions", "history", "candidates")
 
 
+LEARNED = "campaign, FILE:COLUMN with results, or public:TASK, to learn from"
+TABLE_OPTIONS = {
+    "inputs": "of a table: columns that describe an experiment",
+    "also": "of a table: further results, not learned from",
+    "category": "of a table: inputs whose numbers are names",
+    "number": "of a table: inputs that are quantities",
+    "remark": "of a table: columns that say nothing about the experiment",
+}
+
+
 def add_commands(known: Any) -> None:
     """Declare the commands of campaigns."""
 
@@ -84,6 +94,8 @@ def add_commands(known: Any) -> None:
     begin.add_argument("--preset", metavar="NAME", help="default, fast or paper [default]")
     begin.add_argument("--acquisition", metavar="NAME", help="[the preset's]")
     begin.add_argument("--model", metavar="NAME", help="see gollum models")
+    begin.add_argument("--learn-from", action="append", default=[], metavar="SOURCE", help=LEARNED)
+    _add_matching(begin)
     begin.add_argument("--seed", type=int, metavar="N", help="of everything random [0]")
 
     ask = command("suggest", suggest, "the next experiments")
@@ -129,6 +141,25 @@ def add_commands(known: Any) -> None:
     more.add_argument("--new", action="store_true",
                       help="names spelt almost like known ones are new options")  # fmt: skip
 
+    teach = command(
+        "learn",
+        learn,
+        "learn from an earlier campaign or table",
+        usage="gollum learn CAMPAIGN [SOURCE …] [--match OURS=THEIRS] [options]",
+    )
+    teach.add_argument("sources", nargs="*", metavar="SOURCE", help=LEARNED)
+    _add_matching(teach)
+    _add_reading(teach)
+    for name, about in TABLE_OPTIONS.items():
+        teach.add_argument(f"--{name}", action="append", metavar="COLUMN,…", help=about)
+    teach.add_argument("--id-column", metavar="COLUMN", help="names the rows of a table")
+    teach.add_argument(
+        "--forget",
+        action="append",
+        default=[],
+        metavar="SOURCE",
+        help="do not learn from it any more",
+    )
     other = command(
         "rename", rename, "give options of a column other names",
         usage="gollum rename CAMPAIGN COLUMN OLD=NEW …",
@@ -158,6 +189,12 @@ def add_commands(known: Any) -> None:
     out.add_argument("--what", choices=WHAT, default="results", help="[%(default)s]; .json: all")
     rescue = command("recover", recover, "save what can be read of a damaged file")
     rescue.add_argument("--to", required=True, metavar="FILE", help="a new file")
+
+
+def _add_matching(parser: argparse.ArgumentParser) -> None:
+    """Declare which columns of a source are which."""
+    parser.add_argument("--match", action="append", default=[], metavar="OURS=THEIRS",
+                        help="columns of a source that mean the same as ours")  # fmt: skip
 
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:
@@ -217,8 +254,19 @@ def init(known: argparse.Namespace) -> int:
     _say(console, f"{file}: {len(start.candidates):,} possible experiments, {results} results; "
          f"{wanted} {start.created.objective}.")  # fmt: skip
     _show_text(console, start.template, campaign)
+    _learn_first(console, campaign, known)
     _say(console, f"Next: gollum suggest {quoted(known.campaign)} -n 8 -o next.xlsx")
     return 0
+
+
+def _learn_first(console: Console, campaign: Campaign, known: argparse.Namespace) -> None:
+    """Take over what `init` names; where that fails, nothing is left behind."""
+    try:
+        _learn(console, campaign, argparse.Namespace(match=known.match, sheet=None, encoding=None),
+               known.learn_from, {})  # fmt: skip
+    except UserError:
+        campaign.path.unlink()
+        raise
 
 
 def suggest(known: argparse.Namespace) -> int:
@@ -308,6 +356,55 @@ def add(known: argparse.Namespace) -> int:
     if factors:
         _show_text(console, state.words(), campaign)
     return 0
+
+
+def learn(known: argparse.Namespace) -> int:
+    """Learn from earlier campaigns or tables, or no longer."""
+    from gollum.api import Campaign
+
+    if not known.sources and not known.forget:
+        raise ConfigError("name a campaign or table to learn from, or --forget one.")
+    campaign, console = Campaign(known.campaign), _console()
+    for name in known.forget:
+        campaign.forget(name)
+        _say(console, f"{known.campaign} does not learn from {name} any more.")
+    names = (*TABLE_OPTIONS, "id_column")
+    options = {n: getattr(known, n) for n in names if getattr(known, n) is not None}
+    _learn(console, campaign, known, known.sources, options)
+    return 0
+
+
+def _learn(
+    console: Console,
+    campaign: Campaign,
+    known: argparse.Namespace,
+    sources: Sequence[str],
+    options: Mapping[str, Any],
+) -> None:
+    """Take over sources one after the other, and show what was matched."""
+    from rich.table import Table
+
+    from gollum.campaign.given import Given
+    from gollum.report.campaign.status import visible
+
+    match = dict(_pair(text, "OURS=THEIRS") for text in known.match)
+    for text in sources:
+        given = Given.of(text)
+        event, matches, notes = campaign.learn_from(
+            given.source, objective=given.objective, direction=given.direction, match=match,
+            sheet=known.sheet, encoding=known.encoding, **options,
+        )  # fmt: skip
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for head in ("here", f"in {event.name}", "because"):
+            table.add_column(visible(console, head).plain, overflow="fold")
+        for found in matches:
+            cells = (found.column, found.theirs, found.why)
+            table.add_row(*(visible(console, cell) for cell in cells))
+        if matches:
+            console.print(table)
+        for note in notes:
+            _say(console, f"Note: {note}")
+        _say(console, f"{campaign.path} learns from {len(event.values):,} results of {event.name}.")
 
 
 def rename(known: argparse.Namespace) -> int:

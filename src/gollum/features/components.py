@@ -7,7 +7,7 @@ are computed between those.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,11 +29,13 @@ class Distances:
         parts: of each component S_c x L x M, between its levels.
         left: of each component, which level each of the n rows has; None where L is n.
         right: the same of the m rows.
+        inherited: n x m, how what source tasks leave open covaries; None without sources.
     """
 
     parts: tuple[Tensor, ...]
     left: tuple[Tensor | None, ...]
     right: tuple[Tensor | None, ...]
+    inherited: Tensor | None = None
 
     def expanded(self, component: int, values: Tensor) -> Tensor:
         """What is known between levels, … x L x M, between rows, … x n x m."""
@@ -47,6 +49,32 @@ class Distances:
 
 
 @dataclass(frozen=True, eq=False)
+class Expected:
+    """What source tasks say of n rows.
+
+    Attributes:
+        mean: n x K, of all sources together, and what each says beyond that.
+        variance: n, of what they say together.
+        points: the rows in features that they share with the sources.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    points: Points
+
+    def at(self, rows: Rows) -> Expected:
+        """That of some of the rows."""
+        places = torch.as_tensor(rows)
+        return Expected(self.mean[places], self.variance[places], self.points.at(rows))
+
+    def scaled(self, factor: float, shift: float) -> Expected:
+        """The same in other units: factor · value + shift."""
+        mean = factor * self.mean
+        mean[:, 0] += shift
+        return replace(self, mean=mean, variance=factor**2 * self.variance)
+
+
+@dataclass(frozen=True, eq=False)
 class Points:
     """Rows in the features of their components.
 
@@ -56,6 +84,7 @@ class Points:
         values: of each slot, features of the levels, L x d.
         codes: of each component, which level each of n rows has; None where each has its own.
         size: n.
+        expected: what source tasks say of them; None without sources.
     """
 
     layout: Layout
@@ -63,6 +92,7 @@ class Points:
     values: tuple[NDArray[Any], ...]
     codes: tuple[Rows | None, ...]
     size: int
+    expected: Expected | None = None
 
     @classmethod
     def of(cls, blocks: Blocks) -> Points:
@@ -98,7 +128,8 @@ class Points:
             codes.append(back.astype(np.int64) if few else None)
             for slot in slots:
                 values[slot] = self.values[slot][levels if few else held]
-        return Points(self.layout, self.groups, tuple(values), tuple(codes), len(rows))
+        expected = None if self.expected is None else self.expected.at(rows)
+        return Points(self.layout, self.groups, tuple(values), tuple(codes), len(rows), expected)
 
     def other(self, matrix: NDArray[Any]) -> Points:
         """Other rows, by their features m x d."""

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from gollum.data.pool import Pool
+from gollum.data.source import SourceTask
 from gollum.errors import DataError
 from gollum.features.layout import require_columns
 from gollum.text.template import Template
@@ -30,6 +31,7 @@ class Problem:
         notes: what a user should know, one sentence each.
         noise: seed of random vectors that stand for the texts' embeddings; None for real ones.
         reaction: what the reaction SMILES were written by.
+        sources: results of other tasks that a model may learn from.
     """
 
     pool: Pool
@@ -42,12 +44,14 @@ class Problem:
     notes: tuple[str, ...] = ()
     noise: int | None = None
     reaction: Template | None = None
+    sources: tuple[SourceTask, ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over the pool and everything a representation reads of it."""
         parts = [self.pool.fingerprint, *self.structures, *self.texts, *(self.reactions or ())]
         parts += [] if self.noise is None else [f"noise {self.noise}"]
+        parts += [source.fingerprint for source in self.sources]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def texts_of(self, table: pd.DataFrame) -> tuple[str, ...]:

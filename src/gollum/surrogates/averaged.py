@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -40,31 +41,42 @@ from gollum.surrogates.base import (
     Standardised,
 )
 
+if TYPE_CHECKING:
+    from gollum.surrogates.sources import Sources
+
 SCORED = 512  # rows scored at a time: what more of them need is not kept by malloc
 IMPOSSIBLE = -1e10  # log likelihood of hyperparameters with which nothing can be factorised
 JITTER = 1e-8
 PAIRS = 512  # of candidates, by which slots are weighed
+DRAWN = 300  # observations beyond which hyperparameters are drawn given some of them
+FEWEST = 6  # particles that are kept then
 INTERVAL = (0.05, 0.95)  # of particles, that is told
 
 
 @dataclass(frozen=True, eq=False)
 class SlotProcess:
-    """The process and its prior, batched over P particles θ, P x (S + C + 3).
+    """The process and its prior, batched over P particles θ, P x (S + C + K + 3).
 
     Identity and numbers come first: their log weights are normal around −log of their number with
     deviation 1.5, those of what stands beside them around 2 less, so that it stays small until the
     data want it. Scales of components are large together, so that effects that add up are learned
     first. (From trials on development tasks, docs/lab-notes.md.)
 
+    With source tasks f is Σ_k β_k m_k + β_1 e + what is described above: m_k is what they expect
+    (together, and what each says beyond that), e what they leave open together, with their
+    posterior covariance. A β that is drawn below 0 counts as 0: a source that misleads has no say.
+
     Attributes:
         layout: the S slots.
         groups: positions of the slots of each of C components.
         noise_floor: smallest noise variance.
+        sources: what K source models say; None without any.
     """
 
     layout: Layout
     groups: tuple[tuple[int, ...], ...]
     noise_floor: float
+    sources: Sources | None = None
 
     @property
     def components(self) -> list[str]:
@@ -80,7 +92,12 @@ class SlotProcess:
         first, parts = math.log(sum(plain)), math.log(len(self.groups))
         means = [*(-first if p else -first - 2.0 for p in plain), 0.0]
         means += [-parts + (1.0 if any(plain[s] for s in group) else 0.0) for group in self.groups]
-        deviations = [*[1.5] * len(plain), 0.7, *[1.0] * len(self.groups), 1.2, 0.5]
+        deviations = [*[1.5] * len(plain), 0.7, *[1.0] * len(self.groups)]
+        if count := self.heard:  # what they leave to learn is less than everything
+            means[len(plain) :] = [mean - 1.0 for mean in means[len(plain) :]]
+            means += [0.7, *[0.0] * (count - 1)]
+            deviations += [0.6, *[0.4] * (count - 1)]
+        deviations += [1.2, 1.0 if self.heard else 0.5]
         return torch.tensor([*means, -4.0, 0.0]).double(), torch.tensor(deviations).double()
 
     def log_prior(self, theta: Tensor) -> Tensor:
@@ -91,7 +108,31 @@ class SlotProcess:
     def scales(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Weights P x S, scale of the whole P, and scales of the components P x C."""
         count = len(self.layout)
-        return theta[:, :count].exp(), theta[:, count].exp(), theta[:, count + 1 : -2].exp()
+        own = theta[:, count + 1 : count + 1 + len(self.groups)]
+        return theta[:, :count].exp(), theta[:, count].exp(), own.exp()
+
+    @property
+    def heard(self) -> int:
+        """K, the number of source models."""
+        return 0 if self.sources is None else len(self.sources.names)
+
+    def trust(self, theta: Tensor) -> Tensor:
+        """β, how much what source models say counts; P x K."""
+        return theta[:, theta.shape[1] - 2 - self.heard : -2].clamp_min(0.0)
+
+    def mean(self, theta: Tensor, points: Points | None = None) -> Tensor:
+        """Prior means at n points; P x n, or P x 1 where all are the same."""
+        if points is None or points.expected is None:
+            return theta[:, -1:]
+        return theta[:, -1:] + self.trust(theta) @ points.expected.mean.T
+
+    def distances(self, a: Points, b: Points) -> Distances:
+        """Squared distances between points, with what source models leave open."""
+        found = a.distances(b)
+        if self.sources is None or a.expected is None or b.expected is None:
+            return found
+        left = self.sources.covariance(a.expected.points, b.expected.points)
+        return replace(found, inherited=left)
 
     def noise(self, theta: Tensor) -> Tensor:
         """Noise variances; P."""
@@ -106,7 +147,12 @@ class SlotProcess:
             alone = own[:, c, None, None] * _matern(squared)
             total = total + distances.expanded(c, alone)
             reach = reach + distances.expanded(c, squared)
-        return total + whole[:, None, None] * _matern(reach)
+        return self._with_inherited(theta, distances, total + whole[:, None, None] * _matern(reach))
+
+    def _with_inherited(self, theta: Tensor, distances: Distances, prior: Tensor) -> Tensor:
+        if distances.inherited is None:
+            return prior
+        return prior + self.trust(theta)[:, 0, None, None].square() * distances.inherited
 
     def cross(self, theta: Tensor, distances: Distances) -> Tensor:
         """The same from many rows n to few m, where levels that rows share are summed up at once.
@@ -135,12 +181,20 @@ class SlotProcess:
         r = reach.mul(5.0).sqrt_()
         value = torch.exp(-r)  # the steps of `_matern`, in fewer passes over the memory
         value.mul_(torch.addcmul(r + 1.0, r, r, value=1.0 / 3.0))
-        return value.mul_(whole[:, None, None]).add_(total)
+        prior = value.mul_(whole[:, None, None]).add_(total)
+        return self._with_inherited(theta, distances, prior)
 
     def variance(self, theta: Tensor) -> Tensor:
-        """Prior variances of f; P."""
+        """Prior variances of f, what sources leave open aside; P."""
         _, whole, own = self.scales(theta)
         return whole + own.sum(1)
+
+    def variance_at(self, theta: Tensor, points: Points) -> Tensor:
+        """Prior variances of f at n points; P x n, or P x 1 where all are the same."""
+        found = self.variance(theta).unsqueeze(1)
+        if points.expected is None:
+            return found
+        return found + self.trust(theta)[:, :1].square() * points.expected.variance
 
     def falls(self, theta: Tensor, changes: Tensor) -> Tensor:
         """By how much the correlation of an experiment with itself falls when one slot changes.
@@ -168,10 +222,16 @@ class SlotProcess:
         factor, info = torch.linalg.cholesky_ex(sigma)
         return factor, info != 0
 
-    def log_likelihood(self, theta: Tensor, distances: Distances, targets: Tensor) -> Tensor:
-        """Log p(y | θ); P."""
+    def log_likelihood(
+        self,
+        theta: Tensor,
+        distances: Distances,
+        targets: Tensor,
+        measured: Points | None = None,
+    ) -> Tensor:
+        """Log p(y | θ) of n targets, at points of which sources may tell; P."""
         factor, failed = self.factor(theta, distances)
-        residual = (targets - theta[:, -1:]).unsqueeze(-1)
+        residual = (targets - self.mean(theta, measured)).unsqueeze(-1)
         white = torch.linalg.solve_triangular(factor, residual, upper=False).squeeze(-1)
         half_log_det = factor.diagonal(dim1=1, dim2=2).log().sum(1)
         value = -0.5 * white.square().sum(1) - half_log_det
@@ -191,14 +251,36 @@ def _matern(squared: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Averaged(OnRepresentation):
-    """A process over the slots of fixed features, averaged over hyperparameters."""
+    """A process over the slots of fixed features, averaged over hyperparameters.
+
+    Attributes:
+        sources: what earlier results say of the candidates, made when it is first needed; None
+            where there are none.
+    """
 
     representation: FixedFeatures
+    sources: Callable[[], Sources] | None = None
 
     @cached_property
     def points(self) -> Points:
-        """The candidates, by components."""
-        return Points.of(self.representation.blocks)
+        """The candidates, by components, with what sources say of them in their unit."""
+        found = Points.of(self.representation.blocks)
+        return found if self.heard is None else replace(found, expected=self.heard.expected)
+
+    @cached_property
+    def heard(self) -> Sources | None:
+        """What sources say."""
+        return None if self.sources is None else self.sources()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the representation has to tell, and the sources."""
+        return (*super().notes, *(() if self.heard is None else self.heard.notes))
+
+    @property
+    def starts(self) -> bool:
+        """Whether it can choose before anything is measured."""
+        return self.heard is not None
 
     def fit(
         self, ids: Sequence[str], utility: NDArray[np.float64], seed: Sequence[int]
@@ -206,33 +288,53 @@ class Averaged(OnRepresentation):
         """Draw hyperparameters given measurements; see `Surrogate.fit`.
 
         Raises:
-            DataError: nothing was measured.
+            DataError: nothing was measured, and there are no sources.
             FitError: no drawn hyperparameters are possible.
         """
         self.refuse_not_finite()
-        observed = Standardised.of(self.pool, ids, utility)
-        points, began = self.points, time.perf_counter()
-        process = SlotProcess(points.layout, points.groups, self.settings.noise_floor)
+        began, heard, points = time.perf_counter(), self.heard, self.points
+        if heard is None:
+            observed = Standardised.of(self.pool, ids, utility)
+        else:
+            observed = heard.standardise(self.pool, ids, utility)
+            factor, shift = heard.into(observed)
+            points = replace(points, expected=heard.expected.scaled(factor, shift))
+            heard = replace(heard, factor=factor)
+        process = SlotProcess(points.layout, points.groups, self.settings.noise_floor, heard)
         measured = points.at(observed.rows)
-        distances = measured.distances(measured)
+        distances = process.distances(measured, measured)
         with seeded(*seed):
-            theta, likelihood, evaluations = draw(
-                process, distances, observed.targets, self.settings.averaging
-            )
-        factor, failed = process.factor(theta, distances)
+            theta, likelihood, evaluations = self._drawn(process, measured, distances, observed)
+        factors, failed = process.factor(theta, distances)
         if bool(failed.any()):
             raise FitError(f"{self.pool.name}: the drawn covariances can't be factorised.")
-        residual = (observed.targets - theta[:, -1:]).unsqueeze(-1)
-        loss = -likelihood.mean().item() / len(observed.rows)
+        residual = (observed.targets - process.mean(theta, measured)).unsqueeze(-1)
+        loss = -likelihood.mean().item() / max(1, len(observed.rows))
         report = FitReport(
             "smc", (loss,) * evaluations, loss, _told(process, theta), time.perf_counter() - began
         )
-        white = torch.linalg.solve_triangular(factor, residual, upper=False)
+        white = torch.linalg.solve_triangular(factors, residual, upper=False)
         return FittedAverage(
             self.pool, **observed.attributes(), report=report, process=process,
             representation=self.representation, points=points, measured=measured, theta=theta,
-            factor=factor, white=white,
+            factor=factors, white=white,
         )  # fmt: skip
+
+    def _drawn(
+        self, process: SlotProcess, measured: Points, distances: Distances, observed: Standardised
+    ) -> tuple[Tensor, Tensor, int]:
+        """Hyperparameters given measurements; of many, given some, and fewer of them are kept."""
+        settings, count = self.settings.averaging, len(observed.rows)
+        if count <= DRAWN:
+            return draw(process, distances, observed.targets, settings, measured)
+        some = torch.randperm(count)[:DRAWN].sort().values
+        few = measured.at(some.numpy())
+        theta, likelihood, evaluations = draw(
+            process, process.distances(few, few), observed.targets[some], settings, few
+        )
+        kept = max(FEWEST, round(len(theta) * (DRAWN / count) ** 2))
+        every = torch.linspace(0, len(theta) - 1, kept).round().long()
+        return theta[every], likelihood[every] * count / DRAWN, evaluations
 
     def untrained(self, seed: int) -> NDArray[np.float64]:
         """Features N x d, for a first design to spread over."""
@@ -270,8 +372,8 @@ class FittedAverage(Fitted):
     def each(self, points: Points) -> tuple[Tensor, Tensor]:
         """Posterior means and variances of every particle at m points; P x m each."""
         v = self._solved(points)
-        mean = self.theta[:, -1:] + (v @ self.white).squeeze(2)
-        rest = self.process.variance(self.theta)[:, None] - v.square().sum(2)
+        mean = self.process.mean(self.theta, points) + (v @ self.white).squeeze(2)
+        rest = self.process.variance_at(self.theta, points) - v.square().sum(2)
         return mean, rest.clamp_min(SMALLEST_VARIANCE)
 
     def standardised(self, rows: Rows) -> tuple[Tensor, Tensor]:
@@ -280,13 +382,35 @@ class FittedAverage(Fitted):
 
     def encoded(self, table: pd.DataFrame) -> tuple[Tensor, Tensor]:
         """Mean and variance of the mixture at m rows outside the pool; m and m."""
-        points = self.points.other(self.representation.rows_of(table))
+        return self.mixture(self.elsewhere(table))
+
+    def elsewhere(self, table: pd.DataFrame) -> Points:
+        """Points of m rows outside the pool."""
+        points, heard = self.points.other(self.representation.rows_of(table)), self.process.sources
+        if heard is None:
+            return points
+        observed = Standardised(self.rows, self.utility, self.location, self.scale)
+        return replace(points, expected=heard.of(table).scaled(*heard.into(observed)))
+
+    def mixture(self, points: Points) -> tuple[Tensor, Tensor]:
+        """Mean and variance of the mixture at m points; m and m."""
         return self._mixtures(points, np.arange(len(points)))
+
+    def thinned(self, count: int) -> FittedAverage:
+        """The same with so many of the particles at most."""
+        if len(self.theta) <= count:
+            return self
+        kept = torch.linspace(0, len(self.theta) - 1, count).round().long()
+        parts = {name: getattr(self, name)[kept] for name in ("theta", "factor", "white")}
+        return replace(self, **parts)
 
     def covariance(self, a: Rows, b: Rows) -> Tensor:
         """Covariance of the mixture of n and m rows; n x m."""
-        first, second = self.points.at(a), self.points.at(b)
-        prior = self.process.covariance(self.theta, first.distances(second))
+        return self.joint(self.points.at(a), self.points.at(b))
+
+    def joint(self, first: Points, second: Points) -> Tensor:
+        """Covariance of the mixture at n and m points; n x m."""
+        prior = self.process.covariance(self.theta, self.process.distances(first, second))
         left = prior - self._solved(first) @ self._solved(second).transpose(1, 2)
         means = [self.each(points)[0] for points in (first, second)]
         off = [mean - mean.mean(0) for mean in means]
@@ -318,6 +442,22 @@ class FittedAverage(Fitted):
         ends = zip(low, high, strict=True)
         return dict(zip(self.points.layout.names, ends, strict=True))
 
+    def trust_in_sources(self) -> dict[str, tuple[float, float, float]]:
+        """Weights of what sources say, averaged over particles, and between which 90 % are."""
+        if self.process.sources is None:
+            return {}
+        trust = self.process.trust(self.theta)
+        low, high = trust.quantile(torch.tensor(INTERVAL).double(), dim=0).tolist()
+        found = zip(trust.mean(0).tolist(), low, high, strict=True)
+        return dict(zip(self.process.sources.names, found, strict=True))
+
+    def inherited(self, rows: Rows) -> Tensor | None:
+        """The prior mean, averaged over particles, where sources give one."""
+        if self.process.sources is None:
+            return None
+        mean = self.process.mean(self.theta, self.points.at(rows)).mean(0)
+        return self.location + self.scale * mean
+
     def _mixtures(self, points: Points, rows: Rows) -> tuple[Tensor, Tensor]:
         """Mean and variance of equally likely normals at all of these rows."""
         means, variances = [], []
@@ -330,7 +470,8 @@ class FittedAverage(Fitted):
 
     def _solved(self, points: Points) -> Tensor:
         """(L⁻¹ K(Z, ·))ᵀ of m points, P x m x n."""
-        return self.process.cross(self.theta, points.distances(self.measured)) @ self._whitening
+        distances = self.process.distances(points, self.measured)
+        return self.process.cross(self.theta, distances) @ self._whitening
 
     @cached_property
     def _whitening(self) -> Tensor:
@@ -341,7 +482,11 @@ class FittedAverage(Fitted):
 
 
 def draw(
-    process: SlotProcess, distances: Distances, targets: Tensor, settings: AveragingSettings
+    process: SlotProcess,
+    distances: Distances,
+    targets: Tensor,
+    settings: AveragingSettings,
+    measured: Points | None = None,
 ) -> tuple[Tensor, Tensor, int]:
     """Hyperparameters from their posterior, from PyTorch's current random stream.
 
@@ -350,13 +495,20 @@ def draw(
         distances: between the observations.
         targets: n standardised values.
         settings: how many particles and moves.
+        measured: the observations, where sources tell of them.
 
     Returns:
-        θ, P x (S + C + 3); their log likelihoods, P; and how often all were evaluated.
+        θ, P x (S + C + K + 3); their log likelihoods, P; and how often all were evaluated.
     """
     means, deviations = process.prior
     theta = means + deviations * torch.randn(settings.particles, len(means)).double()
-    likelihood, evaluations, power = process.log_likelihood(theta, distances, targets), 1, 0.0
+    if len(targets) == 0:
+        return theta, torch.zeros(len(theta)).double(), 1
+
+    def density(theta: Tensor) -> Tensor:
+        return process.log_likelihood(theta, distances, targets, measured)
+
+    likelihood, evaluations, power = density(theta), 1, 0.0
     while power < 1.0:
         step = _next_power(likelihood, power)
         weights = torch.softmax((step - power) * likelihood, 0)
@@ -365,15 +517,14 @@ def draw(
         kept = torch.searchsorted(weights.cumsum(0), places).clamp_max(len(theta) - 1)
         theta, likelihood, power = theta[kept], likelihood[kept], step
         for move in range(settings.moves if power < 1.0 else 2 * settings.moves):
-            theta, likelihood = _moved(process, distances, targets, theta, likelihood, power, move)
+            theta, likelihood = _moved(process, density, theta, likelihood, power, move)
             evaluations += 1
     return theta, likelihood, evaluations
 
 
 def _moved(
     process: SlotProcess,
-    distances: Distances,
-    targets: Tensor,
+    density: Callable[[Tensor], Tensor],
     theta: Tensor,
     likelihood: Tensor,
     power: float,
@@ -384,7 +535,7 @@ def _moved(
     spread = torch.cov(theta.T) + 1e-6 * torch.eye(size).double()
     reach = 2.38 / size**0.5 * (1.0, 0.6, 0.3)[move % 3]
     proposed = theta + reach * torch.randn_like(theta) @ torch.linalg.cholesky(spread).T
-    theirs = process.log_likelihood(proposed, distances, targets)
+    theirs = density(proposed)
     gain = power * (theirs - likelihood) + process.log_prior(proposed) - process.log_prior(theta)
     taken = torch.rand(len(theta)).double().log() < gain
     return (
@@ -413,7 +564,14 @@ def _told(process: SlotProcess, theta: Tensor) -> dict[str, float]:
     """Medians over particles by name."""
     weights, whole, own = process.scales(theta)
     names, parts = process.layout.names, process.components
+    heard = () if process.sources is None else process.sources.names
+    trust = zip(heard, process.trust(theta).T, strict=True) if heard else ()
     return {
+        **{f"source {name}": weight.median().item() for name, weight in trust},
+        **{
+            f"source {n}": b.median().item()
+            for n, b in zip(heard, process.trust(theta).T, strict=True)
+        },
         **{f"weight {n}": w.median().item() for n, w in zip(names, weights.T, strict=True)},
         **{f"scale {n}": s.median().item() for n, s in zip(parts, own.T, strict=True)},
         "outputscale": whole.median().item(),

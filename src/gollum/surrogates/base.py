@@ -193,6 +193,19 @@ class Fitted(ABC):
         """Where 90 % of what the weights may be lies; empty where they are not averaged over."""
         return {}
 
+    def trust_in_sources(self) -> dict[str, tuple[float, float, float]]:
+        """How much what each source of earlier results says counts; empty without any.
+
+        Returns:
+            Mean weight of each, 1 as it stands and 0 not at all, and where 90 % of what it may be
+            lies.
+        """
+        return {}
+
+    def inherited(self, rows: Rows) -> Tensor | None:
+        """Utility at m rows that earlier results alone let expect; m, or None without any."""
+        return None
+
     def latent_distance_ratio(self) -> float:
         """Lengthscale over mean pairwise distance of features; not-a-number without features."""
         return float("nan")

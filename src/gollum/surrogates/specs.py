@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gollum.errors import ConfigError, DataError, nearest
@@ -63,11 +64,20 @@ class SurrogateSpec:
         from gollum.surrogates.kernels import make_kernel
 
         builders = [builder_of(representation) for representation in self.representations]
-        representation = represented([_made(build, setup) for build in builders])
+
+        def read(setup: Setup) -> Any:
+            return represented([_made(build, setup) for build in builders])
+
+        representation = read(setup)
         if isinstance(representation, nn.Module):
             representation.to(setup.runtime.device)
         if self.averaged:
-            made: Averaged | GaussianProcess = self._averaged(setup, representation)
+            made: Averaged | GaussianProcess = self._averaged(setup, representation, read)
+        elif setup.problem.sources:
+            raise ConfigError(
+                "earlier results are learned from by surrogates that average over their "
+                "hyperparameters; take --surrogate combined, wordless or averaged."
+            )
         else:
             make_kernel(self.kernel, representation.layout)  # refused before anything is fitted
             made = GaussianProcess(
@@ -76,7 +86,7 @@ class SurrogateSpec:
         made.refuse_not_finite()
         return made
 
-    def _averaged(self, setup: Setup, representation: Any) -> Averaged:
+    def _averaged(self, setup: Setup, representation: Any, read: Any) -> Averaged:
         """Hyperparameters drawn rather than fitted."""
         from gollum.features.base import FixedFeatures
         from gollum.surrogates.averaged import Averaged
@@ -86,7 +96,12 @@ class SurrogateSpec:
                 "hyperparameters can't be averaged over representations that are trained; take "
                 "text or text_levels."
             )
-        return Averaged(setup.problem.pool, representation, setup.settings, setup.runtime)
+        sources = None
+        if setup.problem.sources:
+            from gollum.surrogates.sources import sources_of
+
+            sources = partial(sources_of, setup, read)
+        return Averaged(setup.problem.pool, representation, setup.settings, setup.runtime, sources)
 
     @property
     def needs(self) -> frozenset[str]:

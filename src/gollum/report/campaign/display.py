@@ -14,7 +14,7 @@ from gollum.campaign.events import Suggestion
 from gollum.campaign.sheets import sheet_names
 from gollum.campaign.state import State
 from gollum.listener import Listener
-from gollum.report.campaign.status import conditions, slot_words, telling, visible
+from gollum.report.campaign.status import conditions, slot_words, sources, telling, visible
 from gollum.report.drawing import shortened
 
 TRUSTED = 5  # columns and representations that are told with a batch
@@ -86,6 +86,8 @@ def print_suggestions(console: Console, state: State, sheet: pd.DataFrame) -> No
             f"    {what}",
         ):
             console.print(visible(console, line), highlight=False, soft_wrap=True)
+    for line in sources(state):
+        console.print(visible(console, line), highlight=False, soft_wrap=True)
     weights = state.batches[-1].weights if state.batches else {}
     if len(weights) > 1:
         console.print(visible(console, _told_apart_by(weights)), highlight=False, soft_wrap=True)
@@ -112,9 +114,12 @@ def _expected(suggestion: Suggestion, objective: str, by: str | None) -> str:
     mean, low, high, chance = (
         suggestion.mean, suggestion.low, suggestion.high, suggestion.chance,
     )  # fmt: skip
-    if mean is None or low is None or high is None or chance is None:
+    if mean is None or low is None or high is None:
         return f"chosen by {by}" if by else "first design"
-    return (
-        f"predicted {objective} {_short(mean)} ({_short(low)} to {_short(high)}), beats the best "
-        f"with {100 * chance:.0f} %: {suggestion.intent}"
-    )
+    before = ""
+    if suggestion.inherited is not None:
+        before = f", by earlier results alone {_short(suggestion.inherited)}"
+    told = f"predicted {objective} {_short(mean)} ({_short(low)} to {_short(high)}){before}"
+    if chance is None:
+        return f"{told}; nothing is measured yet"
+    return f"{told}, beats the best with {100 * chance:.0f} %: {suggestion.intent}"

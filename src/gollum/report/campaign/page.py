@@ -20,6 +20,7 @@ from gollum.campaign.events import (
     Configured,
     Created,
     Event,
+    Learned,
     Recorded,
     Renamed,
     Retold,
@@ -153,6 +154,10 @@ def describe(event: Event) -> str:
         case Renamed():
             names = ", ".join(f"{old} is {new} now" for old, new in event.names.items())
             return f"{event.column}: {names}"
+        case Learned():
+            if event.forgotten:
+                return f"{event.name} is not learned from any more"
+            return f"learns from {len(event.values)} results of {event.name}"
         case Retold():
             return "template replaced"
         case Configured():

@@ -44,6 +44,8 @@ def print_status(console: Console, state: State, file: str | None = None) -> Non
     write = written_like(table["value"])
     say(f"{created.name}: {wanted(state)}")
     say(counts(state))
+    for line in sources(state):
+        say(line)
     say()
     for line in _best(state, write):
         say(line)
@@ -85,6 +87,27 @@ def counts(state: State) -> str:
     }
     parts += [f"{count} {name}" for name, count in others.items() if count]
     return f"{', '.join(parts)}; {int(state.open().sum())} open."
+
+
+def sources(state: State) -> list[str]:
+    """What is learned from besides the results, and how much that counted in the last batch."""
+    if not state.sources:
+        return []
+    trust = state.batches[-1].trust if state.batches else {}
+    lines = []
+    for name, source in state.sources.items():
+        columns = ", ".join(
+            ours if ours == theirs else f"{ours} (there {theirs})"
+            for ours, theirs in source.matched.items()
+        )
+        told = f"Learns from {name}: {len(source.values)} results, joined by {columns or 'words'}"
+        lines.append(f"{told}.")
+    lines += [
+        f"In batch {state.batch} what {name} says counted {mean:.2f} ({low:.2f} to {high:.2f}), "
+        "where 1 is as it stands and 0 not at all."
+        for name, (mean, low, high) in [*trust.items()][:1]
+    ]
+    return lines
 
 
 def next_step(state: State, file: str) -> str:

@@ -1,0 +1,44 @@
+"""Results of other tasks that a run may learn from."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+
+from gollum.benchmark.spec import RunConfig, TransferConfig
+from gollum.data.catalog import get_task
+from gollum.data.source import SourceTask
+from gollum.features.problem import Problem
+
+
+def with_sources(problem: Problem, config: RunConfig) -> Problem:
+    """The problem with some results of each source task, which the seed draws.
+
+    Raises:
+        DataError: a task is unknown, or its table can't be had.
+    """
+    keys, seed = config.transfer, config.seed
+    drawn = [_drawn(problem, name, keys, seed) for name in keys.sources or ()]
+    return replace(problem, sources=tuple(drawn)) if drawn else problem
+
+
+def _drawn(problem: Problem, name: str, keys: TransferConfig, seed: int) -> SourceTask:
+    task, target = get_task(name), problem.pool
+    pool = task.load().labelled()
+    key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little")
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, 6, key)))
+    rows = np.sort(rng.permutation(len(pool))[: keys.results or len(pool)])
+    utility = pool.utility[rows]
+    if keys.control == "permuted_labels":
+        utility = rng.permutation(utility)
+    if keys.control == "inverted_labels":
+        utility = utility.max() + utility.min() - utility
+    numbers = {*pool.numeric_columns()} ^ {*target.numeric_columns()}
+    unlike = [c for c in pool.table.columns if c in numbers and c in target.table.columns]
+    table = pool.table.iloc[rows].drop(columns=unlike)
+    same = (pool.objective, pool.direction, task.unit) == (
+        target.objective, target.direction, problem.unit,
+    )  # fmt: skip
+    return SourceTask(name, table, utility.copy(), comparable=same)

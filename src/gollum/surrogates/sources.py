@@ -1,0 +1,183 @@
+"""What source tasks say of the candidates: processes fitted to earlier results, averaged as usual.
+
+The target's process takes what they expect as its prior mean, with a weight that is drawn like any
+other hyperparameter, and what they leave open as part of its prior covariance. Integrated over a
+shared function that is a multi-task process (Bonilla, Chai and Williams, NeurIPS 2007) whose
+sources do not learn from the target, so that a fit costs hardly more than without them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gollum.data.pool import Pool
+from gollum.data.source import SourceTask
+from gollum.features.base import FixedFeatures
+from gollum.features.components import Expected, Points
+from gollum.features.fixed.columns import partition
+from gollum.features.related import related
+from gollum.features.representations import Setup
+from gollum.surrogates.averaged import Averaged, FittedAverage
+from gollum.surrogates.base import Standardised, standard_deviation
+
+MOST = 2000  # rows of source tasks that one model is given
+KEPT = 16  # particles of it
+PRIOR_RESULTS = 10  # results of the target that the sources' location and scale count as
+STREAM = (0, 18)  # names the random stream of fits to sources, which no campaign's seed changes
+
+Make = Callable[[Setup], FixedFeatures]
+
+
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """K fitted models of earlier results, and what they say of the candidates.
+
+    Attributes:
+        names: of the models; the first stands for all sources that have most in common.
+        models: fitted to standardised values of each source.
+        base: position of the model that each says something beyond, or its own where it stands
+            by itself.
+        expected: of the N candidates, in standardised units of the sources.
+        units: mean and standard deviation of values that are comparable with the target's; None
+            where none are.
+        notes: what a user should know.
+        factor: of the units in which covariances are given.
+    """
+
+    names: tuple[str, ...]
+    models: tuple[FittedAverage, ...]
+    base: tuple[int, ...]
+    expected: Expected
+    units: tuple[float, float] | None
+    notes: tuple[str, ...] = ()
+    factor: float = 1.0
+
+    def covariance(self, a: Points, b: Points) -> Tensor:
+        """How what all sources together leave open covaries between n and m points; n x m."""
+        model = self.models[0]
+        return (self.factor * model.scale).square() * model.joint(a, b)
+
+    def standardise(
+        self, pool: Pool, ids: Sequence[str], utility: NDArray[np.float64]
+    ) -> Standardised:
+        """Observations, of which there may be none.
+
+        Where values are comparable, location and scale are those of the target's results and of
+        `PRIOR_RESULTS` that had the sources' mean and standard deviation.
+        """
+        known = np.isfinite(utility)
+        rows = pool.positions(np.asarray(ids, dtype=object)[known])
+        y = torch.as_tensor(np.asarray(utility, dtype=np.float64)[known])
+        count = len(y)
+        if self.units is None:
+            zero, one = torch.zeros(()).double(), torch.ones(()).double()
+            location, scale = (y.mean(), standard_deviation(y)) if count else (zero, one)
+            return Standardised(rows, y, location, scale)
+        middle, width = self.units
+        location = (PRIOR_RESULTS * middle + y.sum()) / (PRIOR_RESULTS + count)
+        squares = (y - location).square().sum() + PRIOR_RESULTS * (
+            width**2 + (middle - location) ** 2
+        )
+        return Standardised(rows, y, location, (squares / (PRIOR_RESULTS + count)).sqrt())
+
+    def into(self, observed: Standardised) -> tuple[float, float]:
+        """Factor and shift from units of the sources to those of standardised observations."""
+        if self.units is None:
+            return 1.0, 0.0
+        middle, width = self.units
+        scale = observed.scale.item()
+        return width / scale, (middle - observed.location.item()) / scale
+
+    def of(self, table: pd.DataFrame) -> Expected:
+        """What is said of m rows that need not be candidates.
+
+        Raises:
+            DataError: they lack a column.
+        """
+        return _expected(self.models, self.base, lambda model: model.elsewhere(table))
+
+
+def sources_of(setup: Setup, make: Make) -> Sources:
+    """Fit models to the source tasks of a problem.
+
+    Sources with the same columns in common with the candidates learn together; what each of them
+    says beyond that has a weight of its own.
+
+    Args:
+        setup: of the target; its problem has sources.
+        make: fixed features of a setup's candidates.
+
+    Raises:
+        DataError: a source has nothing in common with the candidates.
+    """
+    names, models, base, notes = list[str](), list[FittedAverage](), list[int](), list[str]()
+    for group in _groups(setup):
+        pool, features, task = related(setup, group, make)
+        surrogate = Averaged(pool, features, setup.settings, setup.runtime)
+        values = np.concatenate([source.standardised for source in group])
+        first, together = len(setup.problem.pool), len(models)
+        for name, chosen in _portions(group):
+            rows = np.flatnonzero(np.isin(task[first:], chosen))
+            if len(rows) > MOST:
+                rows = np.sort(np.random.default_rng(STREAM).permutation(rows)[:MOST])
+                notes.append(f"{name}: {MOST} of {np.isin(task, chosen).sum()} results are used.")
+            fitted = surrogate.fit([*pool.ids[first + rows]], values[rows], STREAM)
+            names.append(name)
+            models.append(fitted.thinned(KEPT))
+            base.append(together)
+    every = np.arange(len(setup.problem.pool))
+    said = _expected(models, base, lambda model: model.points.at(every))
+    comparable = [s for s in setup.problem.sources if s.comparable]
+    units = None
+    if len(comparable) == len(setup.problem.sources):
+        units = (
+            float(np.mean([source.utility.mean() for source in comparable])),
+            float(np.mean([source.scale for source in comparable])),
+        )
+    return Sources(tuple(names), tuple(models), tuple(base), said, units, tuple(notes))
+
+
+def _portions(group: Sequence[SourceTask]) -> list[tuple[str, list[int]]]:
+    """All sources of a group together, and each by itself, by their numbers."""
+    every = list(range(1, len(group) + 1))
+    together = group[0].name if len(group) == 1 else " + ".join(s.name for s in group)
+    alone = [(s.name, [k]) for k, s in enumerate(group, start=1)]
+    return [(together, every), *(alone if len(group) > 1 else [])]
+
+
+def _groups(setup: Setup) -> list[list[SourceTask]]:
+    """Sources that have the same components in common with the candidates; the largest first.
+
+    Of columns that rename each other, such as a name and its SMILES, one is enough.
+    """
+    columns = setup.problem.pool.table
+    found: dict[frozenset[bytes], list[SourceTask]] = {}
+    for source in setup.problem.sources:
+        shared = (partition(columns[c]) for c in columns if c in source.table)
+        found.setdefault(frozenset(filter(None, shared)), []).append(source)
+    ordered = sorted(found.items(), key=lambda item: -len(item[0]) * sum(map(len, item[1])))
+    return [group for _, group in ordered]
+
+
+def _expected(
+    models: Sequence[FittedAverage],
+    base: Sequence[int],
+    where: Callable[[FittedAverage], Points],
+) -> Expected:
+    means, first, variance = list[Tensor](), None, torch.empty(0)
+    for number, (model, beyond) in enumerate(zip(models, base, strict=True)):
+        points = where(model)
+        mean, left = model.mixture(points)
+        mean = model.location + model.scale * mean
+        if number == 0:
+            first, variance = points, model.scale.square() * left
+        means.append(mean if beyond == number else mean - means[beyond])
+    assert first is not None  # noqa: S101 (there is a model at least)
+    return Expected(torch.stack(means, 1), variance, first)
