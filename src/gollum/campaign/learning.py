@@ -64,11 +64,15 @@ def learn_from(
         DataError: there is nothing to learn, or nothing joins the two.
     """
     notes = list[Note]()
-    means = theirs.means()
-    if means.empty:
-        raise DataError(
-            f"{name}: it holds no result of '{theirs.created.objective}' to learn from."
+    means = theirs.means().reindex(theirs.table.index).dropna()
+    if not getattr(state.policy.factory, "averaged", False):
+        raise ConfigError(
+            f"surrogate '{state.policy.surrogate}' can't learn from earlier campaigns; give this "
+            "one another by --surrogate combined, wordless or averaged."
         )
+    if means.empty:
+        objective = theirs.created.objective
+        raise DataError(f"{name}: it holds no result of '{objective}' to learn from.")
     if name in state.sources:
         raise DataError(
             f"{name} is learned from already; let it go first, by gollum learn … --forget {name}."
