@@ -529,6 +529,7 @@ OTHER = {
     "campaign.late": 1.0,
     "transfer.sources": ["ocm-c2", "freesolv"],
     "transfer.results": 0,
+    "transfer.unseen": "ligand",
     "transfer.control": "inverted_labels",
     "initial": "farthest_point",
     "n_init": 3,

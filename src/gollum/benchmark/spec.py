@@ -110,6 +110,8 @@ class TransferConfig(Frozen):
     """Benchmark tasks whose results are known beforehand."""
     results: int = Field(60, ge=0)
     """How many results of each, drawn at random by the seed; 0 for all."""
+    unseen: str | None = None
+    """Column of which the sources lack half of the levels."""
     control: Literal["none", "permuted_labels", "inverted_labels"] = "none"
     """What is done to these results, to see what a source that misleads costs."""
 

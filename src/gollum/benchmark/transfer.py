@@ -6,9 +6,11 @@ import hashlib
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gollum.benchmark.spec import RunConfig, TransferConfig
 from gollum.data.catalog import get_task
+from gollum.data.pool import Pool, cell_text, check_columns
 from gollum.data.source import SourceTask
 from gollum.features.problem import Problem
 
@@ -29,7 +31,8 @@ def _drawn(problem: Problem, name: str, keys: TransferConfig, seed: int) -> Sour
     pool = task.load().labelled()
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little")
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, 6, key)))
-    rows = np.sort(rng.permutation(len(pool))[: keys.results or len(pool)])
+    rows = np.flatnonzero(_known(problem, pool, keys.unseen, seed))
+    rows = np.sort(rng.permutation(rows)[: keys.results or len(rows)])
     utility = pool.utility[rows]
     if keys.control == "permuted_labels":
         utility = rng.permutation(utility)
@@ -42,3 +45,19 @@ def _drawn(problem: Problem, name: str, keys: TransferConfig, seed: int) -> Sour
         target.objective, target.direction, problem.unit,
     )  # fmt: skip
     return SourceTask(name, table, utility.copy(), comparable=same)
+
+
+def _known(problem: Problem, pool: Pool, column: str | None, seed: int) -> NDArray[np.bool_]:
+    """Of each row of a source, whether its level of a column is one that sources may have.
+
+    Raises:
+        DataError: the target has no such column.
+    """
+    if column is None or column not in pool.table.columns:
+        return np.ones(len(pool), dtype=bool)
+    check_columns(problem.pool.table, [column], problem.pool.name)
+    levels = sorted(map(cell_text, problem.pool.table[column].unique()))
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, 7)))
+    unseen = set(rng.permutation(levels)[: len(levels) // 2].tolist())
+    found: NDArray[np.bool_] = (~pool.table[column].map(cell_text).isin(unseen)).to_numpy()
+    return found
