@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gollum.acquisition.criteria import CRITERIA
 from gollum.acquisition.policy import Policy
 from gollum.campaign.events import Created, Goal, Recorded, Source
+from gollum.campaign.factors import options_in
 from gollum.campaign.filled import USUAL
 from gollum.campaign.intake import read_results
 from gollum.campaign.rows import Rows, blank_rows
@@ -200,6 +201,7 @@ def begin(
         surrogate=policy.surrogate, preset=policy.preset, model=policy.model.name,
         acquisition=chosen.get("acquisition"), failed_as=failed_as,
         failed_words=failed_word, seed=seed, source=source,
+        drawn_from=kept_lists(table.attrs.get("drawn_from", ""), candidates, cost, where, notes),
         candidates=table_sha256(candidates), keys=policy.typed(k for k in chosen if k not in NAMED),
     )  # fmt: skip
     notes += _about_model(policy, where)
@@ -211,6 +213,27 @@ def begin(
     _check_failure(created, candidates, recorded, where)
     shown_as = tuple(_as_read(c, candidates, created) for c in roles.columns)
     return Start(created, candidates, recorded, (*notes, *read), words, shown_as)
+
+
+def kept_lists(
+    text: str, candidates: pd.DataFrame, cost: str | None, where: str, notes: list[Note]
+) -> str:
+    """Lists of options from which more may be suggested; '' and a note where that can't be.
+
+    Args:
+        text: the lists; '' where there are none.
+        candidates: that were drawn from them.
+        cost: column with the cost of each experiment.
+        where: of a note.
+        notes: takes it.
+    """
+    if not text:
+        return ""
+    unknown = [cost] if cost is not None else options_in(text).uncovered(candidates)
+    if unknown:
+        what = f"'{unknown[0]}' is known for those that were drawn only, so no others are suggested"
+        notes.append(Note("only-drawn", where, f"{what}."))
+    return "" if unknown else text
 
 
 def _reaction(given: str | None, roles: Roles, where: str, notes: list[Note]) -> Template | None:

@@ -82,6 +82,9 @@ class Created(Part):
     """Further keys of the policy, dotted, that the campaign began with."""
     reaction: str | None = None
     """How an experiment is written as a reaction SMILES, if it can be."""
+    drawn_from: str = ""
+    """The lists of options that the candidates are a sample of, as they were written, if more than
+    these may be suggested."""
 
 
 class Retold(Part):
@@ -191,6 +194,8 @@ class Suggested(Part):
     """Hash of the language model's weights."""
     provenance: dict[str, Any] = {}
     seconds: float = 0.0
+    joined: Cells | None = None
+    """Suggested experiments that were no candidates so far; they are from now on."""
 
 
 class Result(Part):
@@ -256,6 +261,8 @@ class Added(Part):
     """New input column → what all experiments so far had there."""
     joined: Cells | None = None
     """Experiments that are candidates from now on."""
+    drawn_from: str = ""
+    """As in `Created`, of those that join."""
 
 
 Event = Annotated[

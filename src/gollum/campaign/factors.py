@@ -34,18 +34,20 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
 from yaml.nodes import MappingNode, Node
 
 from gollum.campaign.columns import read_columns
+from gollum.campaign.drawn import Options
 from gollum.campaign.grid import Bound, EntangledError, Grid
 from gollum.campaign.options import Factor, read_factor, read_mixture
 from gollum.campaign.rules import Rules
 from gollum.campaign.strict_yaml import Entries, YamlFile
 from gollum.data.readers import read_table
-from gollum.errors import ConfigError
+from gollum.errors import ConfigError, listed
 from gollum.notes import Notes
 
 MOST_COMBINATIONS = 1_000_000
@@ -71,13 +73,14 @@ def read_factors(
     Returns:
         N x k table; of combinations, the first factor varies slowest. `attrs['notes']` says how
         many there are and how many are excluded, `attrs['factors']` names their columns,
+        `attrs['drawn_from']` is the text of the file where they are a sample of quantities,
         `attrs['columns']` says what columns are, and `attrs['file']` where the rows come from.
 
     Raises:
         ConfigError: the file is not as this module describes it; the message names the line.
         DataError: the file or its table can't be read.
     """
-    file = YamlFile(path, encoding)
+    file = YamlFile.read(path, encoding)
     parts = file.entries(file.root, "the file should begin with 'factors:' or 'table:'")
     file.refuse_unknown(parts, OF_TABLE if "table" in parts else PARTS)
     if "table" in parts:
@@ -91,6 +94,23 @@ def read_factors(
     columns = read_columns(file, parts["columns"][1], table) if "columns" in parts else {}
     table.attrs |= {"file": source, "columns": columns}
     return table
+
+
+@cache
+def options_in(text: str) -> Options:
+    """What the text of such a file leaves, as `read_factors` took it.
+
+    Raises:
+        ConfigError: it is not as this module describes it.
+    """
+    file = YamlFile(Path("the options"), text)
+    parts = file.entries(file.root, "there are no 'factors'")
+    product = _product(file, parts)
+    rules, grid = Rules(file, product.factors), product.grid
+    for part, read in (("exclude", rules.exclusion), ("relations", rules.relation)):
+        for node in file.items(parts[part][1], f"'{part}' is empty") if part in parts else ():
+            grid = grid.within(*read(node))
+    return Options(product.factors, grid)
 
 
 def _combinations(file: YamlFile, parts: Entries, seed: int) -> pd.DataFrame:
@@ -110,9 +130,13 @@ def _combinations(file: YamlFile, parts: Entries, seed: int) -> pd.DataFrame:
             "'sample: 20000' to draw so many of them, or give fewer options or further relations."
         )
     file.note("combinations", told)
+    drawn_from = ""
     if wanted < grid.total:
         codes = grid.draw(wanted, seed)
         what = f"{wanted:,} of these {grid.total:,} were drawn, all equally likely (seed {seed})"
+        if moving := [factor.name for factor in product.factors if factor.continuous]:
+            drawn_from = file.text
+            what += f"; suggestions move {listed(moving)} on from there, in the steps given"
         file.note("sample", what)
     else:
         codes = grid.all()
@@ -120,6 +144,7 @@ def _combinations(file: YamlFile, parts: Entries, seed: int) -> pd.DataFrame:
     table = pd.DataFrame({factor.name: factor.column(column) for factor, column in columns})
     names = tuple(factor.name for factor in product.factors)
     table.attrs = {"notes": Notes(file.notes), "first_row": 2, "factors": names}
+    table.attrs["drawn_from"] = drawn_from
     return table
 
 

@@ -327,6 +327,19 @@ class Grid:
                 large.append(bound)
         return Grid(self.sizes, tables, large)
 
+    def part(self, stretches: Sequence[slice]) -> Grid:
+        """Those with an option from a stretch of each factor's, whose places count from there."""
+        sizes = [len(range(*s.indices(n))) for s, n in zip(stretches, self.sizes, strict=True)]
+        tables = {
+            known: table[tuple(stretches[place] for place in known)]
+            for known, table in self.tables.items()
+        }
+        bounds = (
+            Bound({p: adds[stretches[p]] for p, adds in b.adds.items()}, b.low, b.high)
+            for b in self.bounds
+        )
+        return Grid(sizes, tables).within(*bounds)
+
     def loses(self, *bounds: Bound) -> bool:
         """Whether bounds rule out what those here leave that are on the same factors only.
 
@@ -361,7 +374,7 @@ class Grid:
         pairs = zip(self.blocks, numbers, strict=True)
         return self._ordered([block.all()[number] for block, number in pairs])
 
-    def draw(self, n: int, seed: int) -> Codes:
+    def draw(self, n: int, seed: int | Sequence[int]) -> Codes:
         """Draw n different ones, every choice of n equally likely: n x k places of options.
 
         The first factor varies slowest. There must be as many.

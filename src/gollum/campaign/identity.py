@@ -7,7 +7,7 @@ numbers with six digits. What no candidate has is a new experiment and joins the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import count
 from typing import NamedTuple
@@ -94,6 +94,11 @@ def identify(
     refuse_mixed(sheet, runs, asked, ids)
     told += note_done(sheet, inputs, runs, asked, ids)
     return Identity(runs, ids, joined, (*told, *_welcome(sheet, inputs, new)))
+
+
+def free_ids(taken: Collection[str]) -> Iterator[str]:
+    """n1, n2, … without those that are taken."""
+    return (name for k in count(1) if (name := f"n{k}") not in taken)
 
 
 def strangers(sheet: Sheet, idle: Mask) -> Mask:
@@ -220,7 +225,7 @@ def _by_inputs(
     known = sheet.state.table.index.tolist()
     ids = {g: str(known[at]) for g, at in candidates.items()}
     taken, owners = {*known, *given}, Known(known if (given[rows] != "").any() else [])
-    fresh = (name for k in count(1) if (name := f"n{k}") not in taken)
+    fresh = free_ids(taken)
     new, elsewhere = dict[str, int](), list[Note]()
     for i, g in zip(rows.tolist(), groups, strict=True):
         name = given[i]

@@ -104,6 +104,7 @@ class State:
         learned: number of the last event that a model learns from.
         keys: how experiments are chosen: dotted keys of the policy.
         renamed: (column, former name of an option) → its name.
+        drawn_from: lists of options that candidates were drawn from, latest last.
     """
 
     created: Created
@@ -121,6 +122,7 @@ class State:
     learned: int = 1
     keys: dict[str, Any] = field(default_factory=dict)
     renamed: dict[tuple[str, str], str] = field(default_factory=dict)
+    drawn_from: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, log: Iterable[Logged], table: Callable[[str], pd.DataFrame]) -> State:
@@ -140,6 +142,10 @@ class State:
     def after(self, entry: Logged) -> State:
         """What would be known after a further event."""
         return _next(self, entry)
+
+    def joined(self, cells: Cells) -> State:
+        """What would be known with further candidates."""
+        return _joined(self, cells)
 
     @property
     def batch(self) -> int:
@@ -338,7 +344,10 @@ def _begin(entry: Logged, table: Callable[[str], pd.DataFrame]) -> State:
         **({} if created.acquisition is None else {"acquisition": created.acquisition}),
         **created.keys,
     }
-    return State(created, entry.sequence, entry.sha256, inputs, costs, created.template, keys=keys)
+    return State(
+        created, entry.sequence, entry.sha256, inputs, costs, created.template, keys=keys,
+        drawn_from=(created.drawn_from,) if created.drawn_from else (),
+    )  # fmt: skip
 
 
 def _next(state: State, entry: Logged) -> State:
@@ -373,6 +382,8 @@ def _next(state: State, entry: Logged) -> State:
 
 
 def _suggested(state: State, event: Suggested) -> State:
+    if event.joined is not None:
+        state = state.joined(event.joined)
     withdrawn = state.withdrawn
     if event.fresh:
         withdrawn |= {plan.suggestion.run for plan in state.pending()}
@@ -384,7 +395,7 @@ def _suggested(state: State, event: Suggested) -> State:
 
 def _recorded(state: State, entry: Logged, event: Recorded) -> State:
     if event.joined is not None:
-        state = _joined(state, event.joined)
+        state = state.joined(event.joined)
     measurements = dict(state.measurements)
     for result in event.results:
         before = measurements.get(result.run)
@@ -422,8 +433,9 @@ def _added(state: State, event: Added) -> State:
             for name, value in event.columns.items()
         }
     )
-    state = replace(state, table=table)
-    return state if event.joined is None else _joined(state, event.joined)
+    lists = (event.drawn_from,) if event.drawn_from else ()
+    state = replace(state, table=table, drawn_from=state.drawn_from + lists)
+    return state if event.joined is None else state.joined(event.joined)
 
 
 def _renamed(state: State, event: Renamed) -> State:

@@ -107,6 +107,20 @@ class Points:
         alone = (None,) * len(self.groups)
         return Points(self.layout, self.groups, tuple(values), alone, len(matrix))
 
+    def followed(self, matrix: NDArray[Any]) -> Points:
+        """These rows and behind them others, by their features m x d."""
+        values, codes = list(self.values), list[Rows | None]()
+        behind = self.other(matrix)
+        for slots, every in zip(self.groups, self.codes, strict=True):
+            levels = len(self.values[slots[0]])
+            new = np.arange(levels, levels + len(matrix))
+            codes.append(None if every is None else np.concatenate([every, new]))
+            for slot in slots:
+                values[slot] = np.concatenate([self.values[slot], behind.values[slot]])
+        return Points(
+            self.layout, self.groups, tuple(values), tuple(codes), len(self) + len(matrix)
+        )
+
     def distances(self, other: Points) -> Distances:
         """Squared distances from each of these rows to each of the others."""
         parts = tuple(

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -227,11 +227,14 @@ class Averaged(OnRepresentation):
         report = FitReport(
             "smc", (loss,) * evaluations, loss, _told(process, theta), time.perf_counter() - began
         )
+        # L⁻ᵀ: many points are multiplied faster than solved.
+        one = torch.eye(len(observed.rows)).double().expand_as(factor)
+        whitening = torch.linalg.solve_triangular(factor, one, upper=False).transpose(1, 2)
         white = torch.linalg.solve_triangular(factor, residual, upper=False)
         return FittedAverage(
             self.pool, **observed.attributes(), report=report, process=process,
             representation=self.representation, points=points, measured=measured, theta=theta,
-            factor=factor, white=white,
+            whitening=whitening, white=white,
         )  # fmt: skip
 
     def untrained(self, seed: int) -> NDArray[np.float64]:
@@ -250,7 +253,7 @@ class FittedAverage(Fitted):
         points: the candidates, by components.
         measured: those that were measured.
         theta: hyperparameters of P particles.
-        factor: P Cholesky factors of n observations.
+        whitening: L⁻ᵀ of P Cholesky factors L of n observations, P x n x n.
         white: P solved residuals, P x n x 1.
     """
 
@@ -259,7 +262,7 @@ class FittedAverage(Fitted):
     points: Points
     measured: Points
     theta: Tensor
-    factor: Tensor
+    whitening: Tensor
     white: Tensor
 
     @property
@@ -282,6 +285,11 @@ class FittedAverage(Fitted):
         """Mean and variance of the mixture at m rows outside the pool; m and m."""
         points = self.points.other(self.representation.rows_of(table))
         return self._mixtures(points, np.arange(len(points)))
+
+    def over(self, rows: Rows, table: pd.DataFrame) -> FittedAverage:
+        """The same particles over r rows of the pool and m others."""
+        points = self.points.at(rows).followed(self.representation.rows_of(table))
+        return replace(self, points=points, **self._beyond(rows, table))
 
     def covariance(self, a: Rows, b: Rows) -> Tensor:
         """Covariance of the mixture of n and m rows; n x m."""
@@ -330,14 +338,7 @@ class FittedAverage(Fitted):
 
     def _solved(self, points: Points) -> Tensor:
         """(L⁻¹ K(Z, ·))ᵀ of m points, P x m x n."""
-        return self.process.cross(self.theta, points.distances(self.measured)) @ self._whitening
-
-    @cached_property
-    def _whitening(self) -> Tensor:
-        """L⁻ᵀ, P x n x n: many points are multiplied faster than solved."""
-        one = torch.eye(self.factor.shape[-1]).double().expand_as(self.factor)
-        inverse: Tensor = torch.linalg.solve_triangular(self.factor, one, upper=False)
-        return inverse.transpose(1, 2)
+        return self.process.cross(self.theta, points.distances(self.measured)) @ self.whitening
 
 
 def draw(

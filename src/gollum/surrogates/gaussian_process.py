@@ -213,11 +213,23 @@ class FittedProcess(Fitted):
         Raises:
             DataError: a column is missing, or a cell can't be read.
         """
+        return self.process.marginals(self._read(table))
+
+    @torch.no_grad()
+    def over(self, rows: Rows, table: pd.DataFrame) -> FittedProcess:
+        """The same process over r rows of the pool and m others."""
+        held = self.features[torch.as_tensor(rows, device=self.features.device)]
+        features = torch.cat([held, self._read(table).to(held)])
+        return replace(self, features=features, **self._beyond(rows, table))
+
+    def _read(self, table: pd.DataFrame) -> Tensor:
+        """Features of other rows, by the representation as this fit left it; m x d."""
         now = remember(self.representation)
         try:
             self.restore()
             self.representation.train(False)
-            return self.process.marginals(self.representation.encode(table))
+            features: Tensor = self.representation.encode(table)
+            return features
         finally:
             now()
 
