@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gollum.campaign.begin import default_template
+from gollum.campaign.begin import default_template, kept_lists
 from gollum.campaign.events import Added, Cells, Event, Retold, Source
 from gollum.campaign.factors import MOST_COMBINATIONS as MOST
 from gollum.campaign.filled import Sheet
@@ -132,7 +132,9 @@ def candidates(
         return None, notes
     if state.costs is not None:
         _check_costs(state, joined, name)
-    return Added(source=source, joined=joined), notes
+    rows = state.joined(joined).table[-new:]
+    lists = kept_lists(frame.attrs.get("drawn_from", ""), rows, state.created.cost, name, notes)
+    return Added(source=source, joined=joined, drawn_from=lists), notes
 
 
 def check_names(state: State, column: str, names: Mapping[str, str]) -> None:

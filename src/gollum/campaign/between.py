@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 
+import numpy as np
 import pandas as pd
 
 from gollum.acquisition.strategy import BatchRequest
@@ -32,7 +33,7 @@ class Between:
 
     @cached_property
     def _known(self) -> set[int]:
-        return _hashes(self.state.table)
+        return set(_hashed(self.state.table))
 
     def near(
         self, row: pd.DataFrame, reach: float, count: int, seed: Sequence[int]
@@ -45,9 +46,10 @@ class Between:
             if len(found):
                 break
         found = found.astype(self.state.table.dtypes.to_dict())
-        new = [number not in self._known for number in _hashed(found)]
-        found = found[new].set_axis([f"~{i}" for i in range(sum(new))], axis=0)
-        return found[~replace(self.state, table=found).locked()]
+        new = np.array([number not in self._known for number in _hashed(found)], dtype=bool)
+        found = found.loc[new].set_axis([f"~{i}" for i in range(new.sum())], axis=0)
+        free: pd.DataFrame = found.loc[~replace(self.state, table=found).locked()]
+        return free
 
     def request(self, rows: pd.DataFrame) -> BatchRequest:
         """What is asked for with these rows behind the candidates."""
@@ -71,7 +73,3 @@ def _hashed(table: pd.DataFrame) -> list[int]:
     """A number for each row, by its cells."""
     numbers: list[int] = pd.util.hash_pandas_object(table, index=False).tolist()
     return numbers
-
-
-def _hashes(table: pd.DataFrame) -> set[int]:
-    return set(_hashed(table))

@@ -251,7 +251,7 @@ class State:
             codes, levels = pd.factorize(
                 self.table.index if column is None else self.table[column], use_na_sentinel=False
             )
-            flags |= np.array([cell_text(level) in values for level in levels])[codes]
+            flags |= np.array([cell_text(level) in values for level in levels], dtype=bool)[codes]
         return flags
 
     def avoidances(self) -> list[str]:
