@@ -34,6 +34,7 @@ from gollum.campaign.store import Moved, Store
 from gollum.data.naming import meant
 from gollum.data.readers import read_frame, read_table
 from gollum.data.spreadsheets.numbers import composed
+from gollum.data.statuses import check_failed
 from gollum.errors import BusyError, ConfigError, DataError, UserError, nearest, quoted
 from gollum.features.representations import REPRESENTATIONS
 from gollum.files import obstacle, sha256_of
@@ -472,6 +473,28 @@ class Campaign:
                 raise ConfigError(f"{problem}; give a worse value.")
             if value != state.created.failed_as:
                 ledger.append(event)
+
+    def call_failed(self, words: Sequence[str], *, forget: bool = False) -> tuple[str, ...]:
+        """Let further words say from now on that an experiment failed.
+
+        Args:
+            words: in result cells, such as 'n.d.'.
+            forget: whether those that were said so far no longer do.
+
+        Returns:
+            All of them.
+
+        Raises:
+            DataError: one is blank, a number, or has another meaning.
+        """
+        words = (words,) if isinstance(words, str) else words
+        check_failed(words)
+        with self._store.deciding() as ledger:
+            known = ledger.state.created.failed_words
+            every = tuple(dict.fromkeys([*(() if forget else known), *words]))
+            if every != known:
+                ledger.append(Configured(failed_words=every))
+        return every
 
     def aim(self, goal: str, target: float | None = None) -> None:
         """Want something else of the objective from now on.

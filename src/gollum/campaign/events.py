@@ -104,6 +104,8 @@ class Configured(Part):
     """What a failed experiment counts as from now on; None where that stays as it is."""
     goal: Goal | None = None
     """What is wanted from now on; None where that stays as it is."""
+    failed_words: tuple[str, ...] | None = None
+    """All that may say from now on that an experiment failed; None where that stays as it is."""
 
 
 class Renamed(Part):

@@ -367,11 +367,9 @@ def _next(state: State, entry: Logged) -> State:
         case Configured():
             keys = {**state.keys, **event.keys}
             kept = {key: value for key, value in keys.items() if value is not None}
-            created = state.created
-            if event.failed_as is not None:
-                created = created.model_copy(update={"failed_as": event.failed_as})
-            if event.goal is not None:
-                created = created.model_copy(update={"goal": event.goal})
+            new = {name: getattr(event, name) for name in ("failed_as", "goal", "failed_words")}
+            new = {name: value for name, value in new.items() if value is not None}
+            created = state.created.model_copy(update=new)
             return replace(state, changed=number, learned=number, keys=kept, created=created)
         case Renamed():
             return _renamed(replace(state, changed=number, learned=number), event)

@@ -49,8 +49,9 @@ def add_commands(known: Any) -> None:
         "init", init, "begin a campaign from a table or lists of options", keys=True,
         usage="gollum init CAMPAIGN --table FILE --objective COLUMN [options] [--KEY VALUE …]",
         epilog="Any other --KEY VALUE says how experiments are chosen; `gollum run --help` lists "
-        "the keys. For a campaign that exists, the goal, --template, --failed-as and these keys "
-        "change what it does from now on; null puts a key back to what the preset says.",
+        "the keys. For a campaign that exists, the goal, --template, --failed-as, --failed-word "
+        "and these keys change what it does from now on; null puts a key back to what the preset "
+        "says.",
     )  # fmt: skip
     begin.add_argument("--table", metavar="FILE", help="possible experiments, one per row")
     begin.add_argument("--factors", metavar="FILE", help="instead: YAML with options or columns")
@@ -176,9 +177,14 @@ def init(known: argparse.Namespace) -> int:
     if known.table is None and known.factors is None:
         keys = {"model.name" if n == "model" else n: v for n, v in policy.items()} | known.keys
         aims = known.minimize or known.maximize or known.target is not None
-        changes = aims or keys or known.template is not None or known.failed_as is not None
-        if not file.exists() or not changes:
+        others = (known.template, known.failed_as, known.failed_word)
+        if not file.exists() or not (aims or keys or any(v is not None for v in others)):
             raise ConfigError("give --table FILE or --factors FILE with the possible experiments.")
+        if known.failed_word is not None:
+            given = [word for word in known.failed_word if word != "null"]
+            words = Campaign(file).call_failed(given, forget="null" in known.failed_word)
+            told = f"{', '.join(words)} as well" if words else "the usual words only"
+            _say(console, f"{file}: from now on a failed experiment says {told}.")
         if known.failed_as is not None:
             Campaign(file).count_failed_as(known.failed_as)
             _say(console, f"{file}: from now on a failed experiment counts as {known.failed_as:g}.")
