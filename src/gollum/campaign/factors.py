@@ -9,6 +9,9 @@
     exclude:
       - {ligand: dppf, temperature_C: [80, 100]}
       - {ligand: XPhos, temperature_C: {above: 80}}
+    together:
+      - {ligand: [XPhos, SPhos], ramp_C: [25, 40]}
+      - {ligand: dppf, ramp_C: [40, 60]}
     relations:
       - ramp_C < temperature_C
       - 20 <= water + 2*THF <= 150
@@ -18,12 +21,13 @@
     columns: {ligand: category}
 
 Each line below `exclude` takes away the combinations to which all of it applies: one option, any
-option of a list, or the numbers above or below a limit, which itself stays. A line of `relations`
-says what stays: numbers that compare so (`gollum.campaign.relations`), what is `only` there `with`
-something else, or how many components may be there `at_most`, where 0 and none are not there. Each
-part of a `mixture` is a column of numbers: all amounts in steps that add up to the total. `sample`
-draws so many of what stays. An option is what is written: `NO` and `2024-01-01` are names, `007` is
-a code, `80.0` is the number 80.
+option of a list, or the numbers above or below a limit, which itself stays. Lines of `together`
+that name the same factors say which of their options go together. A line of `relations` says what
+stays: numbers that compare so (`gollum.campaign.relations`), what is `only` there `with` something
+else, or how many components may be there `at_most`, where 0 and none are not there. Each part of a
+`mixture` is a column of numbers: all amounts in steps that add up to the total. `sample` draws so
+many of what stays. An option is what is written: `NO` and `2024-01-01` are names, `007` is a code,
+`80.0` is the number 80.
 
 Instead of factors there may be a `table: conditions.csv`, seen from the file's folder. `columns`
 says what columns are: also (a further result), category, number, remark, id, cost or structure.
@@ -32,7 +36,7 @@ says what columns are: also (a further result), category, number, remark, id, co
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -42,16 +46,16 @@ from yaml.nodes import MappingNode, Node
 
 from gollum.campaign.columns import read_columns
 from gollum.campaign.drawn import Options
-from gollum.campaign.grid import Bound, EntangledError, Grid
+from gollum.campaign.grid import Bound, EntangledError, Grid, Together
 from gollum.campaign.options import Factor, read_factor, read_mixture
-from gollum.campaign.rules import Rules
+from gollum.campaign.rules import PAIR, Rules
 from gollum.campaign.strict_yaml import Entries, YamlFile
 from gollum.data.readers import read_table
 from gollum.errors import ConfigError, listed
 from gollum.notes import Notes
 
 MOST_COMBINATIONS = 1_000_000
-PARTS = ("factors", "mixture", "exclude", "relations", "sample", "columns")
+PARTS = ("factors", "mixture", "exclude", "together", "relations", "sample", "columns")
 OF_TABLE = ("table", "columns")
 NOTHING_LEFT = "with this line every combination is excluded; change it or take it away"
 ENTANGLED = (
@@ -106,10 +110,9 @@ def options_in(text: str) -> Options:
     file = YamlFile(Path("the options"), text)
     parts = file.entries(file.root, "there are no 'factors'")
     product = _product(file, parts)
-    rules, grid = Rules(file, product.factors), product.grid
-    for part, read in (("exclude", rules.exclusion), ("relations", rules.relation)):
-        for node in file.items(parts[part][1], f"'{part}' is empty") if part in parts else ():
-            grid = grid.within(*read(node))
+    grid = product.grid
+    for _, bounds in _lines(file, parts, product):
+        grid = grid.within(*bounds)
     return Options(product.factors, grid)
 
 
@@ -196,29 +199,41 @@ def _mixtures(file: YamlFile, parts: Entries) -> list[Node]:
     return [node] if isinstance(node, MappingNode) else file.items(node, wanted)
 
 
+def _lines(
+    file: YamlFile, parts: Entries, product: _Product
+) -> Iterator[tuple[Node, Sequence[Bound | Together]]]:
+    """What rules out combinations: where it stands, and what it says."""
+    rules = Rules(file, product.factors)
+
+    def nodes(part: str, example: str) -> list[Node]:
+        wanted = f"'{part}' needs lines such as {example}; leave it out if there are none"
+        return file.items(parts[part][1], wanted) if part in parts else []
+
+    for node in nodes("exclude", "'- {ligand: dppf}'"):
+        yield node, rules.exclusion(node)
+    for node in nodes("relations", "'- a + b <= 10'"):
+        yield node, rules.relation(node)
+    for node, options in rules.together(nodes("together", PAIR)):
+        yield node, [options]
+
+
 def _allowed(file: YamlFile, parts: Entries, product: _Product) -> Grid:
-    """What no line of 'exclude' or 'relations' rules out."""
-    rules, grids, nodes = Rules(file, product.factors), [product.grid], [file.root]
-    for part, read, example in (
-        ("exclude", rules.exclusion, "{ligand: dppf}"),
-        ("relations", rules.relation, "a + b <= 10"),
-    ):
-        wanted = f"'{part}' needs lines such as '- {example}'; leave it out if there are none"
-        for node in file.items(parts[part][1], wanted) if part in parts else []:
-            bounds = read(node)
-            try:
-                if not grids[-1].loses(*bounds):
-                    rest = " that the lines above it leave" if grids[0].loses(*bounds) else ""
-                    file.note("excludes-nothing", f"line {file.line(node)} excludes nothing{rest}")
-            except EntangledError:
-                raise file.refusal(node, ENTANGLED) from None
-            grids.append(grids[-1].within(*bounds))
-            nodes.append(node)
-    problem, at = _problem(grids[-1]), -1
+    """What no line rules out."""
+    grids, at = [product.grid], [file.root]
+    for node, bounds in _lines(file, parts, product):
+        try:
+            if not grids[-1].loses(*bounds):
+                rest = " that the lines above it leave" if grids[0].loses(*bounds) else ""
+                file.note("excludes-nothing", f"line {file.line(node)} excludes nothing{rest}")
+        except EntangledError:
+            raise file.refusal(node, ENTANGLED) from None
+        grids.append(grids[-1].within(*bounds))
+        at.append(node)
+    problem, line = _problem(grids[-1]), -1
     if problem == NOTHING_LEFT:
-        at = bisect_left(grids, True, key=lambda grid: _problem(grid.within()) == NOTHING_LEFT)
+        line = bisect_left(grids, True, key=lambda grid: _problem(grid.within()) == NOTHING_LEFT)
     if problem:
-        raise file.refusal(nodes[at], problem)
+        raise file.refusal(at[line], problem)
     return grids[-1]
 
 

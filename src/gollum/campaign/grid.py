@@ -83,6 +83,23 @@ class Bound:
 
 
 @dataclass(frozen=True, eq=False)
+class Together:
+    """Which options of some factors go together, as a table.
+
+    Attributes:
+        places: of the factors, in order.
+        flags: one for each combination of their options.
+    """
+
+    places: tuple[int, ...]
+    flags: Flags
+
+    def table(self) -> Flags:
+        """Which of their options go together."""
+        return self.flags
+
+
+@dataclass(frozen=True, eq=False)
 class _Links:
     """What leads from the states before a factor to those behind it, ordered by the former.
 
@@ -317,11 +334,11 @@ class Grid:
     ) -> None:
         self.sizes, self.tables, self.bounds = tuple(sizes), tables or {}, tuple(bounds)
 
-    def within(self, *bounds: Bound) -> Grid:
+    def within(self, *bounds: Bound | Together) -> Grid:
         """Those of the combinations that keep further bounds."""
         tables, large = dict(self.tables), list(self.bounds)
         for bound in bounds:
-            if self._cells(bound.places) <= SMALL:
+            if isinstance(bound, Together) or self._cells(bound.places) <= SMALL:
                 tables[bound.places] = tables.get(bound.places, True) & bound.table()
             else:
                 large.append(bound)
@@ -340,7 +357,7 @@ class Grid:
         )
         return Grid(sizes, tables).within(*bounds)
 
-    def loses(self, *bounds: Bound) -> bool:
+    def loses(self, *bounds: Bound | Together) -> bool:
         """Whether bounds rule out what those here leave that are on the same factors only.
 
         Raises:
