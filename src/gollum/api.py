@@ -32,6 +32,7 @@ from gollum.campaign.sheets import export_frame, export_json, suggestion_sheet
 from gollum.campaign.state import Logged, State
 from gollum.campaign.store import Moved, Store
 from gollum.data.naming import meant
+from gollum.data.pool import check_columns
 from gollum.data.readers import read_frame, read_table
 from gollum.data.spreadsheets.numbers import composed
 from gollum.data.statuses import check_failed
@@ -495,6 +496,30 @@ class Campaign:
             if every != known:
                 ledger.append(Configured(failed_words=every))
         return every
+
+    def order(self, orders: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+        """Say the order of names from now on.
+
+        Args:
+            orders: input column → its names from first to last, future ones included.
+
+        Returns:
+            The orders of all columns that have one.
+
+        Raises:
+            DataError: there is no such column of names, or one of these is missing or there twice;
+                nothing is changed.
+        """
+        notes = list[Note]()
+        with self._store.deciding() as ledger:
+            table, found = ledger.state.table, dict(ledger.state.created.orders)
+            for name, order in orders.items():
+                column = meant(name, map(str, table.columns), notes)
+                check_columns(table, [column], self.path.name)
+                found[column] = beginning.order_of(table[column], order, notes, self.path.name)
+            if found != ledger.state.created.orders:
+                ledger.append(Configured(orders=found))
+        return found
 
     def aim(self, goal: str, target: float | None = None) -> None:
         """Want something else of the objective from now on.

@@ -82,6 +82,8 @@ class Created(Part):
     """Further keys of the policy, dotted, that the campaign began with."""
     reaction: str | None = None
     """How an experiment is written as a reaction SMILES, if it can be."""
+    orders: dict[str, tuple[str, ...]] = {}
+    """Column → its names in order, of columns of names that have one."""
     drawn_from: str = ""
     """The lists of options that the candidates are a sample of, as they were written, if more than
     these may be suggested."""
@@ -106,6 +108,8 @@ class Configured(Part):
     """What is wanted from now on; None where that stays as it is."""
     failed_words: tuple[str, ...] | None = None
     """All that may say from now on that an experiment failed; None where that stays as it is."""
+    orders: dict[str, tuple[str, ...]] | None = None
+    """Column → its names in order, of all that have one; None where that stays as it is."""
 
 
 class Renamed(Part):

@@ -30,7 +30,9 @@ many of what stays. An option is what is written: `NO` and `2024-01-01` are name
 `80.0` is the number 80.
 
 Instead of factors there may be a `table: conditions.csv`, seen from the file's folder. `columns`
-says what columns are: also (a further result), category, number, remark, id, cost or structure.
+says what columns are: also (a further result), category, number, remark, id, cost, structure or
+ordinal, which are names in the order of the options, or in one that is said as in
+`stirring: {ordinal: [low, medium, high]}`.
 """
 
 from __future__ import annotations
@@ -148,6 +150,8 @@ def _combinations(file: YamlFile, parts: Entries, seed: int) -> pd.DataFrame:
     names = tuple(factor.name for factor in product.factors)
     table.attrs = {"notes": Notes(file.notes), "first_row": 2, "factors": names}
     table.attrs["drawn_from"] = drawn_from
+    few = (factor for factor in product.factors if not factor.continuous)
+    table.attrs["options"] = {factor.name: tuple(factor.number_of) for factor in few}
     return table
 
 

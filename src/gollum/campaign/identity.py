@@ -22,7 +22,7 @@ from gollum.campaign.otherwise import as_done, note_done, refuse_mixed
 from gollum.campaign.slips import Known, slipped
 from gollum.data.molecules import can_read, canonical
 from gollum.data.pool import cell_text
-from gollum.errors import DataError, nearest
+from gollum.errors import DataError, nearest, quoted
 from gollum.notes import Note
 
 # Runs are called b3-1, b3-1~2, r5~1, and spreadsheets take 3-1 for a date; 2024-117 is neither.
@@ -279,7 +279,14 @@ def _welcome(sheet: Sheet, inputs: Sequence[Input], new: dict[str, int]) -> tupl
         strange = {i: cells[i] for i in remarks if cells[i] not in levels}
         structures = column in sheet.state.created.structures
         near = {} if structures else Known(levels).near(dict.fromkeys(strange.values()))
+        order = sheet.state.created.orders.get(column, ())
         for i, text in strange.items():
+            if order and text not in order:
+                remarks[i].append(
+                    f"{column} '{text}' has no place in the order {' < '.join(order)}, which "
+                    f"`gollum init CAMPAIGN --ordinal {quoted(column)}=…` changes"
+                )
+                continue
             hint = f" (did you mean '{near[text]}'?)" if text in near else ""
             if text in near:
                 slips.add(i)

@@ -32,6 +32,7 @@ from gollum.data.pool import Direction, Pool, cell_text
 from gollum.errors import ConfigError
 from gollum.text.template import Template
 
+CHANGEABLE = ("failed_as", "goal", "failed_words", "orders")  # of a beginning, later on
 _KINDS = {str: "str", int: "int64", float: "float64"}
 
 
@@ -272,7 +273,10 @@ class State:
         """The candidates, with the mean of the replicates of each measured one."""
         known = np.array(self.means().reindex(self.table.index), dtype=np.float64)
         direction: Direction = "minimize" if self.created.goal.kind == "minimize" else "maximize"
-        return Pool(self.created.name, self.table, self.created.objective, direction, known)
+        return Pool(
+            self.created.name, self.table, self.created.objective, direction, known,
+            orders=self.created.orders,
+        )  # fmt: skip
 
     @cached_property
     def policy(self) -> Policy:
@@ -367,7 +371,7 @@ def _next(state: State, entry: Logged) -> State:
         case Configured():
             keys = {**state.keys, **event.keys}
             kept = {key: value for key, value in keys.items() if value is not None}
-            new = {name: getattr(event, name) for name in ("failed_as", "goal", "failed_words")}
+            new = {name: getattr(event, name) for name in CHANGEABLE}
             new = {name: value for name, value in new.items() if value is not None}
             created = state.created.model_copy(update=new)
             return replace(state, changed=number, learned=number, keys=kept, created=created)
@@ -447,8 +451,13 @@ def _renamed(state: State, event: Renamed) -> State:
     }
     kind = state.table[column].dtype
     cells = state.table[column].map(lambda cell: names.get(cell, cell)).astype(kind)
+    orders = {
+        c: tuple(names.get(name, name) if c == column else name for name in order)
+        for c, order in state.created.orders.items()
+    }
     return replace(
         state,
+        created=state.created.model_copy(update={"orders": orders}),
         table=state.table.assign(**{column: cells}),
         avoided=avoided,
         renamed={key: new for key, new in former.items() if key[1] != new},
