@@ -16,7 +16,7 @@ from gollum.acquisition.policy import Policy
 from gollum.acquisition.strategy import STRATEGIES
 from gollum.campaign import adding
 from gollum.campaign import begin as beginning
-from gollum.campaign.columns import with_columns
+from gollum.campaign.columns import check_columns_of, with_columns
 from gollum.campaign.events import Avoided, Configured, Goal, Renamed, Retold, Source
 from gollum.campaign.factors import read_factors
 from gollum.campaign.intake import Intake, read_results
@@ -300,7 +300,7 @@ class Campaign:
             DataError: a row can't be understood; nothing is recorded then.
         """
         if isinstance(results, str | Path):
-            file, wanted = Path(results), self.state().created.objective
+            file, wanted = Path(results), self._store.created().objective
             frame = read_table(file, sheet=sheet, encoding=encoding, wanted=wanted)
             source, name = _source(file), file.name
         else:
@@ -348,8 +348,9 @@ class Campaign:
         elif rows is not None:
             file = Path(rows)
             if file.suffix.lower() in LISTS:
-                seed = self.state().created.seed
+                seed = self._store.created().seed
                 frame = read_factors(file, seed=seed, sheet=sheet, encoding=encoding)
+                check_columns_of(self.state(), frame.attrs["columns"], file.name)
             else:
                 frame = read_table(file, sheet=sheet, encoding=encoding)
             source, name = _source(file), file.name
@@ -543,19 +544,28 @@ class Campaign:
             if wanted != state.created.goal:
                 ledger.append(event)
 
-    def rename(self, column: str, names: Mapping[str, str]) -> None:
+    def rename(
+        self, column: str, names: Mapping[str, str], *, listener: Listener = SILENT
+    ) -> Renamed:
         """Give options of a column other names; old sheets may say the old ones.
 
         Args:
             column: an input with names.
             names: name so far → new name.
+            listener: told what was understood in a special way.
+
+        Returns:
+            What was renamed, in the words of the campaign.
 
         Raises:
             DataError: there is no such column or name, or the new name is taken or blank.
         """
+        notes = list[Note]()
         with self._store.deciding() as ledger:
-            adding.check_names(ledger.state, column, names)
-            ledger.append(Renamed(column=column, names=dict(names)))
+            event = adding.renamed(ledger.state, column, names, notes)
+            ledger.append(event)
+        listener.noted(notes)
+        return event
 
     def export(self, what: What = "results") -> pd.DataFrame:
         """A table: 'results', 'suggestions', 'history' or 'candidates'.

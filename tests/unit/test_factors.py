@@ -400,4 +400,6 @@ def test_mixtures_and_samples_that_mean_nothing_are_refused(tmp_path, text, says
 def test_what_is_too_entangled_is_refused_with_its_line(tmp_path, monkeypatch):
     monkeypatch.setattr(grid, "MOST_LINKS", 11)
     monkeypatch.setattr(grid, "SMALL", 0)
-    assert ": line 8: this ties together more options" in refusal(tmp_path, f"{RELATED}a < b\n")
+    assert ": line 8: with this line more options are tied" in refusal(
+        tmp_path, f"{RELATED}a < b\n"
+    )

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 from yaml.nodes import MappingNode, Node
 
+from gollum.campaign.state import State
 from gollum.campaign.strict_yaml import YamlFile
 from gollum.errors import ConfigError, nearest
 
@@ -66,6 +68,37 @@ def _meaning(
         problem = f"a column is {', '.join((*MEANINGS, ORDINAL))}, not '{word}'"
         raise file.refusal(node, problem, nearest(word, (*MEANINGS, ORDINAL)))
     return word
+
+
+def check_columns_of(state: State, columns: Mapping[str, Meaning], name: str) -> None:
+    """Refuse that a file says something else of columns than a campaign that runs knows.
+
+    Args:
+        state: the campaign.
+        columns: column → what the file says.
+        name: of the file.
+
+    Raises:
+        ConfigError: it does.
+    """
+    created, kinds = state.created, state.table.dtypes
+    for column, what in columns.items():
+        numeric = column in kinds and is_numeric_dtype(kinds[column])
+        agrees = {
+            "also": column in created.also,
+            "category": column in kinds and not numeric,
+            "number": numeric,
+            "remark": column not in kinds,
+            "structure": column in created.structures,
+            "id": column == (created.id_column or "id"),
+            "cost": column == created.cost,
+        }
+        if not (created.orders.get(column) == what if isinstance(what, tuple) else agrees[what]):
+            said = f"has the order {' < '.join(what)}" if isinstance(what, tuple) else f"is {what}"
+            raise ConfigError(
+                f"{name}: '{column}' {said} there and something else in the campaign, and what is "
+                "added has the campaign's columns; take it out of 'columns'."
+            )
 
 
 def with_columns(options: Mapping[str, Any], columns: Mapping[str, Meaning]) -> dict[str, Any]:

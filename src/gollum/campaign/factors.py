@@ -61,7 +61,8 @@ PARTS = ("factors", "mixture", "exclude", "together", "relations", "sample", "co
 OF_TABLE = ("table", "columns")
 NOTHING_LEFT = "with this line every combination is excluded; change it or take it away"
 ENTANGLED = (
-    "this ties together more options than can be gone through; take larger steps, or fewer factors"
+    "with this line more options are tied together than can be gone through; take larger steps, "
+    "fewer factors or fewer such lines"
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, assert_never
@@ -29,7 +29,7 @@ from gollum.campaign.events import (
     Suggestion,
 )
 from gollum.data.pool import Direction, Pool, cell_text
-from gollum.errors import ConfigError
+from gollum.errors import ConfigError, DataError
 from gollum.text.template import Template
 
 CHANGEABLE = ("failed_as", "goal", "failed_words", "orders")  # of a beginning, later on
@@ -386,6 +386,7 @@ def _next(state: State, entry: Logged) -> State:
 def _suggested(state: State, event: Suggested) -> State:
     if event.joined is not None:
         state = state.joined(event.joined)
+    _refuse_strangers(state, [s.id for s in event.suggestions])
     withdrawn = state.withdrawn
     if event.fresh:
         withdrawn |= {plan.suggestion.run for plan in state.pending()}
@@ -398,12 +399,27 @@ def _suggested(state: State, event: Suggested) -> State:
 def _recorded(state: State, entry: Logged, event: Recorded) -> State:
     if event.joined is not None:
         state = state.joined(event.joined)
+    _refuse_strangers(state, [result.id for result in event.results])
     measurements = dict(state.measurements)
     for result in event.results:
         before = measurements.get(result.run)
         earlier = () if before is None else (*before.earlier, before.result)
         measurements[result.run] = Measurement(result, entry.sequence, entry.time, earlier)
     return replace(state, measurements=measurements)
+
+
+def _refuse_strangers(state: State, ids: Sequence[str]) -> None:
+    """Refuse an event that speaks of other candidates than the campaign's.
+
+    Raises:
+        DataError: it does.
+    """
+    if strange := [name for name in ids if name not in state.table.index]:
+        raise DataError(
+            f"{state.created.name}: event {state.sequence} is about an experiment '{strange[0]}', "
+            "which this campaign does not have, as if another campaign had been written into its "
+            "file; go back to a copy of the file from before."
+        )
 
 
 def _joined(state: State, cells: Cells) -> State:

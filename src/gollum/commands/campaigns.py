@@ -326,14 +326,16 @@ def add(known: argparse.Namespace) -> int:
 def rename(known: argparse.Namespace) -> int:
     """Give options other names."""
     from gollum.api import Campaign
+    from gollum.report.campaign.display import Display
 
     names = dict(_pair(text, "OLD=NEW") for text in known.names)
     if len(names) < len(known.names):
         raise ConfigError("a name is given twice; say once what it is to be.")
     campaign, console = Campaign(known.campaign), _console()
-    campaign.rename(known.column, names)
-    told = ", ".join(f"'{old}' is '{new}'" for old, new in names.items())
-    _say(console, f"{known.column}: {told} from now on; sheets with the former names are read.")
+    with Display(console) as display:
+        event = campaign.rename(known.column, names, listener=display)
+    told = ", ".join(f"'{old}' is '{new}'" for old, new in event.names.items())
+    _say(console, f"{event.column}: {told} from now on; sheets with the former names are read.")
     return 0
 
 
