@@ -88,7 +88,7 @@ def test_a_batch_gains_as_a_whole_and_the_same_again(strategy):
 
 
 def test_models_that_know_their_pool_only_stay_among_the_candidates(strategy, monkeypatch):
-    def refuse(self, rows, table):
+    def refuse(self, rows, table, like=None):
         raise DataError("It can't.")
 
     monkeypatch.setattr(FittedProcess, "over", refuse)

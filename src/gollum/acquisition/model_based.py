@@ -165,14 +165,18 @@ class ModelBased:
         if rows.empty:
             return chosen
         every = np.arange(len(self.pool))
-        best = self._best(fitted.over(every, rows), space.request(rows))
+        grown = fitted.over(every, rows)
+        best = self._best(grown, space.request(rows))
         new = [i for i in best.ids if i in rows.index]
         if not new:
             return best
         name = dict(zip(new, space.names(len(new)), strict=True))
-        joined = rows.loc[new].rename(index=name)
         ids = tuple(name.get(i, i) for i in best.ids)
-        return replace(best, ids=ids, joined=joined, fitted=fitted.over(every, joined))
+        kept = grown.over(np.append(every, grown.pool.positions(new)), rows[:0])
+        pool = replace(kept.pool, table=kept.pool.table.rename(index=name))
+        return replace(
+            best, ids=ids, joined=pool.table[len(every) :], fitted=replace(kept, pool=pool)
+        )
 
     def _first(self, request: BatchRequest) -> Selection:
         """A first design; where a value is shared, on the middle one of the largest plates."""

@@ -4,12 +4,13 @@ The best candidates are starts. Around each, a box of the space is drawn from, t
 is the next middle, and the box shrinks: a random search in a trust region. It needs no gradients,
 which features of words don't have, and nothing has to be rounded or repaired, as a space draws only
 what can be set and keeps all rules. An experiment of the batch moves as if all others of it were
-done, so that the batch improves as a whole, by one coordinate after the other.
+done, so that the batch improves as a whole, by one coordinate after the other. On the way the words
+of whole rows are those of the start; what is found is then read and compared as any candidate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -28,7 +29,7 @@ MEMBERS = 16  # of a batch that move
 ROUNDS, DRAWN = 10, 64
 REACH, SHRINK = 0.25, 0.6  # of the first box in each direction; from box to box
 
-Gain = Callable[[pd.DataFrame], Tensor]
+Gain = Callable[[pd.DataFrame, int], Tensor]
 
 
 @torch.no_grad()
@@ -52,14 +53,14 @@ def moved(
     """
     seed, found = request.ties or (), list[pd.DataFrame]()
     members = [row for row in batch if row not in request.done][:MEMBERS]
-    away = dict[int, pd.DataFrame]()  # of members that moved, where they are
+    away = dict[int, pd.DataFrame]()  # members that moved → where to
     for row in members:
         held = [other for other in batch if other != row and other not in away]
         assumed = np.concatenate([request.pending, np.array(held, dtype=np.int64)])
-        gain = partial(_gain, fitted, aim, request, assumed, list(away.values()))
+        gain = partial(_gain, fitted, aim, request, assumed, dict(away))
         if (better := _climbed(fitted, row, gain, space, seed)) is not None:
             away[row] = better
-    alone = partial(_gain, fitted, aim, request, request.pending, [])
+    alone = partial(_gain, fitted, aim, request, request.pending, {})
     for row in _starts(fitted, request, aim, members):
         if (better := _climbed(fitted, row, alone, space, seed)) is not None:
             found.append(better)
@@ -84,7 +85,7 @@ def _climbed(
         around = space.near(at, REACH * SHRINK**number, DRAWN, (*seed, row, number))
         if len(around):
             tried = pd.concat([at, around])
-            best = int(gain(tried).argmax())
+            best = int(gain(tried, row).argmax())
             at = tried.iloc[[best]]
     return None if at is start or at.equals(start) else at
 
@@ -94,12 +95,14 @@ def _gain(
     aim: Aim,
     request: BatchRequest,
     assumed: Rows,
-    others: Sequence[pd.DataFrame],
+    others: Mapping[int, pd.DataFrame],
     tried: pd.DataFrame,
+    start: int,
 ) -> Tensor:
     """What each of m experiments is worth when candidates and others are done as well; m."""
     known = np.union1d(np.unique(fitted.rows), assumed).astype(np.int64)
-    model = fitted.over(known, _named(pd.concat([*others, tried])))
+    like = np.array([*others, *[start] * len(tried)], dtype=np.int64)
+    model = fitted.over(known, _named(pd.concat([*others.values(), tried])), like)
     rows = np.arange(len(known), len(model.pool))
     before = model.pool.positions(fitted.pool.ids[assumed])
     every = np.concatenate([before, rows[: len(others)]])

@@ -29,7 +29,7 @@ class Space(Protocol):
     def near(
         self, row: pd.DataFrame, reach: float, count: int, seed: Sequence[int]
     ) -> pd.DataFrame:
-        """Draw some of those around an experiment.
+        """Draw some of those around an experiment, which differ from it in numbers only.
 
         Args:
             row: its 1 x k inputs.

@@ -286,9 +286,13 @@ class FittedAverage(Fitted):
         points = self.points.other(self.representation.rows_of(table))
         return self._mixtures(points, np.arange(len(points)))
 
-    def over(self, rows: Rows, table: pd.DataFrame) -> FittedAverage:
+    def over(self, rows: Rows, table: pd.DataFrame, like: Rows | None = None) -> FittedAverage:
         """The same particles over r rows of the pool and m others."""
-        points = self.points.at(rows).followed(self.representation.rows_of(table))
+        points = self.points.at(rows)
+        if len(table):
+            read = self.representation
+            features = read.rows_of(table) if like is None else read.numbers(table, like)
+            points = points.followed(features)
         return replace(self, points=points, **self._beyond(rows, table))
 
     def covariance(self, a: Rows, b: Rows) -> Tensor:

@@ -136,12 +136,14 @@ class Fitted(ABC):
         name = type(self).__name__
         raise DataError(f"{name} predicts the candidates of its pool only; add the rows to it.")
 
-    def over(self, rows: Rows, table: pd.DataFrame) -> Fitted:
+    def over(self, rows: Rows, table: pd.DataFrame, like: Rows | None = None) -> Fitted:
         """The same model over some rows of its pool, followed by others; nothing is fitted anew.
 
         Args:
             rows: r positions in the pool, those of the measured candidates among them.
-            table: m >= 1 further rows with the pool's columns; the index holds their ids.
+            table: m further rows with the pool's columns; the index holds their ids.
+            like: m positions of candidates from which these differ in numbers only, for a quick
+                look: words of whole rows are then as theirs.
 
         Raises:
             DataError: this surrogate can't read other rows.
