@@ -233,6 +233,10 @@ def check_over(fitted, table):
                                fitted.covariance(known, known))  # fmt: skip
     torch.testing.assert_close(covariance.diagonal(), model.standardised(every)[1])
     torch.testing.assert_close(Aim("ei").best(model), Aim("ei").best(fitted))
+    like = np.array([4, 20])  # hours alone differ
+    near = fitted.pool.table.iloc[like].assign(hours=[7.5, 0.25]).set_axis(["x1", "x2"], axis=0)
+    quick = fitted.over(known, near, like).marginals(np.array([len(known), len(known) + 1]))
+    torch.testing.assert_close(quick, fitted.posterior(near))
 
 
 OTHERS = pd.DataFrame(

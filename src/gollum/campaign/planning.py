@@ -121,7 +121,7 @@ def propose(
         fresh=fresh, pending=pending, taken=pool.positions(held),
     )  # fmt: skip
     asks = wanted(state)
-    if state.drawn_from and state.policy.remote.url is None:  # each text would be sent there
+    if state.drawn_from:
         asks = replace(asks, space=Between(state, wanted, request.same))
     strategy = strategy_of(state, listener=listener)
     stream = (state.created.seed, state.learned)
