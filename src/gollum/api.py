@@ -505,7 +505,7 @@ class Campaign:
             orders: input column → its names from first to last, future ones included.
 
         Returns:
-            The orders of all columns that have one.
+            These orders, in the words of the campaign.
 
         Raises:
             DataError: there is no such column of names, or one of these is missing or there twice;
@@ -513,13 +513,14 @@ class Campaign:
         """
         notes = list[Note]()
         with self._store.deciding() as ledger:
-            table, found = ledger.state.table, dict(ledger.state.created.orders)
+            table, found = ledger.state.table, dict[str, tuple[str, ...]]()
             for name, order in orders.items():
                 column = meant(name, map(str, table.columns), notes)
                 check_columns(table, [column], self.path.name)
                 found[column] = beginning.order_of(table[column], order, notes, self.path.name)
-            if found != ledger.state.created.orders:
-                ledger.append(Configured(orders=found))
+            before = ledger.state.created.orders
+            if before | found != before:
+                ledger.append(Configured(orders=before | found))
         return found
 
     def aim(self, goal: str, target: float | None = None) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from gollum.acquisition import moving
 from gollum.api import Campaign
+from gollum.campaign import grid
 from gollum.campaign.events import Suggested, parse
 from gollum.campaign.factors import options_in, read_factors
 from gollum.campaign.store import Store
@@ -152,7 +153,7 @@ def test_finer_lists_that_are_added_are_moved_within(made, tmp_path):
     assert ((steps * 4) % 1 == 0).all()
 
 
-def test_draws_are_of_what_lies_in_a_box(tmp_path):
+def test_draws_are_of_what_lies_in_a_box(tmp_path, monkeypatch):
     options = options_in(LISTS)
     table = read_factors(written(tmp_path))
     table.index = pd.Index([f"r{i}" for i in range(150)])
@@ -169,6 +170,9 @@ def test_draws_are_of_what_lies_in_a_box(tmp_path):
     assert options.near(row.assign(ligand="other"), 0.05, 5, (1,)).empty
     assert options.near(row.drop(columns="ligand"), 0.05, 5, (1,)).empty
     assert options.uncovered(table.assign(ligand="other")) == ["ligand"]
+    monkeypatch.setattr(grid, "SMALL", 0)
+    monkeypatch.setattr(grid, "MOST_LINKS", 10)
+    assert options.near(row, 0.05, 5, (1,)).empty
 
 
 def test_without_a_sample_or_without_quantities_nothing_moves(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from gollum.campaign.grid import Grid
+from gollum.campaign.grid import EntangledError, Grid
 from gollum.campaign.options import Factor
 from gollum.data.pool import cell_text
 
@@ -59,7 +59,7 @@ class Options:
 
         Returns:
             Up to count x k inputs, all different; none where the experiment has other options than
-            these.
+            these, or the box ties together more than can be gone through.
         """
         stretches, free = list[slice](), list[bool]()
         for factor in self.factors:
@@ -75,9 +75,12 @@ class Options:
             stretches.append(slice(max(0, place - width), place + width + 1))
             free.append(moves)
         box = self.grid.part(stretches)
-        if not box.total:
+        try:
+            codes = box.draw(min(count, box.total), seed) if box.total else None
+        except EntangledError:
+            codes = None
+        if codes is None:
             return row[:0]
-        codes = box.draw(min(count, box.total), seed)
         found = row.loc[row.index.repeat(len(codes))]
         for i in np.flatnonzero(free).tolist():
             cells = np.array(self.factors[i].options)[stretches[i].start + codes[:, i]]
