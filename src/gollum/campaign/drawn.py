@@ -83,21 +83,22 @@ class Options:
             return row[:0]
         found = row.loc[row.index.repeat(len(codes))]
         for i in np.flatnonzero(free).tolist():
-            cells = np.array(self.factors[i].options)[stretches[i].start + codes[:, i]]
+            cells = self.factors[i].array[stretches[i].start + codes[:, i]]
             found = found.assign(**{self.factors[i].name: cells})
         return found
 
 
 def _nearest(factor: Factor, number: float) -> int | None:
     """Place of the option that is nearest to a number; None where that is missing."""
-    off = np.abs(np.array(factor.options, dtype=np.float64) - number)
+    off = np.abs(factor.array - number)
     return None if np.isnan(off).any() else int(off.argmin())
 
 
 def _place(factor: Factor, cell: object, names: Names) -> int | None:
     """Place of the option that a cell holds."""
     text = cell_text(cell)
-    for option, place in factor.number_of.items():
-        if names.get((factor.name, option), option) == text:
-            return place
-    return None
+    listed = [old for (column, old), new in names.items() if (column, new) == (factor.name, text)]
+    if (factor.name, text) not in names:
+        listed.append(text)
+    known = factor.number_of
+    return next((known[option] for option in listed if option in known), None)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,11 +47,14 @@ class Factor:
         """The options as text, by which they are told apart, with their places."""
         return {cell_text(option): i for i, option in enumerate(self.options)}
 
+    @cached_property
+    def array(self) -> NDArray[Any]:
+        """The options as an array, of text as of objects."""
+        return np.array(self.options, dtype=None if self.is_numeric else object)
+
     def column(self, codes: NDArray[np.int32]) -> pd.Series:
         """The options with these places, in a row each."""
-        if self.is_numeric:
-            return pd.Series(np.array(self.options)[codes])
-        return pd.Series(np.array(self.options, dtype=object)[codes], dtype="str")
+        return pd.Series(self.array[codes], dtype=None if self.is_numeric else "str")
 
 
 def read_factor(file: YamlFile, name: str, node: Node) -> Factor:
