@@ -166,7 +166,7 @@ class ModelBased:
             return chosen
         every = np.arange(len(self.pool))
         grown = fitted.over(every, rows)
-        best = self._best(grown, space.request(rows))
+        best = self._best(grown, replace(space.request(rows), ties=request.ties))
         new = [i for i in best.ids if i in rows.index]
         if not new:
             return best
