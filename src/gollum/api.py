@@ -16,7 +16,7 @@ from gollum.acquisition.policy import Policy
 from gollum.acquisition.strategy import STRATEGIES
 from gollum.campaign import adding
 from gollum.campaign import begin as beginning
-from gollum.campaign.columns import with_columns
+from gollum.campaign.columns import check_columns_of, with_columns
 from gollum.campaign.events import (
     Avoided,
     Configured,
@@ -42,8 +42,10 @@ from gollum.campaign.sheets import export_frame, export_json, suggestion_sheet
 from gollum.campaign.state import Logged, State
 from gollum.campaign.store import Moved, Store
 from gollum.data.naming import meant
+from gollum.data.pool import check_columns
 from gollum.data.readers import read_frame, read_table
 from gollum.data.spreadsheets.numbers import composed
+from gollum.data.statuses import check_failed
 from gollum.errors import BusyError, ConfigError, DataError, UserError, nearest, quoted
 from gollum.features.representations import REPRESENTATIONS
 from gollum.files import obstacle, sha256_of
@@ -308,7 +310,7 @@ class Campaign:
             DataError: a row can't be understood; nothing is recorded then.
         """
         if isinstance(results, str | Path):
-            file, wanted = Path(results), self.state().created.objective
+            file, wanted = Path(results), self._store.created().objective
             frame = read_table(file, sheet=sheet, encoding=encoding, wanted=wanted)
             source, name = _source(file), file.name
         else:
@@ -356,8 +358,9 @@ class Campaign:
         elif rows is not None:
             file = Path(rows)
             if file.suffix.lower() in LISTS:
-                seed = self.state().created.seed
+                seed = self._store.created().seed
                 frame = read_factors(file, seed=seed, sheet=sheet, encoding=encoding)
+                check_columns_of(self.state(), frame.attrs["columns"], file.name)
             else:
                 frame = read_table(file, sheet=sheet, encoding=encoding)
             source, name = _source(file), file.name
@@ -548,6 +551,53 @@ class Campaign:
             if value != state.created.failed_as:
                 ledger.append(event)
 
+    def call_failed(self, words: Sequence[str], *, forget: bool = False) -> tuple[str, ...]:
+        """Let further words say from now on that an experiment failed.
+
+        Args:
+            words: in result cells, such as 'n.d.'.
+            forget: whether those that were said so far no longer do.
+
+        Returns:
+            All of them.
+
+        Raises:
+            DataError: one is blank, a number, or has another meaning.
+        """
+        words = (words,) if isinstance(words, str) else words
+        check_failed(words)
+        with self._store.deciding() as ledger:
+            known = ledger.state.created.failed_words
+            every = tuple(dict.fromkeys([*(() if forget else known), *words]))
+            if every != known:
+                ledger.append(Configured(failed_words=every))
+        return every
+
+    def order(self, orders: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+        """Say the order of names from now on.
+
+        Args:
+            orders: input column → its names from first to last, future ones included.
+
+        Returns:
+            These orders, in the words of the campaign.
+
+        Raises:
+            DataError: there is no such column of names, or one of these is missing or there twice;
+                nothing is changed.
+        """
+        notes = list[Note]()
+        with self._store.deciding() as ledger:
+            table, found = ledger.state.table, dict[str, tuple[str, ...]]()
+            for name, order in orders.items():
+                column = meant(name, map(str, table.columns), notes)
+                check_columns(table, [column], self.path.name)
+                found[column] = beginning.order_of(table[column], order, notes, self.path.name)
+            before = ledger.state.created.orders
+            if before | found != before:
+                ledger.append(Configured(orders=before | found))
+        return found
+
     def aim(self, goal: str, target: float | None = None) -> None:
         """Want something else of the objective from now on.
 
@@ -570,19 +620,28 @@ class Campaign:
             if wanted != state.created.goal:
                 ledger.append(event)
 
-    def rename(self, column: str, names: Mapping[str, str]) -> None:
+    def rename(
+        self, column: str, names: Mapping[str, str], *, listener: Listener = SILENT
+    ) -> Renamed:
         """Give options of a column other names; old sheets may say the old ones.
 
         Args:
             column: an input with names.
             names: name so far → new name.
+            listener: told what was understood in a special way.
+
+        Returns:
+            What was renamed, in the words of the campaign.
 
         Raises:
             DataError: there is no such column or name, or the new name is taken or blank.
         """
+        notes = list[Note]()
         with self._store.deciding() as ledger:
-            adding.check_names(ledger.state, column, names)
-            ledger.append(Renamed(column=column, names=dict(names)))
+            event = adding.renamed(ledger.state, column, names, notes)
+            ledger.append(event)
+        listener.noted(notes)
+        return event
 
     def export(self, what: What = "results") -> pd.DataFrame:
         """A table: 'results', 'suggestions', 'history' or 'candidates'.

@@ -257,6 +257,23 @@ def test_a_failure_is_not_the_best_there_is(tmp_path):
     assert all(one.agrees for one in made.replay())
 
 
+def test_words_for_failures_may_be_added_later(made):
+    made.suggest(2)
+    with pytest.raises(DataError, match="lost"):
+        made.record([{"id": "r1", "yield": "lost"}])
+    assert made.call_failed(["lost", "n.d."]) == ("lost", "n.d.")
+    assert made.call_failed("lost") == ("lost", "n.d.")
+    with pytest.raises(DataError, match="'skipped' means 'not run' already"):
+        made.call_failed(["x", "skipped"])
+    intake = made.record([{"id": "r1", "yield": "lost"}, {"id": "r2", "yield": "N.D."}])
+    assert intake.failed == 2
+    assert made.call_failed(["gone"], forget=True) == ("gone",)
+    with pytest.raises(DataError, match="lost"):
+        made.record([{"id": "r3", "yield": "lost"}])
+    assert len(made.state().with_status("failed")) == 2
+    assert all(one.agrees for one in made.replay())
+
+
 def test_refusals_leave_no_file(tmp_path):
     path = tmp_path / "my.gollum"
     with pytest.raises(DataError, match="no file"):

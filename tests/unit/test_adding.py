@@ -9,6 +9,7 @@ import pytest
 from gollum.api import Campaign
 from gollum.campaign.adding import numbers_of_range
 from gollum.errors import ConfigError, DataError, UserError
+from gollum.listener import Listener
 
 TABLE = pd.DataFrame(
     [
@@ -130,7 +131,8 @@ def test_new_experiments_have_costs_where_others_do(tmp_path):
 
 def test_a_range_is_exact():
     assert numbers_of_range("0.1:0.5:0.1") == ["0.1", "0.2", "0.3", "0.4", "0.5"]
-    assert numbers_of_range("40:65:10") == ["40", "50", "60"]
+    with pytest.raises(ConfigError, match="range 40:65:10 reach 60 and miss 65; change the end"):
+        numbers_of_range("40:65:10")
     for wrong in ("40", "40:20:5", "1:2:0", "a:b:c", "0:1e9:0.1"):
         with pytest.raises(ConfigError, match="range"):
             numbers_of_range(wrong)
@@ -154,7 +156,13 @@ def test_the_goal_can_change(campaign):
 def test_options_can_have_other_names(campaign):
     campaign.avoid(cells={"solvent": ["DMF"]})
     sheet = campaign.suggest(2)
-    campaign.rename("solvent", {"DMF": "dimethylformamide", "THF": "oxolane"})
+    told = []
+    listener = type("Told", (Listener,), {"noted": lambda self, notes: told.extend(notes)})()
+    event = campaign.rename(
+        "Solvent", {"dmf": "dimethylformamide", "THF": "oxolane"}, listener=listener
+    )
+    assert (event.column, event.names["DMF"]) == ("solvent", "dimethylformamide")
+    assert list(map(str, told)) == ["'Solvent' is taken for 'solvent'", "'dmf' is taken for 'DMF'"]
     state = campaign.state()
     assert set(state.table["solvent"]) == {"dimethylformamide", "oxolane"}
     assert state.locked().sum() == 4
@@ -172,10 +180,11 @@ def test_options_can_have_other_names(campaign):
     [
         ("solvnt", {"THF": "x"}, "Did you mean 'solvent'?"),
         ("T", {"40": "x"}, "'T' holds numbers"),
-        ("solvent", {"thf": "x"}, "never holds 'thf'"),
+        ("solvent", {"HF": "x"}, "never holds 'HF'"),
         ("solvent", {"THF": "DMF"}, "'DMF' is another option"),
         ("solvent", {"THF": "x", "DMF": "x"}, "'x' is another option"),
         ("solvent", {"THF": " "}, "is blank"),
+        ("solvent", {"THF": "x", "thf": "y"}, "an option of 'solvent' is given twice"),
     ],
 )
 def test_names_that_options_can_not_have(campaign, column, names, told):
@@ -195,6 +204,24 @@ def test_lists_of_options_make_a_region_denser(campaign, tmp_path):
     assert count == 6  # 39 … 42, less 40
     assert sorted(state.table["T"][8:]) == [39, 39.5, 40.5, 41, 41.5, 42]
     assert any("2 of them are excluded and 7 stay" in note for note in notes)
+
+
+def test_what_a_file_says_of_columns_agrees_with_the_campaign(campaign, tmp_path):
+    finer = tmp_path / "finer.yaml"
+    text = (
+        "factors:\n  ligand: [XPhos]\n  ligand_smiles: [CC]\n  solvent: [THF]\n  T: [41]\n"
+        "columns: {solvent: category, T: number, ligand_smiles: structure}\n"
+    )
+    finer.write_text(text)
+    assert campaign.add(finer)[0] == 1
+    for before, after, says in (
+        ("T: number", "T: category", "finer.yaml: 'T' is category there and something else"),
+        ("solvent: category", "solvent: ordinal", "'solvent' has the order THF there"),
+        ("solvent: category", "solvent: remark", "take it out of 'columns'"),
+    ):
+        finer.write_text(text.replace(before, after))
+        with pytest.raises(ConfigError, match=says):
+            campaign.add(finer)
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from gpytorch.kernels import AdditiveKernel, MaternKernel, ScaleKernel
@@ -216,6 +217,42 @@ def test_the_mixture_is_that_of_its_processes(fitted):
     torch.testing.assert_close(variance, expected.diagonal(), rtol=1e-5, atol=1e-7)
     table = fitted.pool.table.iloc[rows]
     torch.testing.assert_close(fitted.posterior(table), fitted.marginals(rows))
+
+
+def check_over(fitted, table):
+    """Over rows of its pool and others, a model predicts what it predicts of each."""
+    known = np.array([30, *np.unique(fitted.rows), 17])
+    model = fitted.over(known, table)
+    assert model.pool.ids.tolist() == [*fitted.pool.ids[known], *table.index]
+    assert model.pool.ids[model.rows].tolist() == fitted.pool.ids[fitted.rows].tolist()
+    every, rows = np.arange(len(model.pool)), np.arange(len(known))
+    torch.testing.assert_close(model.marginals(rows), fitted.marginals(known))
+    torch.testing.assert_close(model.marginals(every[len(known) :]), fitted.posterior(table))
+    covariance = model.covariance(every, every)
+    torch.testing.assert_close(covariance[: len(known)][:, : len(known)],
+                               fitted.covariance(known, known))  # fmt: skip
+    torch.testing.assert_close(covariance.diagonal(), model.standardised(every)[1])
+    torch.testing.assert_close(Aim("ei").best(model), Aim("ei").best(fitted))
+    like = np.array([4, 20])  # hours alone differ
+    near = fitted.pool.table.iloc[like].assign(hours=[7.5, 0.25]).set_axis(["x1", "x2"], axis=0)
+    quick = fitted.over(known, near, like).marginals(np.array([len(known), len(known) + 1]))
+    torch.testing.assert_close(quick, fitted.posterior(near))
+
+
+OTHERS = pd.DataFrame(
+    {"ligand": ["L1", "L9", "L1"], "hours": [3.5, 7.25, 20.0],
+     "start": ["CCO", "CCN", "CCO"], "product": ["CCON", "CCNN", "CCON"]},
+    index=["x1", "x2", "x3"],
+)  # fmt: skip
+
+
+def test_the_same_model_over_other_rows(fitted, pool):
+    check_over(fitted, OTHERS)
+    check_over(surrogate(pool, "one_hot").fit(fitted.pool.ids[:9], pool.utility[:9], (0,)), OTHERS)
+    check_over(surrogate(pool, "morgan").fit(fitted.pool.ids[:9], pool.utility[:9], (0,)), OTHERS)
+    more = fitted.condition(["c30"], torch.tensor([50.0]).double())
+    with pytest.raises(DataError, match="Updated predicts the candidates of its pool only"):
+        more.over(np.arange(N), OTHERS)
 
 
 def test_a_fit_is_a_function_of_measurements_and_seed(pool, fitted):

@@ -682,3 +682,17 @@ def test_a_file_that_went_away_is_not_made_anew(store, path, tmp_path):
     with pytest.raises(DataError, match=r"can't be read or written \(unable to open"):
         store.append(LOCKED)
     assert names(tmp_path) == []
+
+
+def test_what_another_campaign_would_have_written_is_one_sentence(store):
+    suggested = Suggested(
+        batch=1, basis=1, asked=1, suggestions=(Suggestion(run="b1-1", id="x9"),), surrogate=None
+    )
+    store.append(suggested)
+    with pytest.raises(DataError, match=r"demo: event 2 is about an experiment 'x9', which this"):
+        store.state()
+
+
+def test_the_beginning_is_read_alone(store):
+    store.append(LOCKED)
+    assert store.created() == CREATED == store.log()[0].event

@@ -197,6 +197,47 @@ def test_deep_nesting_and_binary_content_are_refused(tmp_path):
 MANY = "factors:\n" + "".join(f"  x{i}: {{from: 40, to: 100, step: 0.1}}\n" for i in range(3))
 
 
+def test_only_what_goes_together_stays(tmp_path):
+    text = """factors:
+  metal: [Pd, Ni, none]
+  ligand: [XPhos, dppf, none]
+  t: {from: 20, to: 100, step: 20}
+  base: [K2CO3, DBU]
+together:
+  - {metal: Pd, ligand: [XPhos, dppf]}
+  - {ligand: dppf, metal: Ni}
+  - {metal: none, ligand: none}
+  - {metal: Pd, t: {above: 50}}
+  - {metal: [Ni, none], t: [20, 40]}
+"""
+    table = read(tmp_path, text)
+    pairs = [("Pd", "XPhos"), ("Pd", "dppf"), ("Ni", "dppf"), ("none", "none")]
+    expected = [
+        (m, g, t, b)
+        for m, g in pairs
+        for t in (20, 40, 60, 80, 100)
+        for b in ("K2CO3", "DBU")
+        if (t > 50 if m == "Pd" else t < 50)
+    ]
+    assert list(table.itertuples(index=False, name=None)) == expected
+    assert "70 of them are excluded and 20 stay" in table.attrs["notes"][-1]
+
+
+def test_what_is_wrong_with_what_goes_together_is_said(tmp_path):
+    text = "factors:\n  a: [x, y]\n  b: [1, 2]\ntogether:\n"
+    for lines, says in (
+        ("  - {a: x, b: 1}\n", "line 5: 'y' of 'a' goes together with no 'b'; add a line with it"),
+        ("  - {a: [x, y]}\n", "line 5: a line of 'together' names two factors or more"),
+        ("  - x\n", "line 5: a line of 'together' is such as '- {catalyst: Pd(OAc)2"),
+        ("  a: x\n", "'together' needs lines such as '- {catalyst"),
+        ("  - {a: z, b: 1}\n", "line 5: 'a' has no option 'z'"),
+    ):
+        assert says in refusal(tmp_path, text + lines)
+    wide = "".join(f"  x{i}: {{from: 1, to: 1001, step: 1}}\n" for i in range(2))
+    message = refusal(tmp_path, f"factors:\n{wide}together:\n  - {{x0: 1, x1: 1}}\nsample: 5\n")
+    assert "'x0', 'x1' have more than 1,000,000 combinations; name fewer factors" in message
+
+
 def test_too_many_combinations_are_counted_and_sample_is_named(tmp_path):
     message = refusal(tmp_path, MANY)
     assert "601 x0 × 601 x1 × 601 x2 make 217,081,801 combinations" in message
@@ -359,4 +400,6 @@ def test_mixtures_and_samples_that_mean_nothing_are_refused(tmp_path, text, says
 def test_what_is_too_entangled_is_refused_with_its_line(tmp_path, monkeypatch):
     monkeypatch.setattr(grid, "MOST_LINKS", 11)
     monkeypatch.setattr(grid, "SMALL", 0)
-    assert ": line 8: this ties together more options" in refusal(tmp_path, f"{RELATED}a < b\n")
+    assert ": line 8: with this line more options are tied" in refusal(
+        tmp_path, f"{RELATED}a < b\n"
+    )

@@ -6,14 +6,15 @@ import pytest
 
 from gollum.data.pool import Pool
 from gollum.errors import DataError, MissingExtraError
+from gollum.features.base import FixedFeatures, represented
 from gollum.features.fixed import columns, molecules
 from gollum.features.fixed.molecules import canonical
 from gollum.features.fixed.reactions import drfp, written_with
-from gollum.features.layout import Blocks, Layout, Slot
+from gollum.features.layout import Blocks, Layout, Slot, block, side_by_side
 from gollum.features.problem import Problem
 from gollum.features.representations import REPRESENTATIONS, Setup
 from gollum.settings import Settings
-from helpers import CPU
+from helpers import CPU, make_pool
 
 FIXED = ("one_hot", "morgan", "fragments", "descriptors", "drfp")
 
@@ -343,3 +344,24 @@ def test_a_missing_package_names_its_extra(monkeypatch, encode):
         encode(pool_of(a=["C", "N"]), ["a"])
     with pytest.raises(MissingExtraError, match="pip install rdkit drfp"):
         drfp(["C>>N"], "demo", ["a"])
+
+
+def test_of_rows_that_differ_in_numbers_only_the_numbers_are_read():
+    pool = make_pool(8)
+    reads = []
+
+    def written(table):
+        reads.append(len(table))
+        return np.arange(2.0 * len(table)).reshape(-1, 2)
+
+    words = block("text", ["ligand", "hours"], "vector", written, pool.table)
+    plain = columns.one_hot(pool)
+    features = represented([side_by_side([words, plain]), plain])  # the same slots twice
+    like = np.array([3, 6])
+    near = pool.table.iloc[like].assign(hours=[0.5, 6.25])
+    found = features.numbers(near, like)
+    assert reads == [8]
+    np.testing.assert_allclose(found[:, :2], words.matrix[like])
+    np.testing.assert_allclose(found[:, 2:], plain.encode(near))
+    with pytest.raises(DataError, match="Numbers are read in words only"):
+        FixedFeatures(words).numbers(near, like)

@@ -52,6 +52,20 @@ def check(sizes, bounds):
     assert set(drawn) <= set(expected)
 
 
+@given(grids(), st.data())
+def test_a_part_is_what_lies_between(case, data):
+    sizes, bounds = case
+    ends = [sorted(data.draw(st.tuples(*[st.integers(0, n - 1)] * 2))) for n in sizes]
+    part = Grid(sizes).within(*bounds).part([slice(low, high + 1) for low, high in ends])
+    lows = [low for low, _ in ends]
+    expected = [
+        tuple(c - low for c, low in zip(codes, lows, strict=True))
+        for codes in kept(sizes, bounds)
+        if all(low <= c <= high for c, (low, high) in zip(codes, ends, strict=True))
+    ]
+    assert list(map(tuple, part.all())) == expected
+
+
 def test_draws_are_uniform_over_what_stays(monkeypatch):
     monkeypatch.setattr(grid, "SMALL", 0)
     found = Grid([4, 4, 3]).within(Bound.of({0: np.arange(4), 1: np.arange(4)}, low=2, high=3))

@@ -8,7 +8,7 @@ import torch
 
 from gollum.cachefile import CacheFile, cache_folder
 from gollum.language import vectors
-from gollum.language.embed import embed, tokenize
+from gollum.language.embed import Tokens, embed, tokenize
 from gollum.language.vectors import are_kept, kept_vectors
 from helpers import load
 
@@ -37,6 +37,7 @@ def test_kept_vectors_are_those_of_the_model(backbone, folder, monkeypatch):
 
 def test_a_text_more_costs_one_block(backbone, folder, monkeypatch):
     monkeypatch.setattr(vectors, "BLOCK", 2)
+    monkeypatch.setattr(vectors, "FEW", 1)
     told = []
     tokens = tokenize(backbone, TEXTS)
     first = kept_vectors(backbone, tokens, lambda *n: told.append(n))
@@ -80,3 +81,15 @@ def test_a_full_disk_costs_nothing_but_time(backbone, folder, monkeypatch):
     tokens = tokenize(backbone, TEXTS)
     np.testing.assert_array_equal(kept_vectors(backbone, tokens), embed(backbone, tokens))
     assert [f for f in folder.iterdir() if f.suffix == ".safetensors"] == []
+
+
+def test_the_last_pieces_are_smaller_and_smaller(monkeypatch):
+    monkeypatch.setattr(vectors, "BLOCK", 16)
+    monkeypatch.setattr(vectors, "FEW", 4)
+    lengths = np.arange(1, 48)
+    ids = np.arange(lengths.sum())
+    tokens = Tokens(ids, lengths, np.arange(47), 64)
+    pieces = list(vectors._blocks(tokens))
+    assert [start for start, _ in pieces] == [0, 16, 32, 40, 44]
+    assert [len(piece) for _, piece in pieces] == [16, 16, 8, 4, 3]
+    assert np.concatenate([piece.ids for _, piece in pieces]).tolist() == ids.tolist()

@@ -74,10 +74,7 @@ def select(
     while True:
         if len(before) or chosen:
             assumed = np.concatenate([before, np.array(chosen, dtype=np.int64)])
-            if aim.joint:
-                rescore = _joint(fitted, assumed, len(before) + wanted, aim, seed)
-            else:
-                rescore = _believer(fitted, assumed, aim)
+            rescore = gains(fitted, assumed, len(before) + wanted, aim, seed)
             if penalties is not None:
                 rescore = _penalised(rescore, penalties)
             if aim.target is None:
@@ -95,6 +92,25 @@ def select(
     means, variances = fitted.marginals(np.array(chosen))
     ids = tuple(str(fitted.pool.ids[row]) for row in chosen)
     return Selection(ids, tuple(scores), tuple(means.tolist()), tuple(variances.sqrt().tolist()))
+
+
+def gains(
+    fitted: Fitted, assumed: Rows, dimensions: int, aim: Aim, seed: Sequence[int]
+) -> Callable[[Rows], Tensor]:
+    """What scores candidates when others are tried as well.
+
+    Args:
+        fitted: the surrogate.
+        assumed: positions of these others.
+        dimensions: of the samples of joint criteria; one per experiment that may be assumed.
+        aim: the acquisition criterion.
+        seed: names these samples.
+    """
+    if len(assumed) == 0:
+        return lambda rows: score(fitted, rows, aim)
+    if aim.joint:
+        return _joint(fitted, assumed, dimensions, aim, seed)
+    return _believer(fitted, assumed, aim)
 
 
 @torch.no_grad()

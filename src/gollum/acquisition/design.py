@@ -97,7 +97,7 @@ def features_of_first_design(pool: Pool) -> NDArray[np.float64] | None:
     options = table.select_dtypes(exclude="number").nunique()
     if (2 * options > len(table)).any() or options.sum() > MOST_OPTIONS:
         return None
-    features: NDArray[np.float64] = one_hot(replace(pool, table=table)).matrix
+    features: NDArray[np.float64] = one_hot(replace(pool, table=table, orders={})).matrix
     return features
 
 

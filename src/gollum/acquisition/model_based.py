@@ -14,18 +14,20 @@ from gollum.acquisition.batch import batch_improvement, select
 from gollum.acquisition.criteria import CRITERIA
 from gollum.acquisition.design import features_of_first_design, few_options, representative
 from gollum.acquisition.limits import Rows
+from gollum.acquisition.moving import moved
 from gollum.acquisition.policy import Policy
 from gollum.acquisition.scoring import Aim, score
 from gollum.acquisition.strategy import (
     STRATEGIES,
     BatchRequest,
     Selection,
+    Space,
     Strategy,
     Vector,
     is_ready,
 )
 from gollum.data.pool import Pool
-from gollum.errors import ConfigError, FitError, UserError
+from gollum.errors import ConfigError, DataError, FitError, UserError
 from gollum.features.fixed.columns import one_hot
 from gollum.features.representations import Setup
 from gollum.listener import SILENT, Listener
@@ -104,13 +106,15 @@ class ModelBased:
         began = time.perf_counter()
         with running(fitted, f"predicting by {name}"), running(criterion, f"'{self.criterion}'"):
             chosen = self._best(fitted, request)
+            if request.space is not None:
+                chosen = self._moved(fitted, request, request.space, chosen)
         if not np.isfinite([*chosen.means, *chosen.deviations]).all():
             raise FitError(f"{name} predicts what is no number, such as for '{chosen.ids[0]}'.")
         return replace(
             chosen,
-            fitted=fitted,
+            fitted=chosen.fitted or fitted,
             revision=surrogate.revision,
-            notes=fitted.report.notes,
+            notes=(*fitted.report.notes, *chosen.notes),
             fit_seconds=fitting,
             acquire_seconds=time.perf_counter() - began,
         )
@@ -135,18 +139,44 @@ class ModelBased:
         plates = _plates(request)
         if len(plates) == 1:
             return batch(plates[0])
-        off = np.zeros(len(self.pool)) if penalties is None else penalties
-        values = np.full(len(self.pool), -np.inf)
+        off = np.zeros(len(fitted.pool)) if penalties is None else penalties
+        values = np.full(len(fitted.pool), -np.inf)
         values[request.rows] = score(fitted, request.rows, aim).cpu().numpy() - off[request.rows]
         full = [plate for plate in plates if len(plate) >= request.count] or plates
         full.sort(key=lambda plate: -values[plate].max())
 
         def worth(selection: Selection) -> float:
-            chosen = self.pool.positions(selection.ids)
+            chosen = fitted.pool.positions(selection.ids)
             gain = batch_improvement(fitted, chosen, aim, ties, request.pending)
             return math.log(max(gain, 1e-300)) - float(off[chosen].mean())
 
         return max(map(batch, full[:SHARED]), key=worth)
+
+    def _moved(
+        self, fitted: Fitted, request: BatchRequest, space: Space, chosen: Selection
+    ) -> Selection:
+        """The best batch of candidates and of what can be tried near the best of them."""
+        self.listener.stage("Moving between candidates")
+        aim = Aim.of(fitted, self.criterion, request.target)
+        try:
+            rows = moved(fitted, request, space, aim, self.pool.positions(chosen.ids))
+        except DataError as error:
+            return replace(chosen, notes=(f"{error} Only listed candidates are suggested.",))
+        if rows.empty:
+            return chosen
+        every = np.arange(len(self.pool))
+        grown = fitted.over(every, rows)
+        best = self._best(grown, replace(space.request(rows), ties=request.ties))
+        new = [i for i in best.ids if i in rows.index]
+        if not new:
+            return best
+        name = dict(zip(new, space.names(len(new)), strict=True))
+        ids = tuple(name.get(i, i) for i in best.ids)
+        kept = grown.over(np.append(every, grown.pool.positions(new)), rows[:0])
+        pool = replace(kept.pool, table=kept.pool.table.rename(index=name))
+        return replace(
+            best, ids=ids, joined=pool.table[len(every) :], fitted=replace(kept, pool=pool)
+        )
 
     def _first(self, request: BatchRequest) -> Selection:
         """A first design; where a value is shared, on the middle one of the largest plates."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from gollum.acquisition.limits import NO_LIMITS, Limits, Rows
@@ -20,6 +21,37 @@ if TYPE_CHECKING:
     from gollum.surrogates.base import Fitted, Surrogate
 
 Vector = NDArray[np.float64]
+
+
+class Space(Protocol):
+    """Experiments that may be tried though no candidate is listed for them."""
+
+    def near(
+        self, row: pd.DataFrame, reach: float, count: int, seed: Sequence[int]
+    ) -> pd.DataFrame:
+        """Draw some of those around an experiment, which differ from it in numbers only.
+
+        Args:
+            row: its 1 x k inputs.
+            reach: how far, as a part of each quantity's range.
+            count: how many at most.
+            seed: names the draws.
+
+        Returns:
+            Up to count x k inputs of what is no candidate and may be suggested, all different;
+            none where nothing is near.
+        """
+        ...
+
+    def request(self, rows: pd.DataFrame) -> BatchRequest:
+        """The request that this is part of, with such rows behind the candidates."""
+        ...
+
+    def names(self, count: int) -> list[str]:
+        """Ids that no candidate has."""
+        ...
+
+
 NO_ROWS: Rows = np.array([], dtype=np.int64)
 
 
@@ -38,6 +70,7 @@ class BatchRequest:
         penalties: for all N candidates, what is taken off their acquisition value; or None.
         target: the utility to come close to; None where larger is better.
         ties: numbers that break ties and name samples; those of the stream by default.
+        space: what may be tried besides the candidates, if anything.
     """
 
     count: int
@@ -49,6 +82,7 @@ class BatchRequest:
     penalties: Vector | None = None
     target: float | None = None
     ties: tuple[int, ...] | None = None
+    space: Space | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +95,9 @@ class Selection:
             empty where nothing was predicted, as the two after it.
         means: posterior mean of their utility, before anything of this batch was assumed.
         deviations: posterior standard deviation of their utility, likewise.
-        fitted: the model that predicted, where there is one.
+        joined: k inputs of those chosen ones that are no candidates, by id, as a table; None where
+            all are.
+        fitted: the model that predicted, where there is one; its pool ends with what joined.
         revision: hash of the model's weights, or which other package; empty where the choice did
             not depend on it.
         notes: what a user should know, one sentence each.
@@ -73,6 +109,7 @@ class Selection:
     scores: tuple[float, ...] = ()
     means: tuple[float, ...] = ()
     deviations: tuple[float, ...] = ()
+    joined: pd.DataFrame | None = None
     fitted: Fitted | None = None
     revision: str = ""
     notes: tuple[str, ...] = ()
@@ -145,8 +182,10 @@ def ask(
     with running(strategy, f"strategy {type(strategy).__name__}"):
         selection = strategy.choose(ids, utility, request, stream)
     require(selection, Selection)
-    chosen = pool.positions(selection.ids)
-    odd = len(set(chosen)) < len(chosen) or not set(chosen) <= set(request.rows.tolist())
+    chosen, known = selection.ids, set(pool.ids[request.rows])
+    if request.space is not None and selection.joined is not None:
+        known |= set(selection.joined.index)
+    odd = len(set(chosen)) < len(chosen) or not set(chosen) <= known
     if odd or len(chosen) == 0:
         what = "what it was not asked for" if odd else "nothing"
         raise FitError(f"strategy {type(strategy).__name__} chose {what}.")

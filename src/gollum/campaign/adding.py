@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gollum.campaign.begin import default_template
-from gollum.campaign.events import Added, Cells, Event, Retold, Source
+from gollum.campaign.begin import default_template, kept_lists
+from gollum.campaign.events import Added, Cells, Event, Renamed, Retold, Source
 from gollum.campaign.factors import MOST_COMBINATIONS as MOST
 from gollum.campaign.filled import Sheet
 from gollum.campaign.identity import identify
 from gollum.campaign.options import numbers
 from gollum.campaign.sheets import users_columns
 from gollum.campaign.state import Logged, State
+from gollum.data.naming import meant
 from gollum.data.pool import cell_text
 from gollum.data.roles import OURS
 from gollum.data.spreadsheets.numbers import SPACES, is_plain
@@ -132,21 +133,34 @@ def candidates(
         return None, notes
     if state.costs is not None:
         _check_costs(state, joined, name)
-    return Added(source=source, joined=joined), notes
+    rows = state.joined(joined).table[-new:]
+    lists = kept_lists(frame.attrs.get("drawn_from", ""), rows, state.created.cost, name, notes)
+    return Added(source=source, joined=joined, drawn_from=lists), notes
 
 
-def check_names(state: State, column: str, names: Mapping[str, str]) -> None:
-    """Refuse new names that options of a column can't have.
+def renamed(state: State, column: str, names: Mapping[str, str], notes: list[Note]) -> Renamed:
+    """The event that gives options of a column new names.
+
+    Args:
+        state: the campaign.
+        column: the column.
+        names: name so far → new name.
+        notes: takes what was understood in a special way.
 
     Raises:
         DataError: there is no such column or option, or a new name is taken or blank.
     """
+    column = meant(column, map(str, state.table.columns), notes)
     if column not in state.table:
         close = nearest(column, map(str, state.table.columns))
         raise DataError(f"there is no column '{column}'.{close}")
     if pd.api.types.is_numeric_dtype(state.table[column]):
         raise DataError(f"'{column}' holds numbers, which have no names.")
     levels = set(state.table[column])
+    known = {meant(old, sorted(levels), notes): new for old, new in names.items()}
+    if len(known) < len(names):
+        raise DataError(f"an option of '{column}' is given twice; say once what it is to be.")
+    names = known
     for old, new in names.items():
         if old not in levels or not old:
             raise DataError(f"column '{column}' never holds '{old}'.{nearest(old, levels)}")
@@ -157,6 +171,7 @@ def check_names(state: State, column: str, names: Mapping[str, str]) -> None:
                 f"'{new}' is another option of '{column}', and the experiments of two can't be "
                 "merged; choose another name."
             )
+    return Renamed(column=column, names=dict(names))
 
 
 def numbers_of_range(text: str) -> list[str]:
@@ -171,7 +186,14 @@ def numbers_of_range(text: str) -> list[str]:
     start, end, step = (Fraction(word.strip()) for word in words)
     if step <= 0 or end < start or (end - start) / step > MOST:
         raise ConfigError(f"the range {text} should go up, in at most {MOST:,} steps above 0.")
-    return list(map(cell_text, numbers(start, step, math.floor((end - start) / step))))
+    steps = (end - start) / step
+    if steps.denominator != 1:
+        last = float(start + math.floor(steps) * step)
+        raise ConfigError(
+            f"the steps of the range {text} reach {last:g} and miss {float(end):g}; change the end "
+            "or the step."
+        )
+    return list(map(cell_text, numbers(start, step, int(steps))))
 
 
 def _groups(

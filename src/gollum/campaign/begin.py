@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gollum.acquisition.criteria import CRITERIA
 from gollum.acquisition.policy import Policy
 from gollum.campaign.events import Created, Goal, Recorded, Source
+from gollum.campaign.factors import options_in
 from gollum.campaign.filled import USUAL
 from gollum.campaign.intake import read_results
 from gollum.campaign.rows import Rows, blank_rows
@@ -78,6 +79,7 @@ def begin(
     inputs: Sequence[str] | None = None,
     category: Sequence[str] = (),
     number: Sequence[str] = (),
+    ordinal: Mapping[str, Sequence[str]] | None = None,
     remark: Sequence[str] = (),
     template: str | None = None,
     reaction: str | None = None,
@@ -110,6 +112,7 @@ def begin(
         category: inputs whose cells are names, also where they look like numbers.
         number: inputs that are quantities, whatever their names say, and columns in which -999 is
             a value.
+        ordinal: inputs whose cells are names that have an order: column → the names in it.
         remark: columns that say nothing about the experiment.
         template: how an experiment is put into words; made from the column names by default.
         reaction: column of reaction SMILES, or template that writes them; a column called SMILES
@@ -149,6 +152,8 @@ def begin(
     id_column, cost = (None if name is None else here([name])[0] for name in (id_column, cost))
     inputs, structures = (None if names is None else here(names) for names in (inputs, structures))
     category, number, remark = here(category), here(number), here(remark)
+    ordered = dict(zip(here(list(ordinal or {})), (ordinal or {}).values(), strict=True))
+    category = list(dict.fromkeys([*category, *ordered]))
     said = Said(
         objective, also, inputs, category, number, remark, id_column, cost,
         factors=table.attrs.get("factors", ()),
@@ -168,6 +173,7 @@ def begin(
         raise DataError(f"{where}: there is no input '{unknown[0]}' to hold SMILES.{close}")
     table, respelt = one_spelling(roles.table, structures, where)
     rows = Rows(where, table, columns)
+    orders = {c: order_of(rows.table[c], order, told, where) for c, order in ordered.items()}
     rows.refuse_merged(roles.unexplained)
     ids = rows.ids(id_column)
     for column in (c for c in columns if pd.api.types.is_numeric_dtype(rows.table[c])):
@@ -199,7 +205,8 @@ def begin(
         template=words.source, reaction=None if written is None else written.source,
         surrogate=policy.surrogate, preset=policy.preset, model=policy.model.name,
         acquisition=chosen.get("acquisition"), failed_as=failed_as,
-        failed_words=failed_word, seed=seed, source=source,
+        failed_words=failed_word, seed=seed, source=source, orders=orders,
+        drawn_from=kept_lists(table.attrs.get("drawn_from", ""), candidates, cost, where, notes),
         candidates=table_sha256(candidates), keys=policy.typed(k for k in chosen if k not in NAMED),
     )  # fmt: skip
     notes += _about_model(policy, where)
@@ -211,6 +218,57 @@ def begin(
     _check_failure(created, candidates, recorded, where)
     shown_as = tuple(_as_read(c, candidates, created) for c in roles.columns)
     return Start(created, candidates, recorded, (*notes, *read), words, shown_as)
+
+
+def order_of(
+    column: pd.Series, order: Sequence[str], notes: list[Note], where: str
+) -> tuple[str, ...]:
+    """The order of a column's names, as they are written there.
+
+    Args:
+        column: the cells.
+        order: the names from first to last; those that no cell holds yet may be among them.
+        notes: takes what was understood in a special way.
+        where: file or campaign, for messages.
+
+    Raises:
+        DataError: a name is missing from it, or there twice, or the cells are numbers.
+    """
+    if pd.api.types.is_numeric_dtype(column):
+        raise DataError(f"{where}: '{column.name}' holds numbers, which have an order already.")
+    levels = [level for level in map(str, column.unique()) if level]
+    names = [meant(str(name).strip(), levels, notes, where) for name in order]
+    again = [name for i, name in enumerate(names) if name in names[:i]]
+    if again or len(names) < 2:
+        problem = f"has '{again[0]}' twice" if again else "needs two names or more"
+        raise DataError(f"{where}: the order of '{column.name}' {problem}; correct it.")
+    if missing := [level for level in levels if level not in names]:
+        raise DataError(
+            f"{where}: '{missing[0]}' of '{column.name}' is not in the order {' < '.join(names)}; "
+            "say where it belongs."
+        )
+    return tuple(names)
+
+
+def kept_lists(
+    text: str, candidates: pd.DataFrame, cost: str | None, where: str, notes: list[Note]
+) -> str:
+    """Lists of options from which more may be suggested; '' and a note where that can't be.
+
+    Args:
+        text: the lists; '' where there are none.
+        candidates: that were drawn from them.
+        cost: column with the cost of each experiment.
+        where: of a note.
+        notes: takes it.
+    """
+    if not text:
+        return ""
+    unknown = [cost] if cost is not None else options_in(text).uncovered(candidates)
+    if unknown:
+        what = f"'{unknown[0]}' is known for those that were drawn only, so no others are suggested"
+        notes.append(Note("only-drawn", where, f"{what}."))
+    return "" if unknown else text
 
 
 def _reaction(given: str | None, roles: Roles, where: str, notes: list[Note]) -> Template | None:
@@ -254,6 +312,8 @@ def _as_read(column: Column, candidates: pd.DataFrame, created: Created) -> Colu
     name, unit = column.name, created.units.get(column.name, "")
     if name in created.structures:
         return column._replace(kind="molecule")
+    if name in created.orders:
+        return column._replace(kind="ordinal", example=" < ".join(created.orders[name]))
     numeric = name in candidates and pd.api.types.is_numeric_dtype(candidates[name])
     if numeric or (column.role in ("objective", "result") and column.kind != "blank"):
         return column._replace(kind="number", unit=unit)

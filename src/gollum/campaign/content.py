@@ -67,6 +67,18 @@ def is_another(connection: sa.Connection, beginning: str) -> bool:
     return bool(first.sha256 != beginning)
 
 
+def first_row(connection: sa.Connection) -> Row:
+    """How the campaign began.
+
+    Raises:
+        DamageError: it is missing or is not what was written.
+    """
+    found = connection.execute(sa.select(EVENTS).where(EVENTS.c.sequence == 1)).one_or_none()
+    if found is None or not _follows(found._asdict(), 0):
+        raise DamageError("event 1 is not what was written")
+    return dict(found._asdict())
+
+
 def read_rows(connection: sa.Connection) -> list[Row]:
     """All rows of the log.
 

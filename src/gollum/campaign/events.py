@@ -82,6 +82,11 @@ class Created(Part):
     """Further keys of the policy, dotted, that the campaign began with."""
     reaction: str | None = None
     """How an experiment is written as a reaction SMILES, if it can be."""
+    orders: dict[str, tuple[str, ...]] = {}
+    """Column → its names in order, of columns of names that have one."""
+    drawn_from: str = ""
+    """The lists of options that the candidates are a sample of, as they were written, if more than
+    these may be suggested."""
 
 
 class Retold(Part):
@@ -101,6 +106,10 @@ class Configured(Part):
     """What a failed experiment counts as from now on; None where that stays as it is."""
     goal: Goal | None = None
     """What is wanted from now on; None where that stays as it is."""
+    failed_words: tuple[str, ...] | None = None
+    """All that may say from now on that an experiment failed; None where that stays as it is."""
+    orders: dict[str, tuple[str, ...]] | None = None
+    """Column → its names in order, of all that have one; None where that stays as it is."""
 
 
 class Renamed(Part):
@@ -196,6 +205,8 @@ class Suggested(Part):
     """Hash of the language model's weights."""
     provenance: dict[str, Any] = {}
     seconds: float = 0.0
+    joined: Cells | None = None
+    """Suggested experiments that were no candidates so far; they are from now on."""
 
 
 class Result(Part):
@@ -261,6 +272,8 @@ class Added(Part):
     """New input column → what all experiments so far had there."""
     joined: Cells | None = None
     """Experiments that are candidates from now on."""
+    drawn_from: str = ""
+    """As in `Created`, of those that join."""
 
 
 class Learned(Part):

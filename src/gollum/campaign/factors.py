@@ -9,6 +9,9 @@
     exclude:
       - {ligand: dppf, temperature_C: [80, 100]}
       - {ligand: XPhos, temperature_C: {above: 80}}
+    together:
+      - {ligand: [XPhos, SPhos], ramp_C: [25, 40]}
+      - {ligand: dppf, ramp_C: [40, 60]}
     relations:
       - ramp_C < temperature_C
       - 20 <= water + 2*THF <= 150
@@ -18,42 +21,48 @@
     columns: {ligand: category}
 
 Each line below `exclude` takes away the combinations to which all of it applies: one option, any
-option of a list, or the numbers above or below a limit, which itself stays. A line of `relations`
-says what stays: numbers that compare so (`gollum.campaign.relations`), what is `only` there `with`
-something else, or how many components may be there `at_most`, where 0 and none are not there. Each
-part of a `mixture` is a column of numbers: all amounts in steps that add up to the total. `sample`
-draws so many of what stays. An option is what is written: `NO` and `2024-01-01` are names, `007` is
-a code, `80.0` is the number 80.
+option of a list, or the numbers above or below a limit, which itself stays. Lines of `together`
+that name the same factors say which of their options go together. A line of `relations` says what
+stays: numbers that compare so (`gollum.campaign.relations`), what is `only` there `with` something
+else, or how many components may be there `at_most`, where 0 and none are not there. Each part of a
+`mixture` is a column of numbers: all amounts in steps that add up to the total. `sample` draws so
+many of what stays. An option is what is written: `NO` and `2024-01-01` are names, `007` is a code,
+`80.0` is the number 80.
 
 Instead of factors there may be a `table: conditions.csv`, seen from the file's folder. `columns`
-says what columns are: also (a further result), category, number, remark, id, cost or structure.
+says what columns are: also (a further result), category, number, remark, id, cost, structure or
+ordinal, which are names in the order of the options, or in one that is said as in
+`stirring: {ordinal: [low, medium, high]}`.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
 from yaml.nodes import MappingNode, Node
 
 from gollum.campaign.columns import read_columns
-from gollum.campaign.grid import Bound, EntangledError, Grid
+from gollum.campaign.drawn import Options
+from gollum.campaign.grid import Bound, EntangledError, Grid, Together
 from gollum.campaign.options import Factor, read_factor, read_mixture
-from gollum.campaign.rules import Rules
+from gollum.campaign.rules import PAIR, Rules
 from gollum.campaign.strict_yaml import Entries, YamlFile
 from gollum.data.readers import read_table
-from gollum.errors import ConfigError
+from gollum.errors import ConfigError, listed
 from gollum.notes import Notes
 
 MOST_COMBINATIONS = 1_000_000
-PARTS = ("factors", "mixture", "exclude", "relations", "sample", "columns")
+PARTS = ("factors", "mixture", "exclude", "together", "relations", "sample", "columns")
 OF_TABLE = ("table", "columns")
 NOTHING_LEFT = "with this line every combination is excluded; change it or take it away"
 ENTANGLED = (
-    "this ties together more options than can be gone through; take larger steps, or fewer factors"
+    "with this line more options are tied together than can be gone through; take larger steps, "
+    "fewer factors or fewer such lines"
 )
 
 
@@ -71,13 +80,14 @@ def read_factors(
     Returns:
         N x k table; of combinations, the first factor varies slowest. `attrs['notes']` says how
         many there are and how many are excluded, `attrs['factors']` names their columns,
+        `attrs['drawn_from']` is the text of the file where they are a sample of quantities,
         `attrs['columns']` says what columns are, and `attrs['file']` where the rows come from.
 
     Raises:
         ConfigError: the file is not as this module describes it; the message names the line.
         DataError: the file or its table can't be read.
     """
-    file = YamlFile(path, encoding)
+    file = YamlFile.read(path, encoding)
     parts = file.entries(file.root, "the file should begin with 'factors:' or 'table:'")
     file.refuse_unknown(parts, OF_TABLE if "table" in parts else PARTS)
     if "table" in parts:
@@ -91,6 +101,22 @@ def read_factors(
     columns = read_columns(file, parts["columns"][1], table) if "columns" in parts else {}
     table.attrs |= {"file": source, "columns": columns}
     return table
+
+
+@cache
+def options_in(text: str) -> Options:
+    """What the text of such a file leaves, as `read_factors` took it.
+
+    Raises:
+        ConfigError: it is not as this module describes it.
+    """
+    file = YamlFile(Path("the options"), text)
+    parts = file.entries(file.root, "there are no 'factors'")
+    product = _product(file, parts)
+    grid = product.grid
+    for _, bounds in _lines(file, parts, product):
+        grid = grid.within(*bounds)
+    return Options(product.factors, grid)
 
 
 def _combinations(file: YamlFile, parts: Entries, seed: int) -> pd.DataFrame:
@@ -110,9 +136,13 @@ def _combinations(file: YamlFile, parts: Entries, seed: int) -> pd.DataFrame:
             "'sample: 20000' to draw so many of them, or give fewer options or further relations."
         )
     file.note("combinations", told)
+    drawn_from = ""
     if wanted < grid.total:
         codes = grid.draw(wanted, seed)
         what = f"{wanted:,} of these {grid.total:,} were drawn, all equally likely (seed {seed})"
+        if moving := [factor.name for factor in product.factors if factor.continuous]:
+            drawn_from = file.text
+            what += f"; suggestions move {listed(moving)} on from there, in the steps given"
         file.note("sample", what)
     else:
         codes = grid.all()
@@ -120,6 +150,9 @@ def _combinations(file: YamlFile, parts: Entries, seed: int) -> pd.DataFrame:
     table = pd.DataFrame({factor.name: factor.column(column) for factor, column in columns})
     names = tuple(factor.name for factor in product.factors)
     table.attrs = {"notes": Notes(file.notes), "first_row": 2, "factors": names}
+    table.attrs["drawn_from"] = drawn_from
+    few = (factor for factor in product.factors if not factor.continuous)
+    table.attrs["options"] = {factor.name: tuple(factor.number_of) for factor in few}
     return table
 
 
@@ -171,29 +204,41 @@ def _mixtures(file: YamlFile, parts: Entries) -> list[Node]:
     return [node] if isinstance(node, MappingNode) else file.items(node, wanted)
 
 
+def _lines(
+    file: YamlFile, parts: Entries, product: _Product
+) -> Iterator[tuple[Node, Sequence[Bound | Together]]]:
+    """What rules out combinations: where it stands, and what it says."""
+    rules = Rules(file, product.factors)
+
+    def nodes(part: str, example: str) -> list[Node]:
+        wanted = f"'{part}' needs lines such as {example}; leave it out if there are none"
+        return file.items(parts[part][1], wanted) if part in parts else []
+
+    for node in nodes("exclude", "'- {ligand: dppf}'"):
+        yield node, rules.exclusion(node)
+    for node in nodes("relations", "'- a + b <= 10'"):
+        yield node, rules.relation(node)
+    for node, options in rules.together(nodes("together", PAIR)):
+        yield node, [options]
+
+
 def _allowed(file: YamlFile, parts: Entries, product: _Product) -> Grid:
-    """What no line of 'exclude' or 'relations' rules out."""
-    rules, grids, nodes = Rules(file, product.factors), [product.grid], [file.root]
-    for part, read, example in (
-        ("exclude", rules.exclusion, "{ligand: dppf}"),
-        ("relations", rules.relation, "a + b <= 10"),
-    ):
-        wanted = f"'{part}' needs lines such as '- {example}'; leave it out if there are none"
-        for node in file.items(parts[part][1], wanted) if part in parts else []:
-            bounds = read(node)
-            try:
-                if not grids[-1].loses(*bounds):
-                    rest = " that the lines above it leave" if grids[0].loses(*bounds) else ""
-                    file.note("excludes-nothing", f"line {file.line(node)} excludes nothing{rest}")
-            except EntangledError:
-                raise file.refusal(node, ENTANGLED) from None
-            grids.append(grids[-1].within(*bounds))
-            nodes.append(node)
-    problem, at = _problem(grids[-1]), -1
+    """What no line rules out."""
+    grids, at = [product.grid], [file.root]
+    for node, bounds in _lines(file, parts, product):
+        try:
+            if not grids[-1].loses(*bounds):
+                rest = " that the lines above it leave" if grids[0].loses(*bounds) else ""
+                file.note("excludes-nothing", f"line {file.line(node)} excludes nothing{rest}")
+        except EntangledError:
+            raise file.refusal(node, ENTANGLED) from None
+        grids.append(grids[-1].within(*bounds))
+        at.append(node)
+    problem, line = _problem(grids[-1]), -1
     if problem == NOTHING_LEFT:
-        at = bisect_left(grids, True, key=lambda grid: _problem(grid.within()) == NOTHING_LEFT)
+        line = bisect_left(grids, True, key=lambda grid: _problem(grid.within()) == NOTHING_LEFT)
     if problem:
-        raise file.refusal(nodes[at], problem)
+        raise file.refusal(at[line], problem)
     return grids[-1]
 
 

@@ -83,6 +83,23 @@ class Bound:
 
 
 @dataclass(frozen=True, eq=False)
+class Together:
+    """Which options of some factors go together, as a table.
+
+    Attributes:
+        places: of the factors, in order.
+        flags: one for each combination of their options.
+    """
+
+    places: tuple[int, ...]
+    flags: Flags
+
+    def table(self) -> Flags:
+        """Which of their options go together."""
+        return self.flags
+
+
+@dataclass(frozen=True, eq=False)
 class _Links:
     """What leads from the states before a factor to those behind it, ordered by the former.
 
@@ -317,17 +334,30 @@ class Grid:
     ) -> None:
         self.sizes, self.tables, self.bounds = tuple(sizes), tables or {}, tuple(bounds)
 
-    def within(self, *bounds: Bound) -> Grid:
+    def within(self, *bounds: Bound | Together) -> Grid:
         """Those of the combinations that keep further bounds."""
         tables, large = dict(self.tables), list(self.bounds)
         for bound in bounds:
-            if self._cells(bound.places) <= SMALL:
+            if isinstance(bound, Together) or self._cells(bound.places) <= SMALL:
                 tables[bound.places] = tables.get(bound.places, True) & bound.table()
             else:
                 large.append(bound)
         return Grid(self.sizes, tables, large)
 
-    def loses(self, *bounds: Bound) -> bool:
+    def part(self, stretches: Sequence[slice]) -> Grid:
+        """Those with an option from a stretch of each factor's, whose places count from there."""
+        sizes = [len(range(*s.indices(n))) for s, n in zip(stretches, self.sizes, strict=True)]
+        tables = {
+            known: table[tuple(stretches[place] for place in known)]
+            for known, table in self.tables.items()
+        }
+        bounds = (
+            Bound({p: adds[stretches[p]] for p, adds in b.adds.items()}, b.low, b.high)
+            for b in self.bounds
+        )
+        return Grid(sizes, tables).within(*bounds)
+
+    def loses(self, *bounds: Bound | Together) -> bool:
         """Whether bounds rule out what those here leave that are on the same factors only.
 
         Raises:
@@ -361,7 +391,7 @@ class Grid:
         pairs = zip(self.blocks, numbers, strict=True)
         return self._ordered([block.all()[number] for block, number in pairs])
 
-    def draw(self, n: int, seed: int) -> Codes:
+    def draw(self, n: int, seed: int | Sequence[int]) -> Codes:
         """Draw n different ones, every choice of n equally likely: n x k places of options.
 
         The first factor varies slowest. There must be as many.

@@ -7,7 +7,7 @@ numbers with six digits. What no candidate has is a new experiment and joins the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import count
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from gollum.campaign.otherwise import as_done, note_done, refuse_mixed
 from gollum.campaign.slips import Known, slipped
 from gollum.data.molecules import can_read, canonical
 from gollum.data.pool import cell_text
-from gollum.errors import DataError, nearest
+from gollum.errors import DataError, nearest, quoted
 from gollum.notes import Note
 
 # Runs are called b3-1, b3-1~2, r5~1, and spreadsheets take 3-1 for a date; 2024-117 is neither.
@@ -94,6 +94,11 @@ def identify(
     refuse_mixed(sheet, runs, asked, ids)
     told += note_done(sheet, inputs, runs, asked, ids)
     return Identity(runs, ids, joined, (*told, *_welcome(sheet, inputs, new)))
+
+
+def free_ids(taken: Collection[str]) -> Iterator[str]:
+    """n1, n2, … without those that are taken."""
+    return (name for k in count(1) if (name := f"n{k}") not in taken)
 
 
 def strangers(sheet: Sheet, idle: Mask) -> Mask:
@@ -220,7 +225,7 @@ def _by_inputs(
     known = sheet.state.table.index.tolist()
     ids = {g: str(known[at]) for g, at in candidates.items()}
     taken, owners = {*known, *given}, Known(known if (given[rows] != "").any() else [])
-    fresh = (name for k in count(1) if (name := f"n{k}") not in taken)
+    fresh = free_ids(taken)
     new, elsewhere = dict[str, int](), list[Note]()
     for i, g in zip(rows.tolist(), groups, strict=True):
         name = given[i]
@@ -274,7 +279,14 @@ def _welcome(sheet: Sheet, inputs: Sequence[Input], new: dict[str, int]) -> tupl
         strange = {i: cells[i] for i in remarks if cells[i] not in levels}
         structures = column in sheet.state.created.structures
         near = {} if structures else Known(levels).near(dict.fromkeys(strange.values()))
+        order = sheet.state.created.orders.get(column, ())
         for i, text in strange.items():
+            if order and text not in order:
+                remarks[i].append(
+                    f"{column} '{text}' has no place in the order {' < '.join(order)}, which "
+                    f"`gollum init CAMPAIGN --ordinal {quoted(column)}=…` changes"
+                )
+                continue
             hint = f" (did you mean '{near[text]}'?)" if text in near else ""
             if text in near:
                 slips.add(i)

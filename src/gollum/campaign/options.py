@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,10 +25,17 @@ MIXTURE = ("parts", "total", "step", "at_most")
 
 @dataclass(frozen=True)
 class Factor:
-    """A column and its options: numbers only, or texts only."""
+    """A column and its options: numbers only, or texts only.
+
+    Attributes:
+        name: of the column.
+        options: in the order in which they were listed.
+        continuous: whether they are a quantity in steps, from the smallest to the largest.
+    """
 
     name: str
     options: Sequence[int | float] | Sequence[str]
+    continuous: bool = False
 
     @property
     def is_numeric(self) -> bool:
@@ -39,11 +47,14 @@ class Factor:
         """The options as text, by which they are told apart, with their places."""
         return {cell_text(option): i for i, option in enumerate(self.options)}
 
+    @cached_property
+    def array(self) -> NDArray[Any]:
+        """The options as an array, of text as of objects."""
+        return np.array(self.options, dtype=None if self.is_numeric else object)
+
     def column(self, codes: NDArray[np.int32]) -> pd.Series:
         """The options with these places, in a row each."""
-        if self.is_numeric:
-            return pd.Series(np.array(self.options)[codes])
-        return pd.Series(np.array(self.options, dtype=object)[codes], dtype="str")
+        return pd.Series(self.array[codes], dtype=None if self.is_numeric else "str")
 
 
 def read_factor(file: YamlFile, name: str, node: Node) -> Factor:
@@ -53,7 +64,7 @@ def read_factor(file: YamlFile, name: str, node: Node) -> Factor:
         ConfigError: they can't be understood; the message names the line.
     """
     if isinstance(node, MappingNode):
-        return Factor(name, _range(file, name, node))
+        return Factor(name, _range(file, name, node), continuous=True)
     nodes = file.items(
         node, f"'{name}' needs options such as [a, b], or a range {{from: 40, to: 100, step: 20}}"
     )
@@ -116,7 +127,8 @@ def read_mixture(file: YamlFile, node: Node) -> tuple[list[Factor], list[Bound]]
     count = int(total / step)
     if count >= MOST_OPTIONS:
         raise file.refusal(node, f"the mixture has over {MOST_OPTIONS:,} steps; take larger ones")
-    factors = [Factor(name, numbers(Fraction(), step, count)) for name in names]
+    amounts = numbers(Fraction(), step, count)
+    factors = [Factor(name, amounts, continuous=True) for name in names]
     steps = np.arange(count + 1)
     bounds = [Bound.of(dict.fromkeys(range(len(names)), steps), low=count, high=count)]
     if "at_most" in described:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from gollum.acquisition.model_based import make_strategy
 from gollum.acquisition.policy import Policy
 from gollum.acquisition.scoring import Aim
 from gollum.acquisition.strategy import Selection, Strategy, ask, is_ready
+from gollum.campaign.between import Between, cells_of
 from gollum.campaign.calibration import INTERVAL, variance_inflation
 from gollum.campaign.choosing import batch_request
 from gollum.campaign.events import Request, Suggested, Suggestion
@@ -117,14 +119,19 @@ def propose(
     in_lab = [] if fresh else state.pending()
     pending = np.unique(pool.positions([plan.suggestion.id for plan in in_lab]))
     held = [p.suggestion.id for p in in_lab if p.batch == state.batch] if extends else []
-    wanted = batch_request(
-        state, asked - len(held), request,
+    wanted = partial(
+        batch_request, count=asked - len(held), request=request,
         fresh=fresh, pending=pending, taken=pool.positions(held),
     )  # fmt: skip
+    asks = wanted(state)
+    if state.drawn_from:
+        asks = replace(asks, space=Between(state, wanted, request.same))
     strategy = strategy_of(state, listener=listener)
     stream = (state.created.seed, state.learned)
-    chosen = ask(strategy, pool, ids, state.sign() * values, wanted, stream)
+    chosen = ask(strategy, pool, ids, state.sign() * values, asks, stream)
     listener.noted(chosen.notes)
+    joined = None if chosen.joined is None else cells_of(chosen.joined)
+    after = state if joined is None else state.joined(joined)
     batch = state.batch if extends else state.batch + 1
     fit: dict[str, float] = {}
     kind: Literal["start", "chosen"] = "start" if state.policy.factory is not None else "chosen"
@@ -133,7 +140,7 @@ def propose(
         listener.stage("Checking the intervals")
         inflation = inflation_of(state, strategy.surrogate, listener)
         fit = {**_figures(chosen.fitted), "widening": inflation}
-        suggestions = _explained(state, chosen.fitted, chosen, inflation)
+        suggestions = _explained(after, chosen.fitted, chosen, inflation)
     named = tuple(
         s.model_copy(update={"run": f"b{batch}-{len(held) + i}"})
         for i, s in enumerate(suggestions, start=1)
@@ -152,6 +159,7 @@ def propose(
         revision=chosen.revision,
         provenance={"gollum": __version__, "commit": commit(), **_runtime(state.policy).describe()},
         seconds=round(time.perf_counter() - began, 3),
+        joined=joined,
     )
 
 

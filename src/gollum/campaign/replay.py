@@ -33,7 +33,8 @@ class Replayed:
     @property
     def same_experiments(self) -> bool:
         """Whether the same experiments come out, in the same order."""
-        return [s.id for s in self.event.suggestions] == [s.id for s in self.again.suggestions]
+        ids = [[s.id for s in event.suggestions] for event in (self.event, self.again)]
+        return ids[0] == ids[1] and self.event.joined == self.again.joined
 
     @property
     def agrees(self) -> bool:

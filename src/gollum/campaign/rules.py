@@ -6,18 +6,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 from numpy.typing import NDArray
 from yaml.nodes import MappingNode, Node, SequenceNode
 
-from gollum.campaign.grid import Bound
+from gollum.campaign.grid import SMALL, Bound, Together
 from gollum.campaign.options import Factor
 from gollum.campaign.relations import Relation, RelationError, relations
 from gollum.campaign.strict_yaml import YamlFile
 from gollum.data.pool import cell_text
-from gollum.errors import nearest
+from gollum.errors import listed, nearest
 
 LIMITS = ("above", "below")
 ABSENT = ("0", "none")  # options that say that a component is not there
@@ -27,6 +27,7 @@ FORMS = (
     "{only: {additive: LiCl}, with: {solvent: water}}",
     "{at_most: 2, of: [a, b, c]}",
 )
+PAIR = "'- {catalyst: Pd(OAc)2, ligand: [XPhos, SPhos]}'"
 LARGEST = 2**60  # sum of a bound
 
 Flags = NDArray[np.bool_]
@@ -68,6 +69,42 @@ class Rules:
                 one, other = (parts[part][1] for part in pair)
                 return read(one, other)
         raise self.file.refusal(node, f"a line of 'relations' is such as {' or '.join(FORMS)}")
+
+    def together(self, nodes: Sequence[Node]) -> list[tuple[Node, Together]]:
+        """Lines of 'together': of the factors that lines name alike, only what one of them says.
+
+        Returns:
+            For each set of factors, its first line and what goes together.
+        """
+        found = dict[tuple[int, ...], tuple[Node, Flags]]()
+        for node in nodes:
+            met = self._conditions(node, f"a line of 'together' is such as {PAIR}")
+            places = tuple(sorted(met))
+            if len(places) < 2:
+                raise self.file.refusal(node, "a line of 'together' names two factors or more")
+            if math.prod(len(self.factors[place].options) for place in places) > SMALL:
+                names = listed(self.factors[place].name for place in places)
+                problem = f"{names} have more than {SMALL:,} combinations; name fewer factors"
+                raise self.file.refusal(node, problem)
+            flags = reduce(np.logical_and.outer, (met[place] for place in places))
+            first, before = found.get(places, (node, np.zeros_like(flags)))
+            found[places] = first, before | flags
+        for places, (node, flags) in found.items():
+            self._refuse_lonely(node, places, flags)
+        return [(node, Together(places, flags)) for places, (node, flags) in found.items()]
+
+    def _refuse_lonely(self, node: Node, places: tuple[int, ...], flags: Flags) -> None:
+        """Refuse listed options that no line has, which may have been forgotten."""
+        for axis, place in enumerate(places):
+            factor = self.factors[place]
+            others = tuple(other for other in range(len(places)) if other != axis)
+            lonely = np.flatnonzero(~flags.any(axis=others))
+            if len(lonely) and not factor.continuous:
+                option = cell_text(factor.options[lonely[0]])
+                names = listed(self.factors[other].name for other in places if other != place)
+                problem = f"'{option}' of '{factor.name}' goes together with no {names}"
+                advice = f"add a line with it, or take it out of '{factor.name}'"
+                raise self.file.refusal(node, f"{problem}; {advice}")
 
     def _comparison(self, node: Node) -> list[Bound]:
         text = self.file.word(node)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, assert_never
@@ -30,9 +30,10 @@ from gollum.campaign.events import (
     Suggestion,
 )
 from gollum.data.pool import Direction, Pool, cell_text
-from gollum.errors import ConfigError
+from gollum.errors import ConfigError, DataError
 from gollum.text.template import Template
 
+CHANGEABLE = ("failed_as", "goal", "failed_words", "orders")  # of a beginning, later on
 _KINDS = {str: "str", int: "int64", float: "float64"}
 
 
@@ -106,6 +107,7 @@ class State:
         keys: how experiments are chosen: dotted keys of the policy.
         renamed: (column, former name of an option) → its name.
         sources: name → earlier campaign or table that is learned from.
+        drawn_from: lists of options that candidates were drawn from, latest last.
     """
 
     created: Created
@@ -124,6 +126,7 @@ class State:
     keys: dict[str, Any] = field(default_factory=dict)
     renamed: dict[tuple[str, str], str] = field(default_factory=dict)
     sources: dict[str, Learned] = field(default_factory=dict)
+    drawn_from: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, log: Iterable[Logged], table: Callable[[str], pd.DataFrame]) -> State:
@@ -143,6 +146,10 @@ class State:
     def after(self, entry: Logged) -> State:
         """What would be known after a further event."""
         return _next(self, entry)
+
+    def joined(self, cells: Cells) -> State:
+        """What would be known with further candidates."""
+        return _joined(self, cells)
 
     @property
     def batch(self) -> int:
@@ -248,7 +255,7 @@ class State:
             codes, levels = pd.factorize(
                 self.table.index if column is None else self.table[column], use_na_sentinel=False
             )
-            flags |= np.array([cell_text(level) in values for level in levels])[codes]
+            flags |= np.array([cell_text(level) in values for level in levels], dtype=bool)[codes]
         return flags
 
     def avoidances(self) -> list[str]:
@@ -269,7 +276,10 @@ class State:
         """The candidates, with the mean of the replicates of each measured one."""
         known = np.array(self.means().reindex(self.table.index), dtype=np.float64)
         direction: Direction = "minimize" if self.created.goal.kind == "minimize" else "maximize"
-        return Pool(self.created.name, self.table, self.created.objective, direction, known)
+        return Pool(
+            self.created.name, self.table, self.created.objective, direction, known,
+            orders=self.created.orders,
+        )  # fmt: skip
 
     @cached_property
     def policy(self) -> Policy:
@@ -341,7 +351,10 @@ def _begin(entry: Logged, table: Callable[[str], pd.DataFrame]) -> State:
         **({} if created.acquisition is None else {"acquisition": created.acquisition}),
         **created.keys,
     }
-    return State(created, entry.sequence, entry.sha256, inputs, costs, created.template, keys=keys)
+    return State(
+        created, entry.sequence, entry.sha256, inputs, costs, created.template, keys=keys,
+        drawn_from=(created.drawn_from,) if created.drawn_from else (),
+    )  # fmt: skip
 
 
 def _next(state: State, entry: Logged) -> State:
@@ -361,11 +374,9 @@ def _next(state: State, entry: Logged) -> State:
         case Configured():
             keys = {**state.keys, **event.keys}
             kept = {key: value for key, value in keys.items() if value is not None}
-            created = state.created
-            if event.failed_as is not None:
-                created = created.model_copy(update={"failed_as": event.failed_as})
-            if event.goal is not None:
-                created = created.model_copy(update={"goal": event.goal})
+            new = {name: getattr(event, name) for name in CHANGEABLE}
+            new = {name: value for name, value in new.items() if value is not None}
+            created = state.created.model_copy(update=new)
             return replace(state, changed=number, learned=number, keys=kept, created=created)
         case Renamed():
             return _renamed(replace(state, changed=number, learned=number), event)
@@ -381,6 +392,9 @@ def _next(state: State, entry: Logged) -> State:
 
 
 def _suggested(state: State, event: Suggested) -> State:
+    if event.joined is not None:
+        state = state.joined(event.joined)
+    _refuse_strangers(state, [s.id for s in event.suggestions])
     withdrawn = state.withdrawn
     if event.fresh:
         withdrawn |= {plan.suggestion.run for plan in state.pending()}
@@ -392,13 +406,28 @@ def _suggested(state: State, event: Suggested) -> State:
 
 def _recorded(state: State, entry: Logged, event: Recorded) -> State:
     if event.joined is not None:
-        state = _joined(state, event.joined)
+        state = state.joined(event.joined)
+    _refuse_strangers(state, [result.id for result in event.results])
     measurements = dict(state.measurements)
     for result in event.results:
         before = measurements.get(result.run)
         earlier = () if before is None else (*before.earlier, before.result)
         measurements[result.run] = Measurement(result, entry.sequence, entry.time, earlier)
     return replace(state, measurements=measurements)
+
+
+def _refuse_strangers(state: State, ids: Sequence[str]) -> None:
+    """Refuse an event that speaks of other candidates than the campaign's.
+
+    Raises:
+        DataError: it does.
+    """
+    if strange := [name for name in ids if name not in state.table.index]:
+        raise DataError(
+            f"{state.created.name}: event {state.sequence} is about an experiment '{strange[0]}', "
+            "which this campaign does not have, as if another campaign had been written into its "
+            "file; go back to a copy of the file from before."
+        )
 
 
 def _joined(state: State, cells: Cells) -> State:
@@ -430,8 +459,9 @@ def _added(state: State, event: Added) -> State:
             for name, value in event.columns.items()
         }
     )
-    state = replace(state, table=table)
-    return state if event.joined is None else _joined(state, event.joined)
+    lists = (event.drawn_from,) if event.drawn_from else ()
+    state = replace(state, table=table, drawn_from=state.drawn_from + lists)
+    return state if event.joined is None else state.joined(event.joined)
 
 
 def _renamed(state: State, event: Renamed) -> State:
@@ -445,8 +475,13 @@ def _renamed(state: State, event: Renamed) -> State:
     }
     kind = state.table[column].dtype
     cells = state.table[column].map(lambda cell: names.get(cell, cell)).astype(kind)
+    orders = {
+        c: tuple(names.get(name, name) if c == column else name for name in order)
+        for c, order in state.created.orders.items()
+    }
     return replace(
         state,
+        created=state.created.model_copy(update={"orders": orders}),
         table=state.table.assign(**{column: cells}),
         avoided=avoided,
         renamed={key: new for key, new in former.items() if key[1] != new},

@@ -92,6 +92,11 @@ class Store:
             content.read_table(connection, _created(file, first).candidates)
         return cls(file, first["sha256"])
 
+    def created(self) -> Created:
+        """How the campaign began."""
+        with self._session() as connection:
+            return _created(self.path, content.first_row(connection))
+
     def log(self) -> list[Logged]:
         """All events, in order."""
         with self._session() as connection:

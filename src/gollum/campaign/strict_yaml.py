@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import yaml
@@ -27,17 +27,27 @@ class YamlFile:
     """The nodes of a YAML file.
 
     Attributes:
-        path: the file.
+        path: the file, for messages.
+        text: its content.
         notes: for the user.
         root: the outermost node.
 
     Raises:
-        ConfigError: it is not there, or is no YAML.
-        DataError: it can't be read, or is no text.
+        ConfigError: the text is no YAML.
     """
 
-    def __init__(self, path: Path, encoding: str | None = None) -> None:
-        self.path = path
+    def __init__(self, path: Path, text: str, notes: Iterable[Note] = ()) -> None:
+        self.path, self.text, self.notes = path, text, list(notes)
+        self.root = self._parse()
+
+    @classmethod
+    def read(cls, path: Path, encoding: str | None = None) -> YamlFile:
+        """What a file holds.
+
+        Raises:
+            ConfigError: it is not there, or is no YAML.
+            DataError: it can't be read, or is no text.
+        """
         if not path.is_file():
             folder = path.parent if path.parent.is_dir() else Path()
             options = [p.name for p in folder.iterdir() if p.suffix in (".yaml", ".yml")]
@@ -45,9 +55,7 @@ class YamlFile:
         content = read_bytes(path)
         check_kind(path, content, "text")
         text, notes = decode(path, content, encoding)
-        self.text = composed(text)
-        self.notes = list(notes)
-        self.root = self._parse()
+        return cls(path, composed(text), notes)
 
     def _parse(self) -> Node:
         try:

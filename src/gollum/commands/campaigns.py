@@ -59,8 +59,9 @@ def add_commands(known: Any) -> None:
         "init", init, "begin a campaign from a table or lists of options", keys=True,
         usage="gollum init CAMPAIGN --table FILE --objective COLUMN [options] [--KEY VALUE …]",
         epilog="Any other --KEY VALUE says how experiments are chosen; `gollum run --help` lists "
-        "the keys. For a campaign that exists, the goal, --template, --failed-as and these keys "
-        "change what it does from now on; null puts a key back to what the preset says.",
+        "the keys. For a campaign that exists, the goal, --template, --failed-as, --failed-word, "
+        "--ordinal and these keys change what it does from now on; null puts a key back to what "
+        "the preset says.",
     )  # fmt: skip
     begin.add_argument("--table", metavar="FILE", help="possible experiments, one per row")
     begin.add_argument("--factors", metavar="FILE", help="instead: YAML with options or columns")
@@ -81,6 +82,8 @@ def add_commands(known: Any) -> None:
         begin.add_argument(
             f"--{option}", type=names, action="extend", metavar="COLUMNS", help=about
         )
+    begin.add_argument("--ordinal", action="append", metavar="COLUMN=A,B,…",
+                       help="names that have an order: stirring=low,medium,high")  # fmt: skip
     begin.add_argument("--id-column", metavar="COLUMN", help="names the rows")
     begin.add_argument("--cost", metavar="COLUMN", help="what each row costs")
     begin.add_argument("--template", metavar="TEXT", help="'{ligand} at {temperature_C} °C'; for a "
@@ -213,9 +216,17 @@ def init(known: argparse.Namespace) -> int:
     if known.table is None and known.factors is None:
         keys = {"model.name" if n == "model" else n: v for n, v in policy.items()} | known.keys
         aims = known.minimize or known.maximize or known.target is not None
-        changes = aims or keys or known.template is not None or known.failed_as is not None
-        if not file.exists() or not changes:
+        others = (known.template, known.failed_as, known.failed_word, known.ordinal)
+        if not file.exists() or not (aims or keys or any(v is not None for v in others)):
             raise ConfigError("give --table FILE or --factors FILE with the possible experiments.")
+        if known.failed_word is not None:
+            given = [word for word in known.failed_word if word != "null"]
+            words = Campaign(file).call_failed(given, forget="null" in known.failed_word)
+            told = f"{', '.join(words)} as well" if words else "the usual words only"
+            _say(console, f"{file}: from now on a failed experiment says {told}.")
+        if known.ordinal is not None:
+            for column, order in Campaign(file).order(_orders(known.ordinal)).items():
+                _say(console, f"{file}: from now on {column} has the order {' < '.join(order)}.")
         if known.failed_as is not None:
             Campaign(file).count_failed_as(known.failed_as)
             _say(console, f"{file}: from now on a failed experiment counts as {known.failed_as:g}.")
@@ -234,6 +245,8 @@ def init(known: argparse.Namespace) -> int:
         "template", "reaction", "failed_as", "failed_word", "seed",
     )  # fmt: skip
     options = {n: getattr(known, n) for n in names if getattr(known, n) is not None} | policy
+    if known.ordinal is not None:
+        options["ordinal"] = _orders(known.ordinal)
     options |= {"keys": {k: v for k, v in known.keys.items() if v is not None}}
     campaign, start = Campaign.create(
         file,
@@ -410,14 +423,16 @@ def _learn(
 def rename(known: argparse.Namespace) -> int:
     """Give options other names."""
     from gollum.api import Campaign
+    from gollum.report.campaign.display import Display
 
     names = dict(_pair(text, "OLD=NEW") for text in known.names)
     if len(names) < len(known.names):
         raise ConfigError("a name is given twice; say once what it is to be.")
     campaign, console = Campaign(known.campaign), _console()
-    campaign.rename(known.column, names)
-    told = ", ".join(f"'{old}' is '{new}'" for old, new in names.items())
-    _say(console, f"{known.column}: {told} from now on; sheets with the former names are read.")
+    with Display(console) as display:
+        event = campaign.rename(known.column, names, listener=display)
+    told = ", ".join(f"'{old}' is '{new}'" for old, new in event.names.items())
+    _say(console, f"{event.column}: {told} from now on; sheets with the former names are read.")
     return 0
 
 
@@ -697,6 +712,14 @@ def _pair(text: str, usage: str) -> tuple[str, str]:
     if not equals or not column.strip():
         raise ConfigError(f"write {usage}, not '{text}'.")
     return column.strip(), value.strip()
+
+
+def _orders(texts: Sequence[str]) -> dict[str, list[str]]:
+    """'stirring=low,medium,high' by column."""
+    pairs = [_pair(text, "--ordinal COLUMN=LOW,MEDIUM,HIGH") for text in texts]
+    if len(dict(pairs)) < len(pairs):
+        raise ConfigError("--ordinal names a column twice; give each one order.")
+    return {column: names(order) for column, order in pairs}
 
 
 def _option(text: str, columns: Sequence[str]) -> dict[str, str]:

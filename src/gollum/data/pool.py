@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, get_args
@@ -31,6 +31,7 @@ class Pool:
         direction: whether large or small objective values are wanted.
         values: the N objective values in their own units; NaN where not measured.
         notes: what was dropped or changed on the way in, one sentence each.
+        orders: column → its names in order, of columns of names that have one.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Pool:
     direction: Direction
     values: NDArray[np.float64]
     notes: tuple[Note, ...] = field(default=())
+    orders: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.direction not in get_args(Direction):
@@ -183,6 +185,8 @@ class Pool:
         digest = hashlib.sha256(f"{self.objective}\n{self.direction}\n".encode())
         digest.update(self.table.to_csv(lineterminator="\n").encode())
         digest.update(np.ascontiguousarray(self.values).tobytes())
+        if self.orders:
+            digest.update(repr({c: tuple(order) for c, order in self.orders.items()}).encode())
         return digest.hexdigest()
 
 

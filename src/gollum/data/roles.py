@@ -25,7 +25,7 @@ from gollum.errors import DataError, listed, quoted
 from gollum.notes import Note
 
 Role = Literal["input", "objective", "result", "outcome", "remark", "id", "cost", "left out"]
-Kind = Literal["number", "category", "molecule", "reaction", "date", "blank"]
+Kind = Literal["number", "category", "ordinal", "molecule", "reaction", "date", "blank"]
 Mask = NDArray[np.bool_]
 
 ALIKE = 0.8  # from this similarity on, two names are taken for one with a slip

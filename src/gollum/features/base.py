@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gollum.data.pool import Pool
 from gollum.errors import DataError
-from gollum.features.layout import Blocks, Layout, Levels, Slot
+from gollum.features.layout import Blocks, Encoders, Layout, Levels, Slot, numbers_of
 from gollum.features.representations import Representation
 from gollum.protocols import require
 
@@ -98,6 +98,23 @@ class FixedFeatures(nn.Module):
             DataError: they can't be made.
         """
         return torch.as_tensor(self.rows_of(table), device=self._device.device).double()
+
+    def numbers(self, table: pd.DataFrame, like: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Features of other rows, m x d, that differ in numbers only from rows of the pool.
+
+        Words of whole rows are taken as they are there, as reading thousands would take minutes.
+
+        Args:
+            table: m rows.
+            like: m positions in the pool.
+
+        Raises:
+            DataError: no feature is that of a number.
+        """
+        if not any(slot.form == "number" for slot in self.layout):
+            raise DataError("Numbers are read in words only, which would take minutes.")
+        known = np.hstack([part.of(like) for part in self.blocks.parts]).astype(np.float64)
+        return numbers_of(self.rows_of, self.layout, table, known)
 
     def reset(self) -> None:
         """There is nothing to draw."""
@@ -254,11 +271,7 @@ def _joined(parts: Sequence[FixedFeatures]) -> FixedFeatures:
                 slots[slot.name] = slot, levels
                 dims += range(wide, wide + slot.size)
             wide += slot.size
-    encoders = [part.rows_of for part in parts]  # without their features, which are large
-
-    def encode(table: pd.DataFrame) -> NDArray[np.float64]:
-        return np.hstack([rows_of(table) for rows_of in encoders])[:, dims]
-
+    encode = Encoders(tuple((part.rows_of, part.layout) for part in parts), dims)
     layout = Layout(tuple(slot for slot, _ in slots.values()))
     blocks = Blocks.of([levels for _, levels in slots.values()], layout, encode)
     return FixedFeatures(blocks, *_described(parts))

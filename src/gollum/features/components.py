@@ -67,6 +67,14 @@ class Expected:
         places = torch.as_tensor(rows)
         return Expected(self.mean[places], self.variance[places], self.points.at(rows))
 
+    def followed(self, behind: Expected) -> Expected:
+        """That of these rows and others behind them."""
+        return Expected(
+            torch.cat([self.mean, behind.mean]),
+            torch.cat([self.variance, behind.variance]),
+            self.points.followed(behind.points),
+        )
+
     def scaled(self, factor: float, shift: float) -> Expected:
         """The same in other units: factor · value + shift."""
         mean = factor * self.mean
@@ -137,6 +145,21 @@ class Points:
         values = (matrix[:, e - s.size : e] for s, e in zip(self.layout, ends, strict=True))
         alone = (None,) * len(self.groups)
         return Points(self.layout, self.groups, tuple(values), alone, len(matrix))
+
+    def followed(self, behind: Points) -> Points:
+        """These rows and behind them others, each of which has levels of its own."""
+        values, codes = list(self.values), list[Rows | None]()
+        for slots, every in zip(self.groups, self.codes, strict=True):
+            levels = len(self.values[slots[0]])
+            new = np.arange(levels, levels + len(behind))
+            codes.append(None if every is None else np.concatenate([every, new]))
+            for slot in slots:
+                values[slot] = np.concatenate([self.values[slot], behind.values[slot]])
+        expected = None
+        if self.expected is not None and behind.expected is not None:
+            expected = self.expected.followed(behind.expected)
+        size = len(self) + len(behind)
+        return Points(self.layout, self.groups, tuple(values), tuple(codes), size, expected)
 
     def distances(self, other: Points) -> Distances:
         """Squared distances from each of these rows to each of the others."""

@@ -133,6 +133,58 @@ class Levels:
 Encoder = Callable[[pd.DataFrame], NDArray[Any]]
 
 
+@dataclass(frozen=True, eq=False)
+class Encoders:
+    """What encodes several blocks, side by side.
+
+    Attributes:
+        parts: of each block its encoder, without its features, which are large, and its layout.
+        dims: positions of the features that are taken; None for all.
+    """
+
+    parts: tuple[tuple[Encoder, Layout], ...]
+    dims: Sequence[int] | None = None
+
+    def __call__(self, table: pd.DataFrame) -> NDArray[Any]:
+        """Features of all blocks, m x d."""
+        return self._taken([encode(table) for encode, _ in self.parts])
+
+    def numbers(self, table: pd.DataFrame, like: Matrix) -> NDArray[Any]:
+        """The same for rows that differ in numbers only from others, whose features are `like`."""
+        sizes = [layout.size for _, layout in self.parts]
+        wide = like
+        if self.dims is not None:
+            wide = np.zeros((len(like), sum(sizes)))
+            wide[:, self.dims] = like
+        each = np.split(wide, np.cumsum(sizes)[:-1], axis=1)
+        return self._taken(
+            [
+                numbers_of(encode, layout, table, known)
+                for (encode, layout), known in zip(self.parts, each, strict=True)
+            ]
+        )
+
+    def _taken(self, parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        found = np.hstack(parts)
+        return found if self.dims is None else found[:, self.dims]
+
+
+def numbers_of(encode: Encoder, layout: Layout, table: pd.DataFrame, like: Matrix) -> NDArray[Any]:
+    """Features of rows that differ in numbers only from others, of which the other features are.
+
+    Slots of numbers are encoded; words of whole rows, in which numbers count little, are as before.
+
+    Args:
+        encode: of all features.
+        layout: of these.
+        table: m rows.
+        like: m x d features of the rows that they are like.
+    """
+    if isinstance(encode, Encoders):
+        return encode.numbers(table, like)
+    return encode(table) if all(slot.form == "number" for slot in layout) else like
+
+
 class Blocks:
     """Features of a pool that no fit changes, and how other rows get the same ones.
 
@@ -215,11 +267,10 @@ def side_by_side(parts: Sequence[Blocks]) -> Blocks:
     """Blocks as one, in order."""
     if len(parts) == 1:
         return parts[0]
-    encoders = [part.encode for part in parts]  # without their features, which are large
     return Blocks.of(
         [levels for part in parts for levels in part.parts],
         Layout(tuple(slot for part in parts for slot in part.layout)),
-        lambda table: np.hstack([encode(table) for encode in encoders]),
+        Encoders(tuple((part.encode, part.layout) for part in parts)),
     )
 
 

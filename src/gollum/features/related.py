@@ -21,7 +21,7 @@ from gollum.data.source import SourceTask
 from gollum.errors import DataError
 from gollum.features.base import FixedFeatures
 from gollum.features.fixed.columns import partition
-from gollum.features.layout import Blocks, Layout, Levels, Slot
+from gollum.features.layout import Blocks, Encoders, Layout, Levels, Slot
 from gollum.features.problem import Problem
 from gollum.features.representations import Setup
 from gollum.text.template import Template
@@ -115,7 +115,8 @@ def centred(blocks: Blocks, task: Rows) -> Blocks:
             "levels of the candidates and of earlier results have nothing in common but names; add "
             "structures or words."
         )
-    return Blocks.of(parts, Layout(tuple(slots)), lambda table: blocks.encode(table)[:, kept])
+    encode = Encoders(((blocks.encode, blocks.layout),), kept)
+    return Blocks.of(parts, Layout(tuple(slots)), encode)
 
 
 def _moved(levels: Levels, task: Rows) -> Levels | None:

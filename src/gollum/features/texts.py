@@ -281,18 +281,22 @@ def _levels(reader: _Reader, pool: Pool, column: str) -> Blocks:
         rows = replace(pool, table=table[[column]], values=blank)
         return template.texts(rows)
 
-    def vectors(table: pd.DataFrame) -> Levels:
+    def vectors(table: pd.DataFrame) -> tuple[NDArray[np.object_], Levels]:
         require_columns(table, [column], pool.name)
-        first, back = distinct(texts(table[column]))[1:]
-        return Levels(reader(written(table.iloc[first])).cpu().numpy(), back)
+        names, first, back = distinct(texts(table[column]))
+        return names, Levels(reader(written(table.iloc[first])).cpu().numpy(), back)
 
-    found = vectors(pool.table)
+    known, found = vectors(pool.table)
     every = torch.from_numpy(found.matrix)
     centre, scale = every.mean().item(), every.std().item()
 
     def encode(table: pd.DataFrame) -> NDArray[np.float64]:
-        made = (vectors(table).matrix - centre) / scale
-        reader.forget()
+        require_columns(table, [column], pool.name)
+        at = pd.Index(known).get_indexer(pd.Index(texts(table[column])))
+        made = levels.values[at]
+        if (at < 0).any():
+            made[at < 0] = (vectors(table.loc[at < 0])[1].matrix - centre) / scale
+            reader.forget()
         return made
 
     levels = Levels((found.values - centre) / scale, found.codes)

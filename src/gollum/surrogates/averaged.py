@@ -313,11 +313,14 @@ class Averaged(OnRepresentation):
         report = FitReport(
             "smc", (loss,) * evaluations, loss, _told(process, theta), time.perf_counter() - began
         )
+        # L⁻ᵀ: many points are multiplied faster than solved.
+        one = torch.eye(len(observed.rows)).double().expand_as(factors)
+        whitening = torch.linalg.solve_triangular(factors, one, upper=False).transpose(1, 2)
         white = torch.linalg.solve_triangular(factors, residual, upper=False)
         return FittedAverage(
             self.pool, **observed.attributes(), report=report, process=process,
             representation=self.representation, points=points, measured=measured, theta=theta,
-            factor=factors, white=white,
+            whitening=whitening, white=white,
         )  # fmt: skip
 
     def _drawn(
@@ -352,7 +355,7 @@ class FittedAverage(Fitted):
         points: the candidates, by components.
         measured: those that were measured.
         theta: hyperparameters of P particles.
-        factor: P Cholesky factors of n observations.
+        whitening: L⁻ᵀ of P Cholesky factors L of n observations, P x n x n.
         white: P solved residuals, P x n x 1.
     """
 
@@ -361,7 +364,7 @@ class FittedAverage(Fitted):
     points: Points
     measured: Points
     theta: Tensor
-    factor: Tensor
+    whitening: Tensor
     white: Tensor
 
     @property
@@ -384,13 +387,16 @@ class FittedAverage(Fitted):
         """Mean and variance of the mixture at m rows outside the pool; m and m."""
         return self.mixture(self.elsewhere(table))
 
-    def elsewhere(self, table: pd.DataFrame) -> Points:
-        """Points of m rows outside the pool."""
-        points, heard = self.points.other(self.representation.rows_of(table)), self.process.sources
+    def elsewhere(self, table: pd.DataFrame, like: Rows | None = None) -> Points:
+        """Points of m rows outside the pool, which may differ in numbers only from m in it."""
+        read, heard = self.representation, self.process.sources
+        points = self.points.other(
+            read.rows_of(table) if like is None else read.numbers(table, like)
+        )
         if heard is None:
             return points
         observed = Standardised(self.rows, self.utility, self.location, self.scale)
-        return replace(points, expected=heard.of(table).scaled(*heard.into(observed)))
+        return replace(points, expected=heard.of(table, like).scaled(*heard.into(observed)))
 
     def mixture(self, points: Points) -> tuple[Tensor, Tensor]:
         """Mean and variance of the mixture at m points; m and m."""
@@ -401,8 +407,15 @@ class FittedAverage(Fitted):
         if len(self.theta) <= count:
             return self
         kept = torch.linspace(0, len(self.theta) - 1, count).round().long()
-        parts = {name: getattr(self, name)[kept] for name in ("theta", "factor", "white")}
+        parts = {name: getattr(self, name)[kept] for name in ("theta", "whitening", "white")}
         return replace(self, **parts)
+
+    def over(self, rows: Rows, table: pd.DataFrame, like: Rows | None = None) -> FittedAverage:
+        """The same particles over r rows of the pool and m others."""
+        points = self.points.at(rows)
+        if len(table):
+            points = points.followed(self.elsewhere(table, like))
+        return replace(self, points=points, **self._beyond(rows, table))
 
     def covariance(self, a: Rows, b: Rows) -> Tensor:
         """Covariance of the mixture of n and m rows; n x m."""
@@ -471,14 +484,7 @@ class FittedAverage(Fitted):
     def _solved(self, points: Points) -> Tensor:
         """(L⁻¹ K(Z, ·))ᵀ of m points, P x m x n."""
         distances = self.process.distances(points, self.measured)
-        return self.process.cross(self.theta, distances) @ self._whitening
-
-    @cached_property
-    def _whitening(self) -> Tensor:
-        """L⁻ᵀ, P x n x n: many points are multiplied faster than solved."""
-        one = torch.eye(self.factor.shape[-1]).double().expand_as(self.factor)
-        inverse: Tensor = torch.linalg.solve_triangular(self.factor, one, upper=False)
-        return inverse.transpose(1, 2)
+        return self.process.cross(self.theta, distances) @ self.whitening
 
 
 def draw(

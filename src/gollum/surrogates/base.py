@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -136,6 +136,21 @@ class Fitted(ABC):
         name = type(self).__name__
         raise DataError(f"{name} predicts the candidates of its pool only; add the rows to it.")
 
+    def over(self, rows: Rows, table: pd.DataFrame, like: Rows | None = None) -> Fitted:
+        """The same model over some rows of its pool, followed by others; nothing is fitted anew.
+
+        Args:
+            rows: r positions in the pool, those of the measured candidates among them.
+            table: m further rows with the pool's columns; the index holds their ids.
+            like: m positions of candidates from which these differ in numbers only, for a quick
+                look: words of whole rows are then as theirs.
+
+        Raises:
+            DataError: this surrogate can't read other rows.
+        """
+        name = type(self).__name__
+        raise DataError(f"{name} predicts the candidates of its pool only.")
+
     def posterior(self, where: Sequence[str] | pd.DataFrame) -> tuple[Tensor, Tensor]:
         """Posterior mean and variance of the noise-free utility, in its unit.
 
@@ -154,6 +169,14 @@ class Fitted(ABC):
             mean, variance = self.encoded(where)
             return self.location + self.scale * mean, self.scale.square() * variance
         return self.marginals(self.pool.positions(where))
+
+    def _beyond(self, rows: Rows, table: pd.DataFrame) -> dict[str, Any]:
+        """What any model has other than before `over` these rows, by name."""
+        known = self.pool.table
+        joined = pd.concat([known.iloc[rows], table[known.columns]])
+        values = np.concatenate([self.pool.values[rows], np.full(len(table), np.nan)])
+        pool = replace(self.pool, table=joined, values=values)
+        return {"pool": pool, "rows": pool.positions(self.pool.ids[self.rows])}
 
     def marginals(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Posterior mean and variance of the noise-free utility at m rows; m and m."""

@@ -13,7 +13,7 @@ from botorch.models import SingleTaskGP
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gollum.errors import FitError
+from gollum.errors import DataError, FitError
 from gollum.features.base import FixedFeatures, OnTop, SideBySide, remember
 from gollum.features.layout import Layout
 from gollum.features.representations import Representation
@@ -213,11 +213,34 @@ class FittedProcess(Fitted):
         Raises:
             DataError: a column is missing, or a cell can't be read.
         """
+        return self.process.marginals(self._read(table))
+
+    @torch.no_grad()
+    def over(self, rows: Rows, table: pd.DataFrame, like: Rows | None = None) -> FittedProcess:
+        """The same process over r rows of the pool and m others.
+
+        Raises:
+            DataError: for a quick look, the representation has to be one of fixed features.
+        """
+        features = self.features[torch.as_tensor(rows, device=self.features.device)]
+        if len(table):
+            read = self._read(table) if like is None else self._numbers(table, like)
+            features = torch.cat([features, read.to(features)])
+        return replace(self, features=features, **self._beyond(rows, table))
+
+    def _numbers(self, table: pd.DataFrame, like: Rows) -> Tensor:
+        if not isinstance(self.representation, FixedFeatures):
+            raise DataError("Other rows are read by a trained model, which would take minutes.")
+        return torch.as_tensor(self.representation.numbers(table, like))
+
+    def _read(self, table: pd.DataFrame) -> Tensor:
+        """Features of other rows, by the representation as this fit left it; m x d."""
         now = remember(self.representation)
         try:
             self.restore()
             self.representation.train(False)
-            return self.process.marginals(self.representation.encode(table))
+            features: Tensor = self.representation.encode(table)
+            return features
         finally:
             now()
 

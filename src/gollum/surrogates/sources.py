@@ -25,7 +25,7 @@ from gollum.features.fixed.columns import partition
 from gollum.features.related import related
 from gollum.features.representations import Setup
 from gollum.surrogates.averaged import Averaged, FittedAverage
-from gollum.surrogates.base import Standardised, standard_deviation
+from gollum.surrogates.base import Rows, Standardised, standard_deviation
 
 MOST = 2000  # rows of source tasks that one model is given
 KEPT = 16  # particles of it
@@ -95,13 +95,13 @@ class Sources:
         scale = observed.scale.item()
         return width / scale, (middle - observed.location.item()) / scale
 
-    def of(self, table: pd.DataFrame) -> Expected:
-        """What is said of m rows that need not be candidates.
+    def of(self, table: pd.DataFrame, like: Rows | None = None) -> Expected:
+        """What is said of m rows that need not be candidates; see `FittedAverage.elsewhere`.
 
         Raises:
             DataError: they lack a column.
         """
-        return _expected(self.models, self.base, lambda model: model.elsewhere(table))
+        return _expected(self.models, self.base, lambda model: model.elsewhere(table, like))
 
 
 def sources_of(setup: Setup, make: Make) -> Sources:

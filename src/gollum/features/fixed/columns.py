@@ -40,6 +40,7 @@ def of_columns(setup: Setup) -> Blocks:
 def one_hot(pool: Pool) -> Blocks:
     """One 0/1 feature per level of a categorical column, one in [0, 1] per numeric column.
 
+    Names that have an order are numbers: equal steps from the first to the last.
     Levels are sorted, and a blank cell is a level of its own. Columns that say nothing new are
     left out: constant ones, and a categorical column that merely renames the levels of an
     earlier one (`ligand_smiles` after `ligand`). A missing number takes its column's median,
@@ -172,6 +173,38 @@ class Scaled:
         return np.array(scaled).reshape(-1, len(table)).T
 
 
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """Names that have an order, as numbers from 0 to 1 in equal steps; others are missing numbers.
+
+    Attributes:
+        order: the names.
+        scaled: their ranks over the pool.
+    """
+
+    order: Sequence[str]
+    scaled: Scaled
+
+    @classmethod
+    def of(cls, pool: Pool, column: str) -> Ranked:
+        """Ranks of a pool's column."""
+        order = pool.orders[column]
+        table = pd.DataFrame({column: _ranks(pool.table[column], order)})
+        return cls(order, Scaled.of(replace(pool, table=table), column))
+
+    def __call__(self, table: pd.DataFrame) -> Matrix:
+        """Scaled ranks and what was missing, n x 0, 1 or 2."""
+        column = self.scaled.column
+        require_columns(table, [column], self.scaled.pool)
+        return self.scaled(pd.DataFrame({column: _ranks(table[column], self.order)}))
+
+
+def _ranks(column: pd.Series, order: Sequence[str]) -> Matrix:
+    """Places of cells in an order; not-a-number where they are not in it."""
+    places = pd.Index(order).get_indexer(pd.Index(texts(column)))
+    return np.where(places < 0, np.nan, places)
+
+
 def _finite(table: pd.DataFrame, column: str, name: str) -> tuple[Matrix, NDArray[np.bool_]]:
     """Numbers of a column, a copy, and which are missing.
 
@@ -209,8 +242,8 @@ def each_column(pool: Pool, columns: Iterable[str], seen: set[bytes] | None = No
     parts: list[Blocks] = []
     for column in columns:
         slot = partial(block, "one_hot", [str(column)])
-        if column in numeric:
-            scaled = Scaled.of(pool, column)
+        if column in numeric or column in pool.orders:
+            scaled = (Scaled if column in numeric else Ranked).of(pool, str(column))
             values, codes = np.unique(scaled(pool.table), axis=0, return_inverse=True)
             part = slot("number", scaled, Levels(values, codes.reshape(-1)))
         elif (new := partition(pool.table[column])) is None or new in seen:

@@ -166,6 +166,11 @@ def describe(event: Event) -> str:
                 changes.append(f"a failed experiment counts as {cell_text(event.failed_as)}")
             if event.goal is not None:
                 changes.append(f"the goal is {event.goal.words()}")
+            if event.failed_words is not None:
+                words = ", ".join(event.failed_words) or "no words besides the usual ones"
+                changes.append(f"failed experiments say {words}")
+            for column, order in (event.orders or {}).items():
+                changes.append(f"{column} has the order {' < '.join(order)}")
             return f"from now on: {', '.join(changes)}"
         case _:
             assert_never(event)
