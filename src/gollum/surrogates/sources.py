@@ -45,8 +45,8 @@ class Sources:
         base: position of the model that each says something beyond, or its own where it stands
             by itself.
         expected: of the N candidates, in standardised units of the sources.
-        units: mean and standard deviation of values that are comparable with the target's; None
-            where none are.
+        units: mean and standard deviation of those values of the first model that are comparable
+            with the target's; None where none are.
         notes: what a user should know.
         factor: of the units in which covariances are given.
     """
@@ -118,7 +118,8 @@ def sources_of(setup: Setup, make: Make) -> Sources:
         DataError: a source has nothing in common with the candidates.
     """
     names, models, base, notes = list[str](), list[FittedAverage](), list[int](), list[str]()
-    for group in _groups(setup):
+    groups = _groups(setup)
+    for group in groups:
         pool, features, task = related(setup, group, make)
         surrogate = Averaged(pool, features, setup.settings, setup.runtime)
         values = np.concatenate([source.standardised for source in group])
@@ -134,9 +135,8 @@ def sources_of(setup: Setup, make: Make) -> Sources:
             base.append(together)
     every = np.arange(len(setup.problem.pool))
     said = _expected(models, base, lambda model: model.points.at(every))
-    comparable = [s for s in setup.problem.sources if s.comparable]
-    units = None
-    if len(comparable) == len(setup.problem.sources):
+    units, comparable = None, [source for source in groups[0] if source.comparable]
+    if comparable:
         units = (
             float(np.mean([source.utility.mean() for source in comparable])),
             float(np.mean([source.scale for source in comparable])),
@@ -155,15 +155,20 @@ def _portions(group: Sequence[SourceTask]) -> list[tuple[str, list[int]]]:
 def _groups(setup: Setup) -> list[list[SourceTask]]:
     """Sources that have the same components in common with the candidates; the largest first.
 
-    Of columns that rename each other, such as a name and its SMILES, one is enough.
+    Those with values of the target's objective come before others. Of columns that rename each
+    other, such as a name and its SMILES, one is enough.
     """
     columns = setup.problem.pool.table
     found: dict[frozenset[bytes], list[SourceTask]] = {}
     for source in setup.problem.sources:
         shared = (partition(columns[c]) for c in columns if c in source.table)
         found.setdefault(frozenset(filter(None, shared)), []).append(source)
-    ordered = sorted(found.items(), key=lambda item: -len(item[0]) * sum(map(len, item[1])))
-    return [group for _, group in ordered]
+
+    def worth(item: tuple[frozenset[bytes], list[SourceTask]]) -> tuple[bool, int]:
+        shared, group = item
+        return any(s.comparable for s in group), (1 + len(shared)) * sum(map(len, group))
+
+    return [group for _, group in sorted(found.items(), key=worth, reverse=True)]
 
 
 def _expected(

@@ -19,6 +19,7 @@ from gollum.benchmark.sweeps.cells import Cell, Outcome
 from gollum.benchmark.sweeps.engines import Engine, Event
 from gollum.benchmark.sweeps.records import Records, collect, failures, write_records, write_table
 from gollum.benchmark.sweeps.spec import SweepSpec, expand, load_spec
+from gollum.benchmark.transfer import with_sources
 from gollum.data.catalog import get_task
 from gollum.errors import ConfigError, DataError, UserError
 from gollum.files import write_text
@@ -60,6 +61,7 @@ def check(cells: Sequence[Cell]) -> None:
         problem = load(cell.config.data.model_dump_json())
         if cell.folder.config_file.exists():
             problem = controlled(problem, cell.config.control, cell.config.seed)
+            problem = with_sources(problem, cell.config)
             cell.folder.earlier_rows(cell.config, problem.fingerprint)
 
 

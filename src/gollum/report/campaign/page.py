@@ -35,6 +35,7 @@ from gollum.report.campaign import pictures
 from gollum.report.campaign.status import (
     conditions,
     counts,
+    foreseen,
     slot_words,
     telling,
     wanted,
@@ -97,6 +98,8 @@ def render(state: State, log: Sequence[Logged], insights: Insights | None) -> st
         results=_results(state, columns),
         repeats=_repeats(state),
         promising=_promising(state, insights, columns),
+        sources=_sources(state),
+        foreseen=foreseen(state),
         weights=_weights(insights),
         averaged=any(
             low < high for _, low, high in (insights.weights if insights else {}).values()
@@ -214,6 +217,19 @@ def _shares(predicted: pd.DataFrame) -> np.ndarray:
         predicted[c].to_numpy(dtype=np.float64) for c in ("observed", "mean", "low", "high")
     )
     return shares_inside(y, mean, ((high - low) / (2 * INTERVAL)) ** 2, LEVELS)
+
+
+def _sources(state: State) -> list[dict[str, Any]]:
+    """What is learned from, and how much each said in the last batch."""
+    trust = state.batches[-1].trust if state.batches else {}
+    together = [name for name in trust if name not in state.sources]
+    found = []
+    for name in [*together, *state.sources]:
+        source = state.sources.get(name)
+        joined = "" if source is None else ", ".join(source.matched) or "words"
+        results = None if source is None else len(source.values)
+        found.append({"name": name, "results": results, "joined": joined, "trust": trust.get(name)})
+    return found
 
 
 def _weights(insights: Insights | None) -> list[dict[str, Any]]:

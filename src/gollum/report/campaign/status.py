@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+import pandas as pd
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -20,6 +21,7 @@ from gollum.report.drawing import shortened
 PLOT_WIDTH, PLOT_HEIGHT = 60, 9  # characters
 LISTED = 24  # pending experiments, and what is avoided
 BATCH = 8
+FORESEEN = 5  # measured suggestions of which a correlation says something
 WORDS = {  # of representations
     "one_hot": "value", "morgan": "Morgan fingerprint", "fragments": "functional groups",
     "minimol": "MiniMol", "text": "text", "text_levels": "words",
@@ -107,7 +109,31 @@ def sources(state: State) -> list[str]:
         "where 1 is as it stands and 0 not at all."
         for name, (mean, low, high) in [*trust.items()][:1]
     ]
+    known = foreseen(state)
+    if len(known) >= FORESEEN and known.nunique().min() > 1:
+        lines.append(
+            f"What earlier results alone let expect of {len(known)} experiments and what came of "
+            f"them correlate by {float(known.corr('spearman').to_numpy()[0, 1]):.2f} (ranks)."
+        )
     return lines
+
+
+def foreseen(state: State) -> pd.DataFrame:
+    """Measured suggestions with what earlier results alone let expect of them.
+
+    Returns:
+        Columns inherited and observed, by run.
+    """
+    found = {
+        run: (state.plans[run].suggestion.inherited, m.result.values[state.created.objective])
+        for run, m in state.measurements.items()
+        if run in state.plans
+        and state.plans[run].suggestion.inherited is not None
+        and state.created.objective in m.result.values
+        and not state.otherwise(m.result)
+    }
+    columns = ["inherited", "observed"]
+    return pd.DataFrame.from_dict(found, "index", columns=columns, dtype="float64")
 
 
 def next_step(state: State, file: str) -> str:
