@@ -223,3 +223,11 @@ def test_other_surrogates_refuse_sources():
 def test_sources_without_results_are_refused(values, reason):
     with pytest.raises(DataError, match=reason):
         SourceTask("s", grid().iloc[: 0 if not values else 2], np.array(values))
+
+
+def test_covariances_that_are_kept_are_those_of_the_source():
+    heard = surrogate(source()).heard
+    assert heard.between is not None
+    a, b = heard.expected.at(np.array([3, 7])), heard.expected.at(np.arange(5))
+    fresh = heard.models[0].joint(a.points, b.points) * heard.models[0].scale ** 2
+    torch.testing.assert_close(heard.covariance(a, b), fresh, rtol=1e-9, atol=1e-12)

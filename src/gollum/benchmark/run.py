@@ -81,7 +81,8 @@ def _run(config: RunConfig, listener: Listener, build: Build | None) -> RunResul
     rows = folder.earlier_rows(config, problem.fingerprint)
     runtime = Runtime.resolve(config.device, config.model.precision)
 
-    setup = Setup(problem, config, runtime, listener)
+    # Runs that learn from other tasks read the same texts again and again.
+    setup = Setup(problem, config, runtime, listener, keep=bool(problem.sources))
 
     @cache
     def strategy() -> Strategy:

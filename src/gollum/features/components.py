@@ -56,16 +56,19 @@ class Expected:
         mean: n x K, of all sources together, and what each says beyond that.
         variance: n, of what they say together.
         points: the rows in features that they share with the sources.
+        rows: their positions among the candidates; None of rows that are none.
     """
 
     mean: Tensor
     variance: Tensor
     points: Points
+    rows: Rows | None = None
 
     def at(self, rows: Rows) -> Expected:
         """That of some of the rows."""
         places = torch.as_tensor(rows)
-        return Expected(self.mean[places], self.variance[places], self.points.at(rows))
+        held = None if self.rows is None else self.rows[rows]
+        return Expected(self.mean[places], self.variance[places], self.points.at(rows), held)
 
     def followed(self, behind: Expected) -> Expected:
         """That of these rows and others behind them."""

@@ -131,7 +131,7 @@ class SlotProcess:
         found = a.distances(b)
         if self.sources is None or a.expected is None or b.expected is None:
             return found
-        left = self.sources.covariance(a.expected.points, b.expected.points)
+        left = self.sources.covariance(a.expected, b.expected)
         return replace(found, inherited=left)
 
     def noise(self, theta: Tensor) -> Tensor:

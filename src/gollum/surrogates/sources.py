@@ -9,7 +9,8 @@ sources do not learn from the target, so that a fit costs hardly more than witho
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache, partial
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,8 @@ from gollum.surrogates.averaged import Averaged, FittedAverage
 from gollum.surrogates.base import Rows, Standardised, standard_deviation
 
 MOST = 2000  # rows of source tasks that one model is given
+TABULATED = 3000  # candidates between which covariances are kept
+PIECE = 256  # rows of that at a time
 KEPT = 16  # particles of it
 PRIOR_RESULTS = 10  # results of the target that the sources' location and scale count as
 STREAM = (0, 18)  # names the random stream of fits to sources, which no campaign's seed changes
@@ -49,6 +52,8 @@ class Sources:
             with the target's; None where none are.
         notes: what a user should know.
         factor: of the units in which covariances are given.
+        between: covariances between all candidates, made when they are first needed; None of pools
+            of more than `TABULATED`.
     """
 
     names: tuple[str, ...]
@@ -58,11 +63,16 @@ class Sources:
     units: tuple[float, float] | None
     notes: tuple[str, ...] = ()
     factor: float = 1.0
+    between: Callable[[], Tensor] | None = None
 
-    def covariance(self, a: Points, b: Points) -> Tensor:
-        """How what all sources together leave open covaries between n and m points; n x m."""
+    def covariance(self, a: Expected, b: Expected) -> Tensor:
+        """How what all sources together leave open covaries between n and m rows; n x m."""
         model = self.models[0]
-        return (self.factor * model.scale).square() * model.joint(a, b)
+        if self.between is None or a.rows is None or b.rows is None:
+            found = model.joint(a.points, b.points)
+        else:
+            found = self.between()[torch.as_tensor(a.rows)][:, torch.as_tensor(b.rows)]
+        return (self.factor * model.scale).square() * found
 
     def standardise(
         self, pool: Pool, ids: Sequence[str], utility: NDArray[np.float64]
@@ -134,14 +144,24 @@ def sources_of(setup: Setup, make: Make) -> Sources:
             models.append(fitted.thinned(KEPT))
             base.append(together)
     every = np.arange(len(setup.problem.pool))
-    said = _expected(models, base, lambda model: model.points.at(every))
+    said = replace(_expected(models, base, lambda model: model.points.at(every)), rows=every)
     units, comparable = None, [source for source in groups[0] if source.comparable]
     if comparable:
         units = (
             float(np.mean([source.utility.mean() for source in comparable])),
             float(np.mean([source.scale for source in comparable])),
         )
-    return Sources(tuple(names), tuple(models), tuple(base), said, units, tuple(notes))
+    between = cache(partial(_between, models[0], every)) if len(every) <= TABULATED else None
+    return Sources(
+        tuple(names), tuple(models), tuple(base), said, units, tuple(notes), between=between
+    )
+
+
+def _between(model: FittedAverage, every: Rows) -> Tensor:
+    """Covariances between all candidates, N x N."""
+    points = model.points.at(every)
+    pieces = (model.points.at(every[start : start + PIECE]) for start in every[::PIECE])
+    return torch.cat([model.joint(piece, points) for piece in pieces])
 
 
 def _portions(group: Sequence[SourceTask]) -> list[tuple[str, list[int]]]:
