@@ -1,6 +1,7 @@
 """Learning from source tasks: features in common, what they say, and the process on top."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -189,10 +190,9 @@ def test_without_sources_nothing_changes():
     assert process.mean(means[None]).item() == means[-1].item()
 
 
-def test_hyperparameters_of_many_results_are_drawn_given_some(monkeypatch):
-    monkeypatch.setattr("gollum.surrogates.averaged.DRAWN", 10)
+def test_hyperparameters_of_many_results_are_drawn_given_some():
     pool = pool_of()
-    fitted = surrogate(pool=pool).fit([*pool.ids], pool.values, (0, 1))
+    fitted = replace(surrogate(pool=pool), drawn=10).fit([*pool.ids], pool.values, (0, 1))
     assert len(fitted.theta) == max(6, round(16 * (10 / 24) ** 2))
     mean, _ = fitted.posterior([*pool.ids])
     assert np.abs(mean.numpy() - pool.values).max() < 15  # all are conditioned on

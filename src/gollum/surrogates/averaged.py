@@ -48,7 +48,6 @@ SCORED = 512  # rows scored at a time: what more of them need is not kept by mal
 IMPOSSIBLE = -1e10  # log likelihood of hyperparameters with which nothing can be factorised
 JITTER = 1e-8
 PAIRS = 512  # of candidates, by which slots are weighed
-DRAWN = 300  # observations beyond which hyperparameters are drawn given some of them
 FEWEST = 6  # particles that are kept then
 INTERVAL = (0.05, 0.95)  # of particles, that is told
 
@@ -256,10 +255,12 @@ class Averaged(OnRepresentation):
     Attributes:
         sources: what earlier results say of the candidates, made when it is first needed; None
             where there are none.
+        drawn: observations beyond which hyperparameters are drawn given so many of them.
     """
 
     representation: FixedFeatures
     sources: Callable[[], Sources] | None = None
+    drawn: int = 300
 
     @cached_property
     def points(self) -> Points:
@@ -328,16 +329,16 @@ class Averaged(OnRepresentation):
     ) -> tuple[Tensor, Tensor, int]:
         """Hyperparameters given measurements; of many, given some, and fewer of them are kept."""
         settings, count = self.settings.averaging, len(observed.rows)
-        if count <= DRAWN:
+        if count <= self.drawn:
             return draw(process, distances, observed.targets, settings, measured)
-        some = torch.randperm(count)[:DRAWN].sort().values
+        some = torch.randperm(count)[: self.drawn].sort().values
         few = measured.at(some.numpy())
         theta, likelihood, evaluations = draw(
             process, process.distances(few, few), observed.targets[some], settings, few
         )
-        kept = max(FEWEST, round(len(theta) * (DRAWN / count) ** 2))
+        kept = max(FEWEST, round(len(theta) * (self.drawn / count) ** 2))
         every = torch.linspace(0, len(theta) - 1, kept).round().long()
-        return theta[every], likelihood[every] * count / DRAWN, evaluations
+        return theta[every], likelihood[every] * count / self.drawn, evaluations
 
     def untrained(self, seed: int) -> NDArray[np.float64]:
         """Features N x d, for a first design to spread over."""

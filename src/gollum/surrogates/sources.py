@@ -29,6 +29,7 @@ from gollum.surrogates.averaged import Averaged, FittedAverage
 from gollum.surrogates.base import Rows, Standardised, standard_deviation
 
 MOST = 2000  # rows of source tasks that one model is given
+DRAWN = 150  # rows by which the hyperparameters of one model are drawn
 TABULATED = 3000  # candidates between which covariances are kept
 PIECE = 256  # rows of that at a time
 KEPT = 16  # particles of it
@@ -131,7 +132,7 @@ def sources_of(setup: Setup, make: Make) -> Sources:
     groups = _groups(setup)
     for group in groups:
         pool, features, task = related(setup, group, make)
-        surrogate = Averaged(pool, features, setup.settings, setup.runtime)
+        surrogate = Averaged(pool, features, setup.settings, setup.runtime, drawn=DRAWN)
         values = np.concatenate([source.standardised for source in group])
         first, together = len(setup.problem.pool), len(models)
         for name, chosen in _portions(group):
