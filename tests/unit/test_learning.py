@@ -187,6 +187,13 @@ def test_a_surrogate_that_can_not_learn_is_told_at_once(tmp_path):
         campaign.learn_from(earlier())
 
 
+def test_a_surrogate_that_can_not_learn_later_on_is_told(campaign):
+    campaign.learn_from(earlier())
+    campaign.configure({"surrogate": "one_hot", "kernel": None})
+    with pytest.raises(ConfigError, match="can't learn from 'table'"):
+        campaign.suggest(2)
+
+
 @pytest.mark.parametrize("match", [{"ligant": "base"}, {"ligand": "basse"}])
 def test_matches_that_name_nothing_are_refused(campaign, match):
     with pytest.raises(ConfigError, match="--match names a column"):

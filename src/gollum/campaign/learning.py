@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from gollum.acquisition.policy import Policy
 from gollum.campaign.events import Cells, Learned, Source
 from gollum.campaign.state import State
 from gollum.data.molecules import can_read, canonical
@@ -65,7 +66,7 @@ def learn_from(
     """
     notes = list[Note]()
     means = theirs.means().reindex(theirs.table.index).dropna()
-    if not getattr(state.policy.factory, "averaged", False):
+    if not learns(state.policy):
         raise ConfigError(
             f"surrogate '{state.policy.surrogate}' can't learn from earlier campaigns; give this "
             "one another by --surrogate combined, wordless or averaged."
@@ -103,6 +104,11 @@ def learn_from(
         values=tuple(float(value) for value in values),
     )
     return event, matches, notes
+
+
+def learns(policy: Policy) -> bool:
+    """Whether what a policy fits can learn from sources."""
+    return bool(getattr(policy.factory, "averaged", False))
 
 
 def matched(

@@ -20,9 +20,9 @@ from gollum.campaign.calibration import INTERVAL, variance_inflation
 from gollum.campaign.choosing import batch_request
 from gollum.campaign.events import Request, Suggested, Suggestion
 from gollum.campaign.explain import intent, main_effects, neighbours
-from gollum.campaign.learning import source_task
+from gollum.campaign.learning import learns, source_task
 from gollum.campaign.state import State
-from gollum.errors import FitError, UserError
+from gollum.errors import ConfigError, FitError, UserError, listed
 from gollum.features.problem import Problem
 from gollum.features.representations import Setup
 from gollum.listener import SILENT, Listener
@@ -51,8 +51,9 @@ def strategy_of(
     problem = Problem(pool, texts, template, state.created.structures, reaction=reaction)
     if reaction is not None:
         problem = replace(problem, reactions=problem.reactions_of(pool.table))
-    sources = tuple(source_task(state, learned) for learned in state.sources.values())
-    problem = replace(problem, sources=sources)
+    if learns(policy):
+        sources = tuple(source_task(state, learned) for learned in state.sources.values())
+        problem = replace(problem, sources=sources)
     setup = Setup(problem, policy, _runtime(policy), listener, keep=True)
     return make_strategy(setup, policy)
 
@@ -112,9 +113,15 @@ def propose(
 
     Raises:
         DataError: no candidate is left.
-        UserError: the request can't be met.
+        UserError: the request can't be met, or the surrogate can't learn from the sources.
     """
     began, request = time.perf_counter(), request or Request()
+    if state.sources and not learns(state.policy):
+        raise ConfigError(
+            f"surrogate '{state.policy.surrogate}' can't learn from {listed([*state.sources])}; "
+            "take --surrogate combined, wordless or averaged, or let them go by gollum learn … "
+            "--forget."
+        )
     pool, (ids, values) = state.pool, state.observations()
     in_lab = [] if fresh else state.pending()
     pending = np.unique(pool.positions([plan.suggestion.id for plan in in_lab]))
