@@ -92,8 +92,7 @@ class SlotProcess:
         means = [*(-first if p else -first - 2.0 for p in plain), 0.0]
         means += [-parts + (1.0 if any(plain[s] for s in group) else 0.0) for group in self.groups]
         deviations = [*[1.5] * len(plain), 0.7, *[1.0] * len(self.groups)]
-        if count := self.heard:  # what they leave to learn is less than everything
-            means[len(plain) :] = [mean - 1.0 for mean in means[len(plain) :]]
+        if count := self.heard:
             means += [0.7, *[0.0] * (count - 1)]
             deviations += [0.6, *[0.4] * (count - 1)]
         deviations += [1.2, 1.0 if self.heard else 0.5]
@@ -105,10 +104,17 @@ class SlotProcess:
         return -0.5 * ((theta - means) / deviations).square().sum(-1)
 
     def scales(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Weights P x S, scale of the whole P, and scales of the components P x C."""
+        """Weights P x S, scale of the whole P, and scales of the components P x C.
+
+        The more of sources counts, the less there is left to learn: scales are e times smaller
+        where all of it does.
+        """
         count = len(self.layout)
-        own = theta[:, count + 1 : count + 1 + len(self.groups)]
-        return theta[:, :count].exp(), theta[:, count].exp(), own.exp()
+        whole, own = theta[:, count], theta[:, count + 1 : count + 1 + len(self.groups)]
+        if self.heard:
+            learned = self.trust(theta)[:, 0].clamp_max(1.0)
+            whole, own = whole - learned, own - learned.unsqueeze(1)
+        return theta[:, :count].exp(), whole.exp(), own.exp()
 
     @property
     def heard(self) -> int:
