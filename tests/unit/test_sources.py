@@ -174,13 +174,13 @@ def test_a_source_that_misleads_loses_its_say():
     ids = [f"r{i + 1}" for i in rng.permutation(24)[:12]]
     true, pool = source(count=24), pool_of()
     wrong = source("wrong", count=24, values=lambda table: 95.0 - worth(table))
-    results = pool.values[pool.positions(ids)]
+    results, many = pool.values[pool.positions(ids)], {"averaging.particles": 64}
     trust = {
-        s.name: surrogate(s).fit(ids, results, (0, 1)).trust_in_sources()[s.name][0]
+        s.name: surrogate(s, **many).fit(ids, results, (0, 1)).trust_in_sources()[s.name][0]
         for s in (true, wrong)
     }
     assert trust["earlier"] > 0.5
-    assert trust["wrong"] < 0.1
+    assert trust["wrong"] < 0.2
 
 
 def test_without_sources_nothing_changes():
