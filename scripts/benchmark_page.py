@@ -8,7 +8,7 @@ What stands between the markers of a sweep is replaced; the words around it are 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ import pandas as pd
 from gollum.analysis.comparison import Comparison, compare, over_tasks, paired
 from gollum.analysis.savings import curves, tasks_of_all
 from gollum.benchmark.sweeps.records import Records, read_records
+from gollum.benchmark.sweeps.settings import written
 from gollum.files import write_text
 from gollum.report.comparison import curves as curve_pictures
 from gollum.report.comparison import pictures
@@ -49,6 +50,45 @@ CONDITIONS = {
     "starts-random-1": "one, and 59 after it",
     "batches-24": "three batches of 24, results late and failed",
 }
+PRODUCTS = ("bh-cf3", "bh-methoxy", "bh-ethyl", "bh-2-pyridyl", "bh-3-pyridyl")
+PLATES = ("additives-1", "additives-2", "additives-3", "additives-4")
+OXIDES = ("oer-3851", "oer-3860", "oer-4098")
+LEARNED, ALONE, EARLY = "with them", "alone", 20
+
+
+def _others(tasks: Sequence[str], **more: object) -> Callable[[str], dict[str, object]]:
+    """Keys of a run that learns from all other tasks of a family."""
+    own = {f"transfer.{key}": value for key, value in more.items()}
+
+    def keys(task: str) -> dict[str, object]:
+        sources = [other for other in tasks if other != task]
+        return {"protocol": "transfer", "transfer.sources": sources, **own}
+
+    return keys
+
+
+def _next(task: str) -> dict[str, object]:
+    """Keys of a run that learns from one other product."""
+    other = PRODUCTS[(PRODUCTS.index(task) + 1) % len(PRODUCTS)]
+    return {"protocol": "transfer", "transfer.sources": [other]}
+
+
+# What was known beforehand, of which tasks, as keys of the run of a task, and its surrogate.
+TRANSFER: tuple[tuple[str, Sequence[str], Callable[[str], dict[str, object]], str], ...] = (
+    ("60 results of one other product", PRODUCTS, _next, "combined"),
+    ("60 of each of four", PRODUCTS, _others(PRODUCTS), "combined"),
+    ("200 of each of four", PRODUCTS, _others(PRODUCTS, results=200), "combined"),
+    ("60 of each of four, without half of the additives", PRODUCTS,
+     _others(PRODUCTS, unseen="additive"), "combined"),
+    ("the same, identity alone (`averaged`)", PRODUCTS,
+     _others(PRODUCTS, unseen="additive"), "averaged"),
+    ("60 of each of four, permuted", PRODUCTS,
+     _others(PRODUCTS, control="permuted_labels"), "combined"),
+    ("60 of each of four, inverted", PRODUCTS,
+     _others(PRODUCTS, control="inverted_labels"), "combined"),
+    ("60 of each of three other plates of additives", PLATES, _others(PLATES), "combined"),
+    ("60 of each of two other plates of oxides", OXIDES, _others(OXIDES), "combined"),
+)  # fmt: skip
 SEEDS = 5  # of each task, but for the five products
 # On which the default was tuned.
 DEVELOPMENT = (
@@ -193,6 +233,51 @@ def _against(runs: pd.DataFrame, method: str, reference: str) -> tuple[str, ...]
     )
 
 
+def _transfer(name: str) -> Iterator[str]:
+    """What results of other tasks bring, beside the same runs without them."""
+    own, known = _records(name), _records("default")
+    rows = []
+    for words, tasks, keys, surrogate in TRANSFER:
+        wanted = {task: written(keys(task)) for task in tasks}
+        found = [
+            _as(records, label, part)
+            for records, label, part in (
+                (own, LEARNED, _runs_with(own.table, surrogate, wanted)),
+                (known, ALONE, _runs_with(known.table, "combined", dict.fromkeys(tasks, ""))),
+            )
+        ]
+        table, traces = (pd.concat(parts) for parts in zip(*found, strict=True))
+        early = traces[traces["iteration"] == EARLY].groupby("method")["top5_coverage"].mean()
+        last, area = (compare(table, pd.DataFrame(), m, ALONE) for m in ("top5_coverage", "auc"))
+        means = last.overall.set_index("method")["mean"]
+        gains = [c.gains.set_index("method").loc[LEARNED] for c in (last, area)]
+        rows.append((
+            words, *(f"{early[m]:.2f}" for m in (LEARNED, ALONE)),
+            *(f"{means[m]:.3f}" for m in (LEARNED, ALONE)),
+            *(f"{g['mean']:+.3f} {_interval(g['low'], g['high'], '+')}" for g in gains),
+        ))  # fmt: skip
+    yield _markdown(
+        ("known beforehand", f"found after {EARLY}", "alone", "after 50", "alone", "gain [95 %]",
+         "in area under best-so-far [95 %]"), rows,
+    )  # fmt: skip
+
+
+def _runs_with(table: pd.DataFrame, surrogate: str, settings: Mapping[str, str]) -> pd.DataFrame:
+    """Runs of a surrogate on some tasks, each with its settings, of the first seeds."""
+    wanted = table["task"].map(settings)
+    return table[
+        (table["settings"] == wanted) & (table["surrogate"] == surrogate) & (table["seed"] < SEEDS)
+    ]
+
+
+def _as(records: Records, label: str, runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Runs and their traces under one name of a method."""
+    keys = ["task", "surrogate", "model", "preset", "control", "settings", "seed"]
+    traces = records.traces.merge(runs[keys], on=keys)
+    bare = {"surrogate": label, "model": "", "preset": "", "settings": ""}
+    return runs.assign(**bare), traces.assign(method=label)
+
+
 def _by_kind(runs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """All runs, those of each kind of task, and those of tasks that nothing was tuned on."""
     kinds = {task: kind for kind, tasks in KINDS.items() for task in tasks.split()}
@@ -271,6 +356,7 @@ PARTS: dict[str, Callable[[str], Iterable[str]]] = {
     "realistic": _realistic,
     "conditions": _conditions,
     "encoders": _encoders,
+    "transfer": _transfer,
     "buchwald-hartwig": _products,
     "paper19": _many_tasks,
     "further": _many_tasks,
