@@ -42,13 +42,6 @@ KINDS = {
     "photovoltaics-pce redox-ered redox-gsol esol freesolv laser-emitters lipophilicity",
 }
 WORDLESS = "without words"
-# Sweeps of the default under other conditions, in words.
-CONDITIONS = {
-    "starts-random": "ten random starting points",
-    "starts-random-5": "five, and 55 experiments after them",
-    "starts-random-1": "one, and 59 after it",
-    "batches-24": "three batches of 24, results late and failed",
-}
 SEEDS = 5  # of each task, but for the five products
 # On which the default was tuned.
 DEVELOPMENT = (
@@ -127,7 +120,13 @@ def _language(_: str) -> Iterator[str]:
     runs = runs[runs["task"].isin(runs["task"][bare])]
     rows = []
     for kind, part in _by_kind(runs):
-        rows.append((kind, str(part["task"].nunique()), *_against(part, "combined", WORDLESS)))
+        found, area = (compare(part, pd.DataFrame(), m, WORDLESS) for m in ("top5_coverage", "auc"))
+        means = found.overall.set_index("method")["mean"]
+        gains = [c.gains.set_index("method").loc["combined"] for c in (found, area)]
+        rows.append((
+            kind, str(len(found.tasks)), *(f"{means[m]:.3f}" for m in ("combined", WORDLESS)),
+            *(f"{g['mean']:+.3f} {_interval(g['low'], g['high'], '+')}" for g in gains),
+        ))  # fmt: skip
     yield _markdown(
         ("what varies", "tasks", "`combined`", WORDLESS, "gain of words [95 %]",
          "in area under best-so-far [95 %]"), rows,
@@ -154,43 +153,6 @@ def _realistic(name: str) -> Iterator[str]:
     yield _runs(found)
     yield _means(found)
     yield _tasks(found)
-
-
-def _conditions(_: str) -> Iterator[str]:
-    """The default beside the plain encoding under other conditions."""
-    rows = []
-    for name, words in CONDITIONS.items():
-        runs = _records(name).table.assign(preset="", model="", settings="")
-        runs["surrogate"] = runs["surrogate"].replace(dict.fromkeys(JOINED[PLAIN], PLAIN))
-        rows.append((words, *_against(runs, "combined", PLAIN)))
-    yield _markdown(
-        ("", "`combined`", _code(PLAIN), "gain [95 %]", "in area under best-so-far [95 %]"), rows
-    )
-
-
-def _encoders(name: str) -> Iterator[str]:
-    """The default with other language models."""
-    own, known = _records(name).table, _records("default").table
-    known = known[(known["settings"] == "") & (known["seed"] < SEEDS)]
-    known = known[known["task"].isin(own["task"])]
-    rows = []
-    for model, runs in own.groupby("model"):
-        both = pd.concat([runs, known.assign(surrogate="minilm")]).assign(preset="", model="")
-        rows.append((_code(str(model)), *_against(both, "combined", "minilm")))
-    yield _markdown(
-        ("", "found", "`minilm`", "gain [95 %]", "in area under best-so-far [95 %]"), rows
-    )
-
-
-def _against(runs: pd.DataFrame, method: str, reference: str) -> tuple[str, ...]:
-    """Means of two methods, and what the first gains in the top found and in the area."""
-    found, area = (compare(runs, pd.DataFrame(), m, reference) for m in ("top5_coverage", "auc"))
-    means = found.overall.set_index("method")["mean"]
-    gains = [c.gains.set_index("method").loc[method] for c in (found, area)]
-    return (
-        *(f"{means[m]:.3f}" for m in (method, reference)),
-        *(f"{g['mean']:+.3f} {_interval(g['low'], g['high'], '+')}" for g in gains),
-    )
 
 
 def _by_kind(runs: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -269,8 +231,6 @@ PARTS: dict[str, Callable[[str], Iterable[str]]] = {
     "language": _language,
     "five-products": _five,
     "realistic": _realistic,
-    "conditions": _conditions,
-    "encoders": _encoders,
     "buchwald-hartwig": _products,
     "paper19": _many_tasks,
     "further": _many_tasks,
