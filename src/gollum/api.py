@@ -373,6 +373,11 @@ class Campaign:
                 seed = self._store.created().seed
                 frame = read_factors(file, seed=seed, sheet=sheet, encoding=encoding)
                 check_columns_of(self.state(), frame.attrs["columns"], file.name)
+                if frame.attrs["outcomes"]:
+                    raise ConfigError(
+                        f"{file.name}: what is wanted is said once, by gollum init CAMPAIGN "
+                        "--objective …; leave 'outcomes' out."
+                    )
             else:
                 frame = read_table(file, sheet=sheet, encoding=encoding)
             source, name = _source(file), file.name

@@ -249,6 +249,7 @@ def test_the_same_in_a_file_of_factors(gollum, tmp_path):
         (tmp_path / "odd.yaml").write_text(f"factors:\n  a: [x, y]\noutcomes:\n  {line}\n")
         code, _, err = gollum("init", "c.gollum", "--factors", "odd.yaml")
         assert (code, said in err) == (2, True), err
+    assert "leave 'outcomes' out" in gollum("add", "my.gollum", "lists.yaml")[2]
     (tmp_path / "none.yaml").write_text("factors:\n  a: [x, y]\n")
     assert "give an objective" in gollum("init", "d.gollum", "--factors", "none.yaml")[2]
 
