@@ -167,7 +167,13 @@ def _language(_: str) -> Iterator[str]:
     runs = runs[runs["task"].isin(runs["task"][bare])]
     rows = []
     for kind, part in _by_kind(runs):
-        rows.append((kind, str(part["task"].nunique()), *_against(part, "combined", WORDLESS)))
+        found, area = (compare(part, pd.DataFrame(), m, WORDLESS) for m in ("top5_coverage", "auc"))
+        means = found.overall.set_index("method")["mean"]
+        gains = [c.gains.set_index("method").loc["combined"] for c in (found, area)]
+        rows.append((
+            kind, str(len(found.tasks)), *(f"{means[m]:.3f}" for m in ("combined", WORDLESS)),
+            *(f"{g['mean']:+.3f} {_interval(g['low'], g['high'], '+')}" for g in gains),
+        ))  # fmt: skip
     yield _markdown(
         ("what varies", "tasks", "`combined`", WORDLESS, "gain of words [95 %]",
          "in area under best-so-far [95 %]"), rows,

@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 _PLACES = {
     "gollum.api": ("Campaign", "run"),
     "gollum.benchmark.config": ("load_config",),
+    "gollum.data.outcomes": ("Goal", "Outcome"),
     "gollum.listener": ("Listener",),
     "gollum.features.problem": ("Problem",),
     "gollum.features.layout": ("Blocks", "Layout", "Slot"),

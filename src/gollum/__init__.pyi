@@ -8,6 +8,8 @@ from gollum.acquisition.strategy import Strategy as Strategy
 from gollum.api import Campaign as Campaign
 from gollum.api import run as run
 from gollum.benchmark.config import load_config as load_config
+from gollum.data.outcomes import Goal as Goal
+from gollum.data.outcomes import Outcome as Outcome
 from gollum.features.layout import Blocks as Blocks
 from gollum.features.layout import Layout as Layout
 from gollum.features.layout import Slot as Slot

@@ -16,16 +16,9 @@ from gollum.acquisition.policy import Policy
 from gollum.acquisition.strategy import STRATEGIES
 from gollum.campaign import adding
 from gollum.campaign import begin as beginning
+from gollum.campaign.changes import changed
 from gollum.campaign.columns import check_columns_of, with_columns
-from gollum.campaign.events import (
-    Avoided,
-    Configured,
-    Goal,
-    Learned,
-    Renamed,
-    Retold,
-    Source,
-)
+from gollum.campaign.events import Avoided, Configured, Learned, Renamed, Retold, Source
 from gollum.campaign.factors import read_factors
 from gollum.campaign.given import Given
 from gollum.campaign.intake import Intake, read_results
@@ -41,7 +34,9 @@ from gollum.campaign.requests import (
 from gollum.campaign.sheets import export_frame, export_json, suggestion_sheet
 from gollum.campaign.state import Logged, State
 from gollum.campaign.store import Moved, Store
+from gollum.campaign.wanted import DETAILS, outcomes_of
 from gollum.data.naming import meant
+from gollum.data.outcomes import Goal, Outcome
 from gollum.data.pool import check_columns
 from gollum.data.readers import read_frame, read_table
 from gollum.data.spreadsheets.numbers import composed
@@ -94,12 +89,12 @@ class Campaign:
         cls,
         path: str | Path,
         *,
-        objective: str,
+        objective: str | Outcome | Sequence[str | Outcome] = (),
         table: pd.DataFrame | str | Path | None = None,
         factors: str | Path | None = None,
         sheet: str | None = None,
         encoding: str | None = None,
-        goal: str = "maximize",
+        goal: str | None = None,
         target: float | None = None,
         **options: Any,
     ) -> tuple[Campaign, beginning.Start]:
@@ -107,15 +102,20 @@ class Campaign:
 
         Args:
             path: the file to make.
-            objective: column to optimize; it may be empty or missing so far.
+            objective: column to optimize, which may be empty or missing so far; or several, each
+                with what is wanted of it: 'yield', 'ee:at-least=90', 'cost:minimize'
+                (`gollum.data.outcomes.Goal.of`), or an `Outcome`. None where the file of factors
+                says it.
             table: possible experiments, one per row: a frame or a file.
             factors: instead of a table, a YAML file with the options of each column, or with what
                 the columns of a table are.
             sheet: which sheet of a workbook.
             encoding: of a text file.
-            goal: 'maximize', 'minimize' or 'target'.
+            goal: of the objective that says none: 'maximize' (by default), 'minimize' or 'target'.
             target: value to come close to.
-            options: further keywords of `gollum.campaign.begin.begin`; surrogate, acquisition,
+            options: bounds, transform, reference, weight and failed_as, each as a mapping of names
+                of objectives to values, or as the value of the first one (`Outcome`); and further
+                keywords of `gollum.campaign.begin.begin`; surrogate, acquisition,
                 kernel and representations may be objects, which are recorded by their names.
 
         Returns:
@@ -131,9 +131,9 @@ class Campaign:
             raise DataError(f"{file} can't be written ({why}); choose another.")
         if file.exists():
             raise DataError(f"{file} exists already; choose another name, or go on with it.")
-        unknown = options.keys() - inspect.signature(beginning.begin).parameters - set(KEYS)
-        for name in sorted(unknown):
-            close = nearest(name, [*inspect.signature(beginning.begin).parameters, *KEYS])
+        usual = [*inspect.signature(beginning.begin).parameters, *KEYS, *DETAILS]
+        for name in sorted(options.keys() - set(usual)):
+            close = nearest(name, usual)
             raise UserError(f"a campaign has no option '{name}'.{close}")
         options |= {name: _composed(options[name]) for name in NAMES if name in options}
         keys = dict(options.pop("keys", {}))
@@ -146,18 +146,30 @@ class Campaign:
             frame = read_factors(Path(factors), seed=seed, sheet=sheet, encoding=encoding)
             source = _source(frame.attrs["file"])
             options = with_columns(options, frame.attrs["columns"])
+            if objective and frame.attrs["outcomes"]:
+                raise ConfigError(
+                    f"{Path(factors).name} says what is wanted, and so do options; keep one of "
+                    "them."
+                )
+            objective = objective or frame.attrs["outcomes"]
         elif isinstance(table, pd.DataFrame):
             frame = read_frame(table)
         else:
-            wanted = composed(objective)
-            frame = read_table(Path(str(table)), sheet=sheet, encoding=encoding, wanted=wanted)
+            frame = read_table(
+                Path(str(table)), sheet=sheet, encoding=encoding, wanted=_first_name(objective)
+            )
             source = _source(Path(str(table)))
+        details = {name: options.pop(name, None) for name in DETAILS}
+        said = None if goal is None and target is None else _goal(goal or "target", target)
+        columns = [composed(str(column)) for column in frame.columns]
+        outcomes = outcomes_of(objective, said, columns, **details)
         start = beginning.begin(
             frame,
-            objective=composed(objective),
-            goal=_goal(goal, target),
+            objective=outcomes[0].name,
+            goal=outcomes[0].goal,
             name=file.stem,
             source=source,
+            outcomes=outcomes,
             **options,
         )
         begun = [Logged(1, "", "", start.created)]
@@ -361,6 +373,11 @@ class Campaign:
                 seed = self._store.created().seed
                 frame = read_factors(file, seed=seed, sheet=sheet, encoding=encoding)
                 check_columns_of(self.state(), frame.attrs["columns"], file.name)
+                if frame.attrs["outcomes"]:
+                    raise ConfigError(
+                        f"{file.name}: what is wanted is said once, by gollum init CAMPAIGN "
+                        "--objective …; leave 'outcomes' out."
+                    )
             else:
                 frame = read_table(file, sheet=sheet, encoding=encoding)
             source, name = _source(file), file.name
@@ -537,19 +554,13 @@ class Campaign:
                 ledger.append(event)
             return ledger.state.policy
 
-    def count_failed_as(self, value: float) -> None:
-        """Let failed experiments count as another value from now on.
+    def count_failed_as(self, value: float | Mapping[str, float]) -> None:
+        """Let failed experiments count as another value from now on, of one outcome or several.
 
         Raises:
             ConfigError: it is no finite number, or better than every result so far.
         """
-        with self._store.deciding() as ledger:
-            state, event = ledger.state, Configured(failed_as=value)
-            beginning.check_failed_as(value, state.created.goal)
-            if problem := state.after(Logged(state.sequence + 1, "", "", event)).praised_failure():
-                raise ConfigError(f"{problem}; give a worse value.")
-            if value != state.created.failed_as:
-                ledger.append(event)
+        self.want(failed_as=value)
 
     def call_failed(self, words: Sequence[str], *, forget: bool = False) -> tuple[str, ...]:
         """Let further words say from now on that an experiment failed.
@@ -609,16 +620,36 @@ class Campaign:
             ConfigError: there is no such goal, how experiments are chosen knows no targets, or a
                 failed experiment would count as better than every result.
         """
-        wanted = _goal(goal, target)
+        self.want(goal=goal, target=target)
+
+    def want(
+        self,
+        *objectives: str | Outcome,
+        goal: str | None = None,
+        target: float | None = None,
+        **details: Any,
+    ) -> tuple[Outcome, ...]:
+        """Want something else of outcomes from now on, or model further results.
+
+        Args:
+            objectives: 'ee:at-least=95' and the like, of outcomes or results that are kept.
+            goal: of the first outcome: 'maximize', 'minimize' or 'target'.
+            target: value that it should come close to.
+            details: bounds, transform, failed_as, reference and weight, as `create` takes them.
+
+        Returns:
+            All outcomes.
+
+        Raises:
+            ConfigError: what is said contradicts itself, the results, or how experiments are
+                chosen; nothing is changed.
+        """
+        said = None if goal is None and target is None else _goal(goal or "target", target)
         with self._store.deciding() as ledger:
-            state, event = ledger.state, Configured(goal=wanted)
-            beginning.check_policy(state.keys, wanted)
-            if state.created.failed_as is not None:
-                beginning.check_failed_as(state.created.failed_as, wanted)
-            if problem := state.after(Logged(state.sequence + 1, "", "", event)).praised_failure():
-                raise ConfigError(f"{problem}; let it count as something else first.")
-            if wanted != state.created.goal:
+            event = changed(ledger.state, objectives, said, details)
+            if event is not None:
                 ledger.append(event)
+            return ledger.state.outcomes
 
     def rename(
         self, column: str, names: Mapping[str, str], *, listener: Listener = SILENT
@@ -720,6 +751,15 @@ def run(
     return replay(load_config(None, adopted(keys).items()), listener)
 
 
+def _first_name(objective: str | Outcome | Sequence[str | Outcome]) -> str:
+    """Name of the first objective, by which the head of a table is found."""
+    first = objective if isinstance(objective, str | Outcome) else next(iter(objective), "")
+    if isinstance(first, Outcome):
+        return first.name
+    name = composed(first).partition(":")[0]
+    return name.strip()
+
+
 def _composed(names: Any) -> Any:
     """Names of columns in the Unicode form in which they are compared."""
     if isinstance(names, str):
@@ -764,7 +804,7 @@ def _configured(state: State, keys: Mapping[str, Any]) -> Configured | None:
             dict.fromkeys(("representations",) if own else ("representations", "kernel")) | values
         )
     wanted = {k: v for k, v in {**state.keys, **values}.items() if v is not None}
-    policy = beginning.check_policy(wanted, state.created.goal)
+    policy = beginning.check_policy(wanted, state.outcomes)
     if "structures" in policy.needs and not state.structures:
         raise UserError(
             f"surrogate '{policy.surrogate}' needs columns with SMILES, which this campaign does "

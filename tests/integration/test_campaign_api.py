@@ -242,7 +242,7 @@ def test_a_failure_is_not_the_best_there_is(tmp_path):
             **options | {"goal": "target", "target": 7.0, "table": grid()},
         )
     made, _ = Campaign.create(
-        tmp_path / "a.gollum", failed_as=0.0, **options | {"table": grid().head(6)}
+        tmp_path / "a.gollum", failed_as=0.0, bounds="none", **options | {"table": grid().head(6)}
     )
     made.suggest(2)
     (note,) = made.record([{"id": "r1", "yield": 5}, {"id": "r2", "yield": "failed"}]).notes

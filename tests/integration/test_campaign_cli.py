@@ -152,7 +152,7 @@ def test_factors_instead_of_a_table(gollum):
     code, out, err = gollum("init", "my.gollum", *words.split())
     assert code == 0, err
     assert "5 possible experiments" in out
-    assert "come close to 50 in yield" in out
+    assert "bring yield to 50" in out
 
 
 def test_avoiding_and_lifting(gollum):

@@ -300,8 +300,8 @@ def test_wandb_that_is_not_installed_is_asked_for(monkeypatch, capsys):
     ("words", "told"),
     [
         (
-            ["init", "a.gollum", "--objective", "a", "--objective", "b"],
-            "--objective is given twice",
+            ["init", "a.gollum", "--table", "a", "--table", "b"],
+            "--table is given twice",
         ),
         (["suggest", "a.gollum", "-n", "3", "-n", "4"], "-n is given twice, as '3' and as '4'"),
         (["run", "--config", "a", "--config", "b"], "--config is given twice"),

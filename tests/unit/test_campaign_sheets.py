@@ -90,7 +90,8 @@ def test_own_columns_give_way_to_those_of_the_user():
     sheet = suggestion_sheet(state, state.pending())
     assert sheet.columns.is_unique
     assert sheet["why"].tolist() == ["SPhos", "dppf"]
-    assert set(OURS) == {c.removesuffix(" (gollum)").casefold() for c in sheet} - {"predicted note"}
+    ours = {c.removesuffix(" (gollum)").casefold() for c in sheet} - {"predicted note"}
+    assert set(OURS) - {"chance to join front", "chance that limits hold"} == ours
 
 
 def test_the_users_name_of_the_id_column_is_kept():

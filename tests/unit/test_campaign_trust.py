@@ -38,7 +38,7 @@ def language(state, features=X):
 
 def fit(state):
     ids, values = state.observations()
-    return language(state).fit(ids, state.sign() * values, (0, 0))
+    return language(state).fit(ids, state.scale().utility(values), (0, 0))
 
 
 def shuffled(seed=0):

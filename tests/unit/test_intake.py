@@ -406,7 +406,7 @@ def test_what_a_result_may_look_like(cell, status, expected):
         ),
         ("n/a", "", "or 'not run', or leave the cell blank"),
         ("-", "failed", "'-' is not a finite number"),
-        (">95", "", "'>95' is not a finite number"),
+        (">high", "", "'>high' is not a finite number"),
         ("done", "", "'done' is not a finite number"),
         ("1e400", "", "row 2, column 'yield': '1e400' is not a finite number"),
         (float("inf"), "", "the number is infinite"),

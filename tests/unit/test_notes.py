@@ -101,7 +101,7 @@ def test_what_is_odd_about_a_table_has_a_code(tmp_path):
     assert {n.code: n.column for n in notes} == {"encoding": ""} | FOUND
     assert {n.place for n in notes} == {"t.csv"}
     begun = begin(messy(tmp_path), objective="yield", goal=Goal(), name="my", source=None)
-    assert codes(begun.notes)[-3:] == ["repeated-rows", "results", "nothing-left"]
+    assert codes(begun.notes)[-4:] == ["repeated-rows", "found-bounds", "results", "nothing-left"]
     pool = Pool.from_table(read_frame(pd.DataFrame({"a": [1, 1, 2], "y": [1, 2, 3]})), "y")
     assert codes(pool.notes) == ["repeated-rows"]
 

@@ -104,6 +104,8 @@ class BayBE:
 
         if request.limits.groups or request.shared or request.target is not None:
             raise ConfigError("BayBE is asked without limits on a batch and without a target here.")
+        if request.outcomes:
+            raise ConfigError("BayBE is asked for a single outcome here; take another surrogate.")
         began = time.perf_counter()
         seed, *rest = stream
         entropy = np.random.SeedSequence(seed, spawn_key=tuple(rest)).generate_state(1)[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -82,8 +83,8 @@ def select(
             else:  # a smaller variance may raise a value, so outdated ones are no bounds
                 values = rescore(rows)
         best_value = values.max()
-        tied = {str(fitted.pool.ids[row]): int(row) for row in rows[_tied(values, best_value)]}
-        chosen.append(tied[break_ties(list(tied), seed)[0]])
+        names = {str(fitted.pool.ids[row]): int(row) for row in rows[tied(values, best_value)]}
+        chosen.append(names[break_ties(list(names), seed)[0]])
         scores.append(best_value.item())
         others = (rows != chosen[-1]) & limits.allowed(rows, chosen)
         rows, values = rows[others], values[torch.from_numpy(others)]
@@ -127,14 +128,14 @@ def batch_improvement(
         pending: positions of experiments whose results come as well.
     """
     points = rows if pending is None else np.concatenate([pending, rows])
-    sampled = aim.merit(_sampled(fitted, points, len(points), seed, MANY_SAMPLES)[0])
+    sampled = _merits(_sampled(fitted, points, len(points), seed, MANY_SAMPLES, aim), aim)
     before = aim.best(fitted)
     if pending is not None and len(pending):
         before = torch.maximum(before, sampled[:, : len(pending)].max(1).values)
     return (sampled.max(1).values - before).clamp_min(0.0).mean().item()
 
 
-def _tied(values: Tensor, best: Tensor) -> NDArray[np.bool_]:
+def tied(values: Tensor, best: Tensor) -> NDArray[np.bool_]:
     """Which values equal the best up to rounding, so that row order never decides."""
     equal = values == best
     if bool(best.isfinite()):
@@ -176,29 +177,73 @@ def _believer(fitted: Fitted, assumed: Rows, aim: Aim) -> Callable[[Rows], Tenso
     """Scores given that each assumed experiment turned out at its posterior mean."""
     mean, _ = fitted.marginals(assumed)
     believed = fitted.condition([str(fitted.pool.ids[row]) for row in assumed], mean)
-    return lambda rows: score(believed, rows, aim)
+    supposed = aim.believing(assumed)
+    return lambda rows: score(believed, rows, supposed)
+
+
+class _Sample(NamedTuple):
+    """Joint posterior samples of one model at m points, by which others are predicted.
+
+    Attributes:
+        fitted: the model.
+        points: m positions.
+        values: count x m.
+        normal: their normal draws, count x m.
+        root: of the covariance, m x m.
+    """
+
+    fitted: Fitted
+    points: Rows
+    values: Tensor
+    normal: Tensor
+    root: Tensor
+
+    def given(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """Means and variances at k further points, given each sample; count x k each."""
+        mean, variance = self.fitted.standardised(rows)
+        cross = self.fitted.covariance(self.points, rows)
+        explained = torch.linalg.solve_triangular(self.root, cross, upper=False)
+        means = mean + self.normal @ explained
+        rest = (variance - explained.square().sum(0)).clamp_min(SMALLEST_VARIANCE)
+        return means, rest.expand_as(means)
 
 
 def _sampled(
-    fitted: Fitted, points: Rows, dimensions: int, seed: Sequence[int], count: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Joint posterior samples at m points, count x m; their normal draws; the root, m x m.
+    fitted: Fitted, points: Rows, dimensions: int, seed: Sequence[int], count: int, aim: Aim
+) -> list[_Sample]:
+    """Joint posterior samples at m points: of the objective, and of what has limits.
 
     Args:
         fitted: the surrogate.
         points: m positions.
-        dimensions: of the draws, of which the first m are used.
+        dimensions: of the draws for each model, of which the first m are used.
         seed: names the draws.
         count: number of samples.
+        aim: which limits there are.
     """
-    with warnings.catch_warnings():
-        # Candidates with equal features need jitter, as a matter of course.
-        warnings.simplefilter("ignore", NumericalWarning)
-        root = psd_safe_cholesky(fitted.covariance(points, points))
-    normal = draw_sobol_normal_samples(
-        dimensions, count, device=root.device, dtype=root.dtype, seed=_integer(seed)
-    )[:, : len(points)]
-    return fitted.standardised(points)[0] + normal @ root.T, normal, root
+    models = [fitted, *(constraint.fitted for constraint in aim.constraints)]
+    like = fitted.location
+    normals = draw_sobol_normal_samples(
+        dimensions * len(models), count, device=like.device, dtype=like.dtype, seed=integer_of(seed)
+    ).split(dimensions, 1)
+    found = []
+    for model, draws in zip(models, normals, strict=True):
+        with warnings.catch_warnings():
+            # Candidates with equal features need jitter, as a matter of course.
+            warnings.simplefilter("ignore", NumericalWarning)
+            root = psd_safe_cholesky(model.covariance(points, points))
+        normal = draws[:, : len(points)]
+        values = model.standardised(points)[0] + normal @ root.T
+        found.append(_Sample(model, points, values, normal, root))
+    return found
+
+
+def _merits(samples: Sequence[_Sample], aim: Aim) -> Tensor:
+    """Merits of sampled points, count x m; worse than all where a limit does not hold."""
+    merit = aim.merit(samples[0].values)
+    for sample, constraint in zip(samples[1:], aim.constraints, strict=True):
+        merit = merit.where(constraint.holds(sample.values), -torch.inf)
+    return merit
 
 
 @torch.no_grad()
@@ -208,10 +253,11 @@ def _joint(
     """Log of what a candidate adds to the expected improvement of the assumed experiments.
 
     E(max(f_x, f_P) − best)₊ − E(max f_P − best)₊ = E[EI of x given f_P over max(best, f_P)]:
-    sampled in f_P, the values of the assumed ones, and exact in f_x.
+    sampled in f_P, the values of the assumed ones, and exact in f_x. Where there are limits, those
+    of P count that meet them, and x with the probability that it does.
     """
-    sampled, normal, root = _sampled(fitted, assumed, dimensions, seed, SAMPLES)
-    best_f = torch.maximum(aim.best(fitted), aim.merit(sampled).max(1).values)
+    samples = _sampled(fitted, assumed, dimensions, seed, SAMPLES, aim)
+    best_f = torch.maximum(aim.best(fitted), _merits(samples, aim).max(1).values)
 
     def gain(rows: Rows) -> Tensor:
         pieces = [rows[i : i + RESCORED] for i in range(0, len(rows), RESCORED)]
@@ -219,19 +265,16 @@ def _joint(
 
     @torch.no_grad()
     def gain_of_few(rows: Rows) -> Tensor:
-        mean, variance = fitted.standardised(rows)
-        cross = fitted.covariance(assumed, rows)
-        explained = torch.linalg.solve_triangular(root, cross, upper=False)
-        means = mean + normal @ explained
-        rest = (variance - explained.square().sum(0)).clamp_min(SMALLEST_VARIANCE)
-        rest = rest.expand_as(means)
+        means, rest = samples[0].given(rows)
         over = best_f.unsqueeze(1).expand_as(means)
-        values = aim.values(means.flatten(), rest.flatten(), over.reshape(-1, 1))
-        return values.view_as(means).logsumexp(0) - math.log(SAMPLES)
+        values = aim.values(means.flatten(), rest.flatten(), over.reshape(-1, 1)).view_as(means)
+        for sample, constraint in zip(samples[1:], aim.constraints, strict=True):
+            values = values + constraint.log_chance(*sample.given(rows))
+        return values.logsumexp(0) - math.log(SAMPLES)
 
     return gain
 
 
-def _integer(seed: Sequence[int]) -> int:
+def integer_of(seed: Sequence[int]) -> int:
     """One number of 31 bits that depends on all of them."""
     return int(np.random.SeedSequence(list(seed)).generate_state(1)[0] >> 1)

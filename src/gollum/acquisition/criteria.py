@@ -24,7 +24,7 @@ Criterion = Callable[["Model", "Tensor"], "AcquisitionFunction"]
 CRITERIA: Registry[Criterion] = Registry("acquisition", "criteria")
 
 
-@CRITERIA.register("log_ei", towards_target=True)
+@CRITERIA.register("log_ei", towards_target=True, within_limits=True)
 def log_ei(model: Model, best_f: Tensor) -> AcquisitionFunction:
     """Logarithm of the expected improvement (Ament et al. 2023)."""
     from botorch.acquisition import LogExpectedImprovement
@@ -52,7 +52,7 @@ def ucb(model: Model, best_f: Tensor) -> AcquisitionFunction:
     return UpperConfidenceBound(model, beta=UCB_BETA)
 
 
-@CRITERIA.register("q_log_ei", towards_target=True, joint=True)
+@CRITERIA.register("q_log_ei", towards_target=True, within_limits=True, joint=True)
 def q_log_ei(model: Model, best_f: Tensor) -> AcquisitionFunction:
     """As `log_ei` for the first of a batch, which is then chosen for what it brings as a whole."""
     return log_ei(model, best_f)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,10 +17,11 @@ from gollum.acquisition.design import features_of_first_design, few_options, rep
 from gollum.acquisition.limits import Rows
 from gollum.acquisition.moving import moved
 from gollum.acquisition.policy import Policy
-from gollum.acquisition.scoring import Aim, score
+from gollum.acquisition.scoring import Aim, Constraint, score
 from gollum.acquisition.strategy import (
     STRATEGIES,
     BatchRequest,
+    Observed,
     Selection,
     Space,
     Strategy,
@@ -31,9 +33,14 @@ from gollum.errors import ConfigError, DataError, FitError, UserError
 from gollum.features.fixed.columns import one_hot
 from gollum.features.representations import Setup
 from gollum.listener import SILENT, Listener
+from gollum.notes import Note
 from gollum.protocols import require, running
 from gollum.surrogates.base import Fitted, Surrogate, SurrogateFactory
+from gollum.surrogates.known import Known
 from gollum.surrogates.specs import surrogate_factory, with_parts
+
+if TYPE_CHECKING:
+    from gollum.acquisition.several import Several
 
 SHARED = 12  # values of a shared column that a whole batch is built for
 
@@ -100,21 +107,28 @@ class ModelBased:
         name = type(surrogate).__name__
         with running(surrogate, f"fitting {name}"):
             fitted = surrogate.fit(ids, utility, stream)
+            others, untold = others_of(surrogate, request.outcomes, stream)
         require(fitted, Fitted)
         fitting = time.perf_counter() - began
         self.listener.stage("Choosing experiments")
         began = time.perf_counter()
         with running(fitted, f"predicting by {name}"), running(criterion, f"'{self.criterion}'"):
-            chosen = self._best(fitted, request)
-            if request.space is not None:
+            chosen = self._wanted(fitted, others, request)
+            if request.space is not None and request.outcomes:
+                only = Note(
+                    "only-listed", "", "With several outcomes only candidates are suggested."
+                )
+                chosen = replace(chosen, notes=(*chosen.notes, only))
+            elif request.space is not None:
                 chosen = self._moved(fitted, request, request.space, chosen)
         if not np.isfinite([*chosen.means, *chosen.deviations]).all():
             raise FitError(f"{name} predicts what is no number, such as for '{chosen.ids[0]}'.")
         return replace(
             chosen,
             fitted=chosen.fitted or fitted,
+            others=others,
             revision=surrogate.revision,
-            notes=(*fitted.report.notes, *chosen.notes),
+            notes=(*fitted.report.notes, *untold, *chosen.notes),
             fit_seconds=fitting,
             acquire_seconds=time.perf_counter() - began,
         )
@@ -125,9 +139,24 @@ class ModelBased:
         features: Vector = one_hot(self.pool).matrix if untrained is None else untrained(seed)
         return features
 
-    def _best(self, fitted: Fitted, request: BatchRequest) -> Selection:
+    def _wanted(
+        self, fitted: Fitted, others: Mapping[str, Fitted], request: BatchRequest
+    ) -> Selection:
+        """The best batch for one objective or several, within the limits of other outcomes."""
+        if not others:
+            return self._best(fitted, request)
+        modelled = Modelled(request.outcomes, fitted, others)
+        if (several := modelled.several) is None:
+            return self._best(fitted, request, modelled.constraints)
+        from gollum.acquisition.several import select_several, selection_of
+
+        return selection_of(several, *select_several(several, request, request.ties or ()))
+
+    def _best(
+        self, fitted: Fitted, request: BatchRequest, limits: tuple[Constraint, ...] = ()
+    ) -> Selection:
         """The best batch; with a shared column, the best of those that its values allow."""
-        aim = Aim.of(fitted, self.criterion, request.target)
+        aim = Aim.of(fitted, self.criterion, request.target, limits)
         ties, penalties = request.ties or (), request.penalties
 
         def batch(part: Rows) -> Selection:
@@ -194,6 +223,103 @@ class ModelBased:
             features, plate, request.count, int(seed), seen, request.limits, options
         )
         return Selection(tuple(str(i) for i in self.pool.ids[chosen]), revision=revision)
+
+
+def constraint_of(observed: Observed, fitted: Fitted) -> Constraint:
+    """The limits of an outcome, in what its model learns."""
+    scale, goal = observed.scale, observed.outcome.goal
+    ends = [
+        None if end is None else float(scale.utility(np.array([end]))[0])
+        for end in (goal.low, goal.high)
+    ]
+    low, high = ends if scale.sign > 0 else ends[::-1]
+    return Constraint(fitted, low, high)
+
+
+@dataclass(frozen=True, eq=False)
+class Modelled:
+    """Outcomes with their models.
+
+    Attributes:
+        outcomes: all, the objective first.
+        fitted: model of the objective.
+        others: name of a further outcome → its model, where there is one.
+    """
+
+    outcomes: Sequence[Observed]
+    fitted: Fitted
+    others: Mapping[str, Fitted]
+
+    @cached_property
+    def further(self) -> list[tuple[Observed, Fitted]]:
+        """Further outcomes that have a model."""
+        known = (one for one in self.outcomes[1:] if one.outcome.name in self.others)
+        return [(one, self.others[one.outcome.name]) for one in known]
+
+    @cached_property
+    def limits(self) -> list[tuple[Observed, Constraint]]:
+        """Those of them that are limits."""
+        return [(o, constraint_of(o, f)) for o, f in self.further if o.outcome.goal.is_limit]
+
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """The limits by themselves."""
+        return tuple(constraint for _, constraint in self.limits)
+
+    @cached_property
+    def several(self) -> Several | None:
+        """The objectives, where there are several of them with results."""
+        pursued = [(one, fitted) for one, fitted in self.further if one.outcome.goal.pursued]
+        if not pursued or len(self.outcomes[0].ids) == 0:
+            return None
+        from gollum.acquisition.several import Several
+
+        ones, models = zip(*[(self.outcomes[0], self.fitted), *pursued], strict=True)
+        return Several.of(ones, models, self.constraints)
+
+    def log_limits(self, rows: Rows, wider: Mapping[str, float]) -> Vector | None:
+        """Log probability that all limits hold, of m candidates; None without limits.
+
+        Args:
+            rows: m candidates.
+            wider: name of an outcome → factor on its model's deviations.
+        """
+        found = None
+        for one, constraint in self.limits:
+            mean, variance = constraint.fitted.standardised(rows)
+            wide = wider.get(one.outcome.name, 1.0) ** 2
+            part = constraint.log_chance(mean, wide * variance).cpu().numpy()
+            found = part if found is None else found + part
+        return found
+
+
+def unaided(surrogate: Surrogate) -> Surrogate:
+    """A surrogate without what it knows of the objective from elsewhere."""
+    found: Surrogate = getattr(surrogate, "unaided", surrogate)
+    return found
+
+
+def others_of(
+    surrogate: Surrogate, outcomes: Sequence[Observed], stream: Sequence[int]
+) -> tuple[dict[str, Fitted], tuple[Note, ...]]:
+    """Models of the further outcomes by name, and which of them have too few results for one.
+
+    Raises:
+        FitError: one could not be fitted.
+    """
+    found, untold = dict[str, Fitted](), list[Note]()
+    surrogate = unaided(surrogate)
+    for number, one in enumerate(outcomes[1:], start=1):
+        if one.known is not None:
+            utility = one.scale.utility(one.known)
+            found[one.outcome.name] = Known.of(surrogate.pool, one.ids, utility)
+        elif is_ready(one.ids, one.values):
+            found[one.outcome.name] = surrogate.fit(one.ids, one.utility, (*stream, number))
+        else:
+            what = "has no result so far" if len(one.ids) == 0 else "has no two different results"
+            effect = "what is wanted of it plays no part yet"
+            untold.append(Note("unknown-outcome", "", f"'{one.outcome.name}' {what}; {effect}."))
+    return found, tuple(untold)
 
 
 def make_strategy(

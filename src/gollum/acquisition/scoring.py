@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -69,36 +69,106 @@ def _hinge(z: Tensor) -> Tensor:
     return value
 
 
+@dataclass(frozen=True, eq=False)
+class Constraint:
+    """An outcome that has to lie within limits, independent of the objective given its results.
+
+    Attributes:
+        fitted: its model.
+        low: the least utility, or None.
+        high: the largest utility, or None.
+    """
+
+    fitted: Fitted
+    low: float | None
+    high: float | None
+
+    def ends(self) -> tuple[float, float]:
+        """Both limits, standardised."""
+        location, scale = self.fitted.location.item(), self.fitted.scale.item()
+        low = -math.inf if self.low is None else (self.low - location) / scale
+        return low, math.inf if self.high is None else (self.high - location) / scale
+
+    def holds(self, values: Tensor) -> Tensor:
+        """Which standardised utilities lie within."""
+        low, high = self.ends()
+        held: Tensor = (values >= low) & (values <= high)
+        return held
+
+    def log_chance(self, mean: Tensor, variance: Tensor) -> Tensor:
+        """Log probability that it holds where the utility is normal; the shape of the means.
+
+        log Φ(b) − Φ(a) as log Φ(b) + log(1 − exp(log Φ(a) − log Φ(b))), in the tail where the
+        difference has all its digits.
+        """
+        low, high = ((end - mean) / variance.sqrt() for end in self.ends())
+        flip = low > 0
+        low, high = torch.where(flip, -high, low), torch.where(flip, -low, high)
+        upper, lower = torch.special.log_ndtr(high), torch.special.log_ndtr(low)
+        found: Tensor = upper + torch.log1p(-torch.exp((lower - upper).clamp_max(-1e-15)))
+        return found
+
+    def known(self, rows: Rows) -> Tensor:
+        """Which of m candidates are known to lie within: of replicates, their mean counts; m."""
+        mine, place = np.unique(self.fitted.rows, return_inverse=True)
+        means = np.bincount(place, self.fitted.utility.cpu().numpy()) / np.bincount(place)
+        within = dict(zip(mine.tolist(), means.tolist(), strict=True))
+        values = torch.tensor([within.get(row, math.nan) for row in rows.tolist()])
+        return self.holds((values.double() - self.fitted.location) / self.fitted.scale)
+
+    def believing(self, rows: Rows) -> Constraint:
+        """As if some candidates had given their posterior mean."""
+        mean, _ = self.fitted.marginals(rows)
+        ids = [str(self.fitted.pool.ids[row]) for row in rows]
+        return replace(self, fitted=self.fitted.condition(ids, mean))
+
+
 @dataclass(frozen=True)
 class Aim:
     """What candidates are scored for.
 
+    With constraints, what counts is the improvement over the best measured candidate that meets
+    all of them, times the probability to meet them (Gardner et al., ICML 2014; in logarithms Ament
+    et al. 2023). While none is known to, it is the improvement over one deviation below the worst.
+
     Attributes:
         criterion: key of `CRITERIA`.
         target: the standardised utility to come close to; None where larger is better.
+        constraints: further outcomes and their limits.
     """
 
     criterion: str
     target: float | None = None
+    constraints: tuple[Constraint, ...] = ()
 
     @classmethod
-    def of(cls, fitted: Fitted, criterion: str, target: float | None = None) -> Aim:
+    def of(
+        cls,
+        fitted: Fitted,
+        criterion: str,
+        target: float | None = None,
+        constraints: tuple[Constraint, ...] = (),
+    ) -> Aim:
         """An aim in a surrogate's standardised units.
 
         Args:
             fitted: the surrogate.
             criterion: key of `CRITERIA`.
             target: utility to come close to, if any.
+            constraints: limits of further outcomes.
 
         Raises:
-            ConfigError: the criterion is unknown, or knows no targets.
+            ConfigError: the criterion is unknown, or knows no targets or limits.
         """
         made = CRITERIA[criterion]
+        if constraints and not getattr(made, "within_limits", False):
+            raise ConfigError(f"acquisition '{criterion}' has no limits; use log_ei or q_log_ei.")
         if target is None:
-            return cls(criterion)
+            return cls(criterion, None, constraints)
         if not getattr(made, "towards_target", False):
             raise ConfigError(f"acquisition '{criterion}' has no target; use log_ei or q_log_ei.")
-        return cls(criterion, ((target - fitted.location) / fitted.scale).item())
+        standardised = ((target - fitted.location) / fitted.scale).item()
+        return cls(criterion, standardised, constraints)
 
     @property
     def joint(self) -> bool:
@@ -110,7 +180,7 @@ class Aim:
         return utility if self.target is None else -(utility - self.target).abs()
 
     def best(self, fitted: Fitted) -> Tensor:
-        """Merit of the best measured candidate; of replicates, their mean counts.
+        """Merit of the best measured candidate within all limits; of replicates, their mean.
 
         Before anything is measured, that of the mean of earlier results, which is 0.
         """
@@ -120,7 +190,19 @@ class Aim:
         where = torch.as_tensor(place, device=fitted.utility.device)
         count = torch.bincount(where, minlength=len(rows))
         means = fitted.utility.new_zeros(len(rows)).index_add(0, where, fitted.utility) / count
-        return self.merit((means - fitted.location) / fitted.scale).max()
+        merit = self.merit((means - fitted.location) / fitted.scale)
+        allowed = torch.ones_like(merit, dtype=torch.bool)
+        for constraint in self.constraints:
+            allowed &= constraint.known(rows).to(allowed.device)
+        return merit[allowed].max() if bool(allowed.any()) else merit.min() - 1.0
+
+    def log_chance(self, rows: Rows) -> Tensor | float:
+        """Log probability that each of N candidates meets all limits; 0 without any."""
+        return sum(c.log_chance(*c.fitted.standardised(rows)) for c in self.constraints)
+
+    def believing(self, rows: Rows) -> Aim:
+        """The same where some candidates are believed to have given their posterior means."""
+        return replace(self, constraints=tuple(c.believing(rows) for c in self.constraints))
 
     def values(self, mean: Tensor, variance: Tensor, best_f: Tensor) -> Tensor:
         """Acquisition values of points with these marginals, N of each.
@@ -164,4 +246,4 @@ def score(fitted: Fitted, rows: Rows, aim: Aim) -> Tensor:
     Returns:
         One value per candidate, of the standardised utility; not-a-number counts as the worst.
     """
-    return aim.values(*fitted.standardised(rows), aim.best(fitted))
+    return aim.values(*fitted.standardised(rows), aim.best(fitted)) + aim.log_chance(rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gollum.acquisition.limits import NO_LIMITS, Limits, Rows
+from gollum.data.outcomes import Outcome, Scale
 from gollum.data.pool import Pool
 from gollum.errors import FitError
 from gollum.features.representations import Setup
@@ -56,6 +57,30 @@ NO_ROWS: Rows = np.array([], dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
+class Observed:
+    """An outcome with its results, some of which may be missing.
+
+    Attributes:
+        outcome: what is wanted of it.
+        ids: n measured candidates; an id may repeat.
+        values: their n values, in the outcome's unit.
+        scale: on which it is learned.
+        known: the values of all N candidates, where they are known before anything is measured.
+    """
+
+    outcome: Outcome
+    ids: Sequence[str]
+    values: Vector
+    scale: Scale
+    known: Vector | None = None
+
+    @property
+    def utility(self) -> Vector:
+        """What a model learns; n."""
+        return self.scale.utility(self.values)
+
+
+@dataclass(frozen=True, eq=False)
 class BatchRequest:
     """What a batch has to respect, with candidates as positions in the pool.
 
@@ -70,6 +95,7 @@ class BatchRequest:
         penalties: for all N candidates, what is taken off their acquisition value; or None.
         target: the utility to come close to; None where larger is better.
         ties: numbers that break ties and name samples; those of the stream by default.
+        outcomes: all outcomes, the objective first, where there are several; otherwise empty.
         space: what may be tried besides the candidates, if anything.
     """
 
@@ -82,6 +108,7 @@ class BatchRequest:
     penalties: Vector | None = None
     target: float | None = None
     ties: tuple[int, ...] | None = None
+    outcomes: tuple[Observed, ...] = ()
     space: Space | None = None
 
 
@@ -98,6 +125,7 @@ class Selection:
         joined: k inputs of those chosen ones that are no candidates, by id, as a table; None where
             all are.
         fitted: the model that predicted, where there is one; its pool ends with what joined.
+        others: name of a further outcome → its model.
         revision: hash of the model's weights, or which other package; empty where the choice did
             not depend on it.
         notes: what a user should know, one sentence each.
@@ -111,6 +139,7 @@ class Selection:
     deviations: tuple[float, ...] = ()
     joined: pd.DataFrame | None = None
     fitted: Fitted | None = None
+    others: Mapping[str, Fitted] = field(default_factory=dict)
     revision: str = ""
     notes: tuple[str, ...] = ()
     fit_seconds: float = 0.0

@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gollum.campaign.events import Goal
+from gollum.campaign.front import front_of
 from gollum.campaign.state import State
+from gollum.data.outcomes import Goal, Scale
 
 if TYPE_CHECKING:
+    from gollum.acquisition.model_based import Modelled
     from gollum.surrogates.base import Fitted
 
 Vector = NDArray[np.float64]
@@ -85,10 +87,12 @@ def progress(state: State) -> pd.DataFrame:
 
     Returns:
         Columns run, id, status, value (NaN if failed), best (mean of the measurements of the best
-        experiment so far; it falls when a repeat disappoints) and improved (whether no experiment
-        was as good before).
+        experiment so far within all limits; it falls when a repeat disappoints) and improved
+        (whether no experiment was as good before).
     """
     objective = state.created.objective
+    means = state.means_of_all
+    within = set(means.index[state.feasible(means)])
     totals: dict[str, tuple[float, int]] = {}
     utilities: dict[str, float] = {}
     top, peak, rows = "", -np.inf, []
@@ -99,10 +103,11 @@ def progress(state: State) -> pd.DataFrame:
             total, count = totals.get(result.id, (0.0, 0))
             totals[result.id] = total + value, count + 1
             mean = np.array([(total + value) / (count + 1)])
-            utilities[result.id] = float(state.utility(mean)[0])
+            if result.id in within:
+                utilities[result.id] = float(state.utility(mean)[0])
             if top == result.id:  # a repeat of the best: is it still?
                 top = max(utilities, key=utilities.__getitem__)
-            elif not top or utilities[result.id] > utilities[top]:
+            elif result.id in within and (not top or utilities[result.id] > utilities[top]):
                 top = result.id
         elif result.status != "failed":
             continue
@@ -115,28 +120,35 @@ def progress(state: State) -> pd.DataFrame:
 
 
 def best(state: State) -> Best | None:
-    """The experiment whose measurements have the best mean; None before the first."""
-    means = state.measured()
-    if means.empty:
+    """The experiment whose measurements have the best mean; None before the first.
+
+    Of several outcomes, the one within all limits, of the largest desirability where they are
+    weighed; None while there is none.
+    """
+    means, worth = state.measured(), state.worth(state.means_of_all)
+    if means.empty or not np.isfinite(worth).any():
         return None
-    utility = state.utility(means["mean"].to_numpy(dtype=np.float64))
-    row = means.iloc[int(np.argmax(utility))]
+    row = means.loc[state.means_of_all.index[int(np.argmax(worth))]]
     return Best(str(row.name), float(row["mean"]), int(row["count"]))
 
 
-def improvement(mean: Vector, deviation: Vector, level: float, goal: Goal) -> tuple[Vector, Vector]:
+def improvement(
+    mean: Vector, deviation: Vector, level: float, goal: Goal, most: float | None = None
+) -> tuple[Vector, Vector]:
     """Expected improvement, and its probability, of N values known as Gaussians.
 
     With h(a) = E(a + σz)₊ = a Φ(a/σ) + σ φ(a/σ), z standard normal: h(μ − best) when maximizing
     (Jones et al., J. Glob. Optim. 1998, 13, 455, eq. 15). For a target t whose best distance is d,
     E(d − |f − t|)₊ = h(m + d) − 2 h(m) + h(m − d) with m = μ − t, since the triangle that is the
-    improvement is such a sum of ramps.
+    improvement is such a sum of ramps. Where nothing is better than `most`, a value beyond it
+    counts as that: h(μ − best) − h(μ − most) when maximizing.
 
     Args:
         mean: N means μ of the objective.
         deviation: N standard deviations σ > 0.
         level: the best value, in the objective's unit.
         goal: what is wanted.
+        most: the bound in the wanted direction, if there is one.
 
     Returns:
         N gains ≥ 0 in the objective's unit, and N probabilities.
@@ -156,10 +168,18 @@ def improvement(mean: Vector, deviation: Vector, level: float, goal: Goal) -> tu
     else:
         ahead = mean - level if goal.kind == "maximize" else level - mean
         gain, chance = ramp(ahead), ndtr(ahead / deviation)
+        if most is not None:
+            gain = gain - ramp(mean - most if goal.kind == "maximize" else most - mean)
     return np.maximum(gain, 0.0), chance
 
 
-def advice(state: State, fitted: Fitted, wider: float = 1.0) -> Advice:
+def advice(
+    state: State,
+    fitted: Fitted,
+    wider: float = 1.0,
+    scale: Scale | None = None,
+    modelled: Modelled | None = None,
+) -> Advice:
     """Go on, or is little left to gain?
 
     Gains are of true values, without the noise of a measurement, over the true value that the
@@ -169,6 +189,8 @@ def advice(state: State, fitted: Fitted, wider: float = 1.0) -> Advice:
         state: the campaign.
         fitted: the model, given all results.
         wider: factor on its deviations.
+        scale: on which it has learned the objective; by default the campaign's.
+        modelled: all outcomes with their models, where there are several.
     """
     left = state.table.index[state.open()]
     table = progress(state)
@@ -177,9 +199,15 @@ def advice(state: State, fitted: Fitted, wider: float = 1.0) -> Advice:
     means = state.measured()
     candidates = pd.DataFrame(columns=["id", "mean", "deviation", "gain", "chance"])
     if len(left) and len(means):
-        candidates = _promising(state, fitted, list(left), list(means.index), wider)
+        known = scale or state.scale()
+        candidates = _promising(state, fitted, list(left), wider, known, modelled)
     gain = float(candidates["gain"].sum())
     spread = float(np.ptp(means["mean"].to_numpy())) if len(means) else 0.0
+    rule = RULE
+    if len(state.pursued) > 1:
+        whole = "the best desirability" if state.weighed else "the hypervolume so far"
+        rule, spread = RULE.replace("the range of your results", whole), float(spread > 0)
+        quiet = _quiet(state)
     chance = min(1.0, float(candidates["chance"].sum()))
     single = float(candidates["chance"].max()) if len(candidates) else 0.0
     noise = fitted.noise
@@ -196,7 +224,19 @@ def advice(state: State, fitted: Fitted, wider: float = 1.0) -> Advice:
         single=single,
         left=len(left),
         quiet=quiet,
+        rule=rule,
     )
+
+
+def _quiet(state: State) -> int:
+    """Experiments since the front or the largest desirability last grew."""
+    front = front_of(state)
+    if front is not None:
+        level = front.table["volume"].to_numpy(dtype=np.float64)
+    else:
+        level = np.maximum.accumulate(state.worth(state.means_of_all))
+    grown = np.flatnonzero(np.diff(level, prepend=-np.inf) > 0)
+    return len(level) - 1 - int(grown[-1]) if len(grown) else len(level)
 
 
 def decide(
@@ -235,28 +275,67 @@ def decide(
 
 
 def _promising(
-    state: State, fitted: Fitted, left: list[str], measured: list[str], wider: float
+    state: State,
+    fitted: Fitted,
+    left: list[str],
+    wider: float,
+    scale: Scale,
+    modelled: Modelled | None,
 ) -> pd.DataFrame:
     """The open candidates of the largest gain."""
-    known, _ = fitted.posterior(measured)
-    believed = state.sign() * known.cpu().numpy()
-    level = float(believed[np.argmax(state.utility(believed))])
-    utility, variance = fitted.posterior(left)
-    mean, deviation = state.sign() * utility.cpu().numpy(), wider * variance.sqrt().cpu().numpy()
-    gain, chance = improvement(mean, deviation, level, state.created.goal)
+    means = state.means_of_all
+    allowed = state.feasible(means) if state.limits else np.ones(len(means), dtype=bool)
+    measured = means[state.objective.name].notna().to_numpy()
+    known = means.index[measured & allowed if (measured & allowed).any() else measured].tolist()
+    believed = scale.values(fitted.posterior(known)[0].cpu().numpy())
+    merits = state.utility(believed)
+    # While no experiment is within the limits, the worst one is what there is to improve on.
+    place = np.argmax(merits) if (measured & allowed).any() else np.argmin(merits)
+    level = float(believed[place])
+    moments = [moment.cpu().numpy() for moment in fitted.posterior(left)]
+    utility, spread = moments[0], wider * np.sqrt(moments[1])
+    mean, deviation = scale.values(utility), scale.deviation(utility, spread)
+    linear = scale.transform == "identity"  # beyond a bound is what counts as the bound
+    centre = scale.sign * utility if linear else mean
+    low, high = scale.bounds
+    most = {"maximize": high, "minimize": low}.get(state.goal.kind) if linear else None
+    gain, chance = improvement(centre, np.maximum(deviation, 1e-12), level, state.goal, most)
+    if modelled is not None:
+        gain, chance = _of_all(modelled, fitted.pool.positions(left), gain, chance)
     table = pd.DataFrame(
         {"id": left, "mean": mean, "deviation": deviation, "gain": gain, "chance": chance}
     )
     return table.nlargest(TOP, "gain").reset_index(drop=True)
 
 
+def _of_all(
+    modelled: Modelled, rows: NDArray[np.int64], gain: Vector, chance: Vector
+) -> tuple[Vector, Vector]:
+    """Gains and chances of several outcomes: within the limits, and of all objectives."""
+    several = modelled.several
+    if several is None:
+        held = modelled.log_limits(rows, {})
+        share = np.ones(len(rows)) if held is None else np.exp(held)
+        return gain * share, chance * share
+    gain, chance = several.gains(rows), np.zeros(len(rows))
+    best = np.argsort(-gain, kind="stable")[:TOP]
+    chance[best] = several.chances(rows[best])
+    return gain, chance
+
+
 def _outlook(state: State, candidates: pd.DataFrame, chance: float) -> str:
     """What the open candidates may bring, a sentence."""
-    closer = state.created.goal.kind == "target"
+    closer = state.goal.kind == "target"
     better = f"{'comes closer to the target' if closer else 'is better'} than the best so far"
+    better = "joins the front" if state.seeks_front else better
+    unit = " of the hypervolume" if state.seeks_front else ""
     low, high = f"{100 * candidates['chance'].max():.0f} %", f"{100 * chance:.0f} %"
     between = f"about {low}" if low == high else f"between {low} and {high}"
-    largest, count = _brief(candidates["gain"].max()), len(candidates)
+    count = len(candidates)
+    largest, whole = (
+        f"{_brief(100 * gain)} %{unit}" if unit else _brief(gain)
+        for gain in (candidates["gain"].max(), candidates["gain"].sum())
+    )
     if count == 1:
         return (
             f"The chance that the last open candidate {better} is {low}; the expected gain is "
@@ -265,7 +344,7 @@ def _outlook(state: State, candidates: pd.DataFrame, chance: float) -> str:
     return (
         f"The chance that any of the {count} most promising candidates {better} is {between}; the "
         f"first of them is expected to gain {largest}, all together at most "
-        f"{_brief(candidates['gain'].sum())}."
+        f"{whole}."
     )
 
 

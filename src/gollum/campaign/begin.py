@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from gollum.acquisition.criteria import CRITERIA
 from gollum.acquisition.policy import Policy
-from gollum.campaign.events import Created, Goal, Recorded, Source
+from gollum.campaign.events import Created, Recorded, Source
 from gollum.campaign.factors import options_in
 from gollum.campaign.filled import USUAL
 from gollum.campaign.intake import read_results
@@ -22,13 +21,16 @@ from gollum.campaign.rows import Rows, blank_rows
 from gollum.campaign.sheets import sheet_names
 from gollum.campaign.state import Logged, State
 from gollum.campaign.store import table_sha256
+from gollum.campaign.wanted import check as check_outcomes
+from gollum.campaign.wanted import check_reference
 from gollum.data.molecules import one_spelling
 from gollum.data.naming import meant
-from gollum.data.pool import Pool, smiles_columns
+from gollum.data.outcomes import Goal, Outcome, found_bounds, refuse_twice, spelt
+from gollum.data.pool import Pool, cell_text, smiles_columns
 from gollum.data.readers import read_frame
 from gollum.data.roles import OURS, OUTCOMES, Column, Roles, Said, assign
 from gollum.data.sentinels import sentinel
-from gollum.data.statuses import check_failed
+from gollum.data.statuses import check_failed, is_open, meaning
 from gollum.data.strays import refuse_fill_down, refuse_head_below, refuse_strays
 from gollum.errors import ConfigError, DataError, TemplateError, listed, nearest
 from gollum.language.catalog import CATALOG, is_here
@@ -72,6 +74,7 @@ def begin(
     goal: Goal,
     name: str,
     source: Source | None,
+    outcomes: Sequence[Outcome] = (),
     also: Sequence[str] = (),
     id_column: str | None = None,
     cost: str | None = None,
@@ -103,7 +106,10 @@ def begin(
         goal: what is wanted of it.
         name: of the campaign.
         source: file that the table was read from.
-        also: columns of further results.
+        outcomes: instead of objective, goal and `failed_as`, one or several outcomes, those that
+            are pursued first. A further one that the table holds for every candidate, measured or
+            not, is known in advance and becomes the cost.
+        also: columns of further results, which are kept and not modelled.
         id_column: names the rows; a column called id by default, or else r1, r2, … by row.
         cost: column with the cost of each experiment, above 0.
         structures: input columns with SMILES; those with 'smiles' in their name by default.
@@ -133,12 +139,15 @@ def begin(
         DataError: the table can't be used; the message names row and column.
         TemplateError: the template can't.
     """
-    _check_settings(goal, failed_as, seed)
+    plain = Outcome(name=objective, goal=goal).model_copy(update={"failed_as": failed_as})
+    wanted = list(outcomes) or [plain]
+    goal, failed_as = wanted[0].goal, wanted[0].failed_as
+    _check_settings(wanted, seed)
     failed_word = (failed_word,) if isinstance(failed_word, str) else tuple(failed_word)
     check_failed(failed_word)
     named = dict(zip(NAMED, (surrogate, preset, model, acquisition), strict=True))
     chosen = _chosen({k: v for k, v in named.items() if v is not None}, keys or {}, goal)
-    policy = check_policy(chosen, goal)
+    policy = check_policy(chosen, wanted)
     where = name if source is None else source.name
     table = read_frame(frame, where)
     if len(table) == 0:
@@ -148,12 +157,20 @@ def begin(
     def here(names: Sequence[str]) -> list[str]:
         return [meant(name, map(str, table.columns), told, where) for name in names]
 
-    (objective,), also = here([objective]), here(also)
+    results, also = here([one.name for one in wanted]), here(also)
+    refuse_twice(results)
+    objective = results[0]
     id_column, cost = (None if name is None else here([name])[0] for name in (id_column, cost))
     inputs, structures = (None if names is None else here(names) for names in (inputs, structures))
     category, number, remark = here(category), here(number), here(remark)
     ordered = dict(zip(here(list(ordinal or {})), (ordinal or {}).values(), strict=True))
     category = list(dict.fromkeys([*category, *ordered]))
+    cost = cost or next((c for c in results[1:] if _known_before(table, c, objective)), None)
+    if cost in results:
+        what = "is known of every candidate, so it is not predicted"
+        told.append(Note("known-outcome", where, what, str(cost)))
+    also = [c for c in dict.fromkeys([*results[1:], *also]) if c != cost]
+    _refuse_names(table, where, results, failed_word)
     said = Said(
         objective, also, inputs, category, number, remark, id_column, cost,
         factors=table.attrs.get("factors", ()),
@@ -199,9 +216,14 @@ def begin(
         notes.append(_about("unmentioned-columns", where, what, silent))
     shown = candidates[columns if template is not None else spoken]
     words = _template(template, shown, where, rows.units, roles)
+    units = rows.units | rows.units_of([objective, *also])
+    wanted = [
+        one.model_copy(update={"name": name, "unit": units.get(name, "")})
+        for one, name in zip(wanted, results, strict=True)
+    ]
     created = Created(
         name=name, objective=objective, goal=goal, also=tuple(also), structures=tuple(structures),
-        id_column=id_column, cost=cost, units=rows.units | rows.units_of([objective, *also]),
+        id_column=id_column, cost=cost, units=units, outcomes=tuple(wanted),
         template=words.source, reaction=None if written is None else written.source,
         surrogate=policy.surrogate, preset=policy.preset, model=policy.model.name,
         acquisition=chosen.get("acquisition"), failed_as=failed_as,
@@ -215,7 +237,9 @@ def begin(
         found = recorded.results if recorded else ()
         values = [r.values[column] for r in found if column in r.values]
         _ask_sentinel(where, column, np.array(values, dtype=np.float64), said)
-    _check_failure(created, candidates, recorded, where)
+    _check_results(created, candidates, recorded, where)
+    created, bounded = _bounded(created, candidates, recorded, where)
+    notes += bounded
     shown_as = tuple(_as_read(c, candidates, created) for c in roles.columns)
     return Start(created, candidates, recorded, (*notes, *read), words, shown_as)
 
@@ -310,6 +334,9 @@ def _ask_sentinel(where: str, column: str, cells: NDArray[np.float64], said: Sai
 def _as_read(column: Column, candidates: pd.DataFrame, created: Created) -> Column:
     """What a column was proposed as, with what its cells were read as."""
     name, unit = column.name, created.units.get(column.name, "")
+    wanted = {one.name: one.goal for one in created.outcomes}
+    if name in wanted and len(wanted) > 1:
+        column = column._replace(role="objective", reason=wanted[name].words())
     if name in created.structures:
         return column._replace(kind="molecule")
     if name in created.orders:
@@ -335,16 +362,25 @@ def _chosen(named: Mapping[str, Any], keys: Mapping[str, Any], goal: Goal) -> di
     preset = PRESETS.get(str(chosen["preset"]), {})
     chosen.setdefault("surrogate", preset.get("surrogate", DEFAULT_SURROGATE))
     usual = preset.get("acquisition", "")
-    if goal.kind == "target" and not CRITERIA.fact(usual, "towards_target", False):
+    targeted = _pursued(goal).kind == "target"
+    if targeted and not CRITERIA.fact(usual, "towards_target", False):
         chosen.setdefault("acquisition", TOWARDS_TARGET)
     return chosen
 
 
-def check_policy(keys: Mapping[str, Any], goal: Goal) -> Policy:
+def _pursued(goal: Goal) -> Goal:
+    return goal if goal.pursued else goal.alone
+
+
+def check_policy(keys: Mapping[str, Any], outcomes: Sequence[Outcome]) -> Policy:
     """How experiments are chosen in a campaign, from dotted keys.
 
+    Args:
+        keys: of the policy.
+        outcomes: what is wanted, the objective first.
+
     Raises:
-        ConfigError: a key can't be used, or not for this goal.
+        ConfigError: a key can't be used, or not for what is wanted.
     """
     given = dict(keys)
     own = getattr(_factory(given.get("surrogate")), "model", None)
@@ -356,32 +392,24 @@ def check_policy(keys: Mapping[str, Any], goal: Goal) -> Policy:
     if policy.has_model and policy.remote.url is None and not known:
         close = nearest(model, CATALOG)
         raise ConfigError(f"there is no model '{model}'.{close} `gollum models` lists them.")
-    towards = getattr(CRITERIA[policy.acquisition], "towards_target", False)
-    if goal.kind == "target" and not towards:
-        able = [name for name in CRITERIA if CRITERIA.fact(name, "towards_target", False)]
+    wanted = {"towards_target": "target"} if _pursued(outcomes[0].goal).kind == "target" else {}
+    if any(one.goal.kind != "watch" for one in outcomes[1:]):
+        wanted["within_limits"] = "limits and further objectives"
+    for fact, what in wanted.items():
+        if not getattr(CRITERIA[policy.acquisition], fact, False):
+            able = [name for name in CRITERIA if CRITERIA.fact(name, fact, False)]
+            raise ConfigError(
+                f"acquisition '{policy.acquisition}' has no {what}; use {' or '.join(able)}."
+            )
+    if len(outcomes) > 1 and policy.surrogate in ("baybe", "baybe_chem"):
         raise ConfigError(
-            f"acquisition '{policy.acquisition}' has no target; use {' or '.join(able)}."
+            f"'{policy.surrogate}' is asked for a single outcome here; take another surrogate."
         )
     return policy
 
 
 def _factory(surrogate: Any) -> Any:
     return surrogate_factory(surrogate) if surrogate in surrogate_names() else None
-
-
-def check_failed_as(failed_as: float, goal: Goal) -> None:
-    """Refuse what a failed experiment can't count as.
-
-    Raises:
-        ConfigError: it is no finite number, or just what is wanted.
-    """
-    if not math.isfinite(failed_as):
-        raise ConfigError(f"a failed experiment can't count as {failed_as}; give a finite number.")
-    if failed_as == goal.target:
-        raise ConfigError(
-            f"a failed experiment would count as {failed_as:g}, which is the target; give a value "
-            "far from it."
-        )
 
 
 def check_seed(seed: int) -> None:
@@ -394,23 +422,82 @@ def check_seed(seed: int) -> None:
         raise ConfigError(f"a seed is a number from 0 on, not {seed}.")
 
 
-def _check_settings(goal: Goal, failed_as: float | None, seed: int) -> None:
+def _check_settings(outcomes: Sequence[Outcome], seed: int) -> None:
+    goal = outcomes[0].goal
     if (goal.kind == "target") != (goal.target is not None):
         raise ConfigError("goal 'target' and a target value belong together; give both or neither.")
-    if failed_as is not None:
-        check_failed_as(failed_as, goal)
+    check_outcomes(outcomes)
     check_seed(seed)
 
 
-def _check_failure(
+def _refuse_names(
+    table: pd.DataFrame, where: str, results: Sequence[str], failed: Sequence[str]
+) -> None:
+    """Refuse outcomes whose cells are names.
+
+    Raises:
+        DataError: one is such a column.
+    """
+    for column in results:
+        if column not in table or pd.api.types.is_numeric_dtype(table[column]):
+            continue
+        cells = [text for text in map(cell_text, table[column].unique()) if not is_open(text)]
+        tells = any(meaning(cell, failed) or any(map(str.isdigit, cell)) for cell in cells)
+        if cells and not tells:
+            raise DataError(
+                f"{where}: column '{column}' holds names such as '{cells[0]}', and an objective is "
+                "a number; name another column."
+            )
+
+
+def _known_before(table: pd.DataFrame, column: str, objective: str) -> bool:
+    """Whether a table has a number for every candidate, though not all of them were measured."""
+    if column not in table or not pd.api.types.is_numeric_dtype(table[column]):
+        return False
+    blank = [True] if objective not in table else blank_rows(table[[objective]])
+    return bool(table[column].notna().all() and np.any(blank))
+
+
+def _begun(created: Created, candidates: pd.DataFrame, recorded: Recorded | None) -> State:
+    state = State.of([Logged(1, "", "", created)], lambda _: candidates)
+    return state if recorded is None else state.after(Logged(2, "", "", recorded))
+
+
+def _bounded(
+    created: Created, candidates: pd.DataFrame, recorded: Recorded | None, where: str
+) -> tuple[Created, list[Note]]:
+    """The beginning with bounds that outcomes have by their unit, and notes on them."""
+    state, outcomes, notes = _begun(created, candidates, recorded), list[Outcome](), list[Note]()
+    for one in created.outcomes:
+        values = state.observations(one)[1]
+        bounds = one.bounds
+        if "bounds" not in one.model_fields_set and state.known(one) is None:
+            bounds = found_bounds(one.name, one.unit, values)
+        found = bounds != one.bounds
+        one = one.model_copy(update={"bounds": bounds, "found": found})
+        if found:
+            what = f"predictions stay within {spelt(bounds)}; say --bounds {one.name}=none if not"
+            notes.append(Note("found-bounds", where, what, one.name))
+        outcomes.append(one)
+    check_outcomes(outcomes)
+    weighed = any(one.weight is not None for one in outcomes)
+    for one in outcomes if weighed else ():
+        if one.goal.pursued and None in one.bounds:
+            raise ConfigError(
+                f"'{one.name}' is weighed, which needs both bounds; give them as --bounds "
+                f"{one.name}=0:100."
+            )
+    return created.model_copy(update={"outcomes": tuple(outcomes)}), notes
+
+
+def _check_results(
     created: Created, candidates: pd.DataFrame, recorded: Recorded | None, where: str
 ) -> None:
-    """Refuse that a failed experiment counts as the best there is."""
-    state = State.of([Logged(1, "", "", created)], lambda _: candidates)
-    if recorded is not None:
-        state = state.after(Logged(2, "", "", recorded))
+    """Refuse that a failed experiment counts as the best there is, or a reference beyond all."""
+    state = _begun(created, candidates, recorded)
     if problem := state.praised_failure():
         raise ConfigError(f"{where}: {problem}; give a worse value.")
+    check_reference(state)
 
 
 def _understood(note: Note, results: Collection[str]) -> bool:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gollum.analysis.cross_validation import folds
 from gollum.campaign.state import State
+from gollum.data.outcomes import Outcome, Scale
 
 if TYPE_CHECKING:
     from gollum.surrogates.base import Surrogate
@@ -27,6 +28,8 @@ def left_out(
     part: NDArray[np.int64],
     tick: Callable[[], None],
     spread: float = 0.0,
+    scale: Scale | None = None,
+    outcome: Outcome | None = None,
 ) -> tuple[Vector, Vector]:
     """Predict every result by a fit to those of other parts.
 
@@ -36,20 +39,23 @@ def left_out(
         part: which part each of them belongs to, from 0.
         tick: called after each fit.
         spread: standard deviation that the results left in are taken to have at least.
+        scale: on which they are learned; by default the campaign's.
+        outcome: what was measured; the objective by default.
 
     Returns:
-        n means and n standard deviations of a measurement, in the objective's unit.
+        n means and n standard deviations of a measurement, of what the model learns.
 
     Raises:
         FitError: a fit failed.
     """
-    ids, values = state.observations()
-    names, utility = np.array(ids, dtype=object), state.sign() * values
+    ids, values = state.observations(outcome)
+    utility = (scale or state.scale(outcome)).utility(values)
+    names = np.array(ids, dtype=object)
     mean, variance = np.empty_like(values), np.empty_like(values)
     for number in range(int(part.max()) + 1):
         out = part == number
         if np.ptp(values[~out]) == 0:  # nothing to learn from
-            mean[out], variance[out] = utility[~out].mean(), values.var(ddof=1)
+            mean[out], variance[out] = utility[~out].mean(), utility.var(ddof=1)
             tick()
             continue
         fitted = surrogate.fit(names[~out].tolist(), utility[~out], (state.created.seed, number))
@@ -59,11 +65,15 @@ def left_out(
         wide = max(1.0, spread / fitted.scale.item()) ** 2
         variance[out] = wide * (uncertain + noise).detach().cpu().numpy()
         tick()
-    return state.sign() * mean, np.sqrt(variance)
+    return mean, np.sqrt(variance)
 
 
 def variance_inflation(
-    surrogate: Surrogate, state: State, progress: Callable[[int, int], None]
+    surrogate: Surrogate,
+    state: State,
+    progress: Callable[[int, int], None],
+    scale: Scale | None = None,
+    outcome: Outcome | None = None,
 ) -> float:
     """Variance inflation: by what the surrogate's deviations are too small, at least 1.
 
@@ -75,11 +85,13 @@ def variance_inflation(
         surrogate: on the campaign's candidates.
         state: the campaign.
         progress: called with (fits done, fits in all).
+        scale: as `left_out` takes it.
+        outcome: likewise.
 
     Raises:
         FitError: a fit failed.
     """
-    ids, values = state.observations()
+    ids, values = state.observations(outcome)
     if len(set(ids)) < FEWEST:
         return 1.0
     parts = 10 if len(ids) <= MANY else 5
@@ -92,5 +104,8 @@ def variance_inflation(
         progress(done, int(part.max()) + 1)
 
     # A part may hold the only results that are not small: those left in are then no measure.
-    mean, deviation = left_out(surrogate, state, part, tick, spread=float(values.std(ddof=1)))
-    return max(1.0, float(np.sqrt(np.mean(((values - mean) / deviation) ** 2))))
+    scale = scale or state.scale(outcome)
+    utility = scale.utility(values)
+    spread = float(utility.std(ddof=1))
+    mean, deviation = left_out(surrogate, state, part, tick, spread, scale, outcome)
+    return max(1.0, float(np.sqrt(np.mean(((utility - mean) / deviation) ** 2))))

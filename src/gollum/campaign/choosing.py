@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gollum.acquisition.design import codes_of
 from gollum.acquisition.limits import Limits, Rows
-from gollum.acquisition.strategy import BatchRequest
+from gollum.acquisition.strategy import BatchRequest, Observed
 from gollum.campaign.events import Request
 from gollum.campaign.state import State
 from gollum.data.pool import cell_text
@@ -18,7 +18,14 @@ from gollum.errors import DataError, UserError
 
 
 def batch_request(
-    state: State, count: int, request: Request, *, fresh: bool, pending: Rows, taken: Rows
+    state: State,
+    count: int,
+    request: Request,
+    *,
+    fresh: bool,
+    pending: Rows,
+    taken: Rows,
+    outcomes: tuple[Observed, ...],
 ) -> BatchRequest:
     """What a strategy is asked for.
 
@@ -29,12 +36,13 @@ def batch_request(
         fresh: whether pending experiments are withdrawn, and may be chosen again.
         pending: positions whose results are not there yet.
         taken: positions that the batch holds already.
+        outcomes: with their results, the objective first.
 
     Raises:
         DataError: no candidate is left.
         UserError: none shares its values with the batch so far.
     """
-    goal, pool = state.created.goal, state.pool
+    goal, pool, scale = state.goal, state.pool, outcomes[0].scale
     groups = [(codes_of(pool, column), most) for column, most in request.at_most.items()]
     rows, again = _free(state, fresh), _measured(state) if request.repeats else taken[:0]
     if len(again):
@@ -54,8 +62,11 @@ def batch_request(
         limits=limits,
         shared=tuple(codes_of(pool, column) for column in request.same),
         penalties=_penalties(state, request),
-        target=goal.target if goal.kind == "target" else None,
+        target=(
+            float(scale.utility(np.array([goal.target]))[0]) if goal.kind == "target" else None
+        ),
         ties=(state.created.seed, state.learned, state.sequence),
+        outcomes=outcomes if len(outcomes) > 1 else (),
     )
 
 

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from gollum.data.outcomes import Goal, Outcome
+
 Status = Literal["measured", "failed", "not run"]
 STATUSES: tuple[Status, ...] = ("measured", "failed", "not run")
 
@@ -18,18 +20,6 @@ class Part(BaseModel):
     """Immutable and checked; an unknown field is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Goal(Part):
-    """What is wanted of the objective."""
-
-    kind: Literal["maximize", "minimize", "target"] = "maximize"
-    target: float | None = None
-    """The value to come close to, for kind 'target'."""
-
-    def words(self) -> str:
-        """'maximize', 'minimize' or 'come close to 5'."""
-        return self.kind if self.target is None else f"come close to {self.target:g}"
 
 
 class Source(Part):
@@ -87,6 +77,8 @@ class Created(Part):
     drawn_from: str = ""
     """The lists of options that the candidates are a sample of, as they were written, if more than
     these may be suggested."""
+    outcomes: tuple[Outcome, ...] = ()
+    """What is modelled, the objective first, the others also in `also`; old files have none."""
 
 
 class Retold(Part):
@@ -110,6 +102,8 @@ class Configured(Part):
     """All that may say from now on that an experiment failed; None where that stays as it is."""
     orders: dict[str, tuple[str, ...]] | None = None
     """Column → its names in order, of all that have one; None where that stays as it is."""
+    outcomes: tuple[Outcome, ...] = ()
+    """What is modelled from now on, all of it; empty where that stays as it is."""
 
 
 class Renamed(Part):
@@ -154,6 +148,17 @@ class Effect(Part):
     """In units of the objective; positive raises the prediction."""
 
 
+class Prediction(Part):
+    """What is predicted of a further outcome."""
+
+    mean: float
+    """The median of what is predicted, in the outcome's unit."""
+    low: float
+    """95 % of measurements are predicted to lie from here …"""
+    high: float
+    """… to here."""
+
+
 class Suggestion(Part):
     """One experiment to do."""
 
@@ -161,13 +166,18 @@ class Suggestion(Part):
     """Names this experiment in sheets: 'b3-1' is the first of batch 3 (3-1 is a date to Excel)."""
     id: str
     mean: float | None = None
-    """Predicted objective; None before there is a model."""
+    """Predicted objective, the median inside its bounds; None before there is a model."""
     low: float | None = None
     """95 % of measurements are predicted to lie from here …"""
     high: float | None = None
     """… to here."""
     chance: float | None = None
-    """Probability that it beats the best so far, 0 to 1."""
+    """Probability, 0 to 1, that it beats the best so far within all limits; with several
+    objectives, that no experiment so far is as good in all of them."""
+    limits: float | None = None
+    """Probability that all limits hold, 0 to 1; None without limits."""
+    others: dict[str, Prediction] = {}
+    """Further outcome → what is predicted of it."""
     acquisition: float | None = None
     inherited: float | None = None
     """What earlier campaigns alone let expect; None without any."""
@@ -195,6 +205,8 @@ class Suggested(Part):
     """None for a first design."""
     fit: dict[str, float] = {}
     """Hyperparameters, loss, number of results, and by what intervals were widened."""
+    scales: dict[str, str] = {}
+    """Outcome → on which scale it was learned, where that is not its own."""
     weights: dict[str, tuple[float, float, float]] = {}
     """Of each column and representation, how much it tells experiments apart, together 1, and from
     where to where 90 % of what the model averages over lies; empty where nothing is weighed."""
@@ -218,6 +230,8 @@ class Result(Part):
     status: Status
     values: dict[str, float] = {}
     """Objective and further results, by column; empty unless measured."""
+    said: dict[str, str] = {}
+    """What the sheet said of results that are no plain number, such as '<5', by column."""
     note: str = ""
     row: int | None = None
     """Row of the sheet."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -11,7 +12,12 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from gollum.campaign.events import Effect, Neighbour
+from gollum.acquisition.limits import Rows
+from gollum.acquisition.model_based import Modelled
+from gollum.acquisition.scoring import Aim
+from gollum.acquisition.strategy import Observed, Selection
+from gollum.campaign.calibration import INTERVAL
+from gollum.campaign.events import Effect, Neighbour, Prediction, Suggestion
 from gollum.campaign.state import State
 from gollum.data.pool import cell_text
 from gollum.surrogates.base import Fitted
@@ -20,6 +26,9 @@ NEIGHBOURS = 3
 ALIKE = 0.05  # smallest correlation that is worth a word
 BINS = 8  # of numeric columns with more values
 WITHIN, BEYOND = 0.5, 1.5  # posterior deviations below the best: exploit up to, explore from
+LIKELY, UNLIKELY = 0.5, 0.15  # chances to be on the front: exploit from, explore up to
+
+Intent = Literal["explore", "balance", "exploit"]
 
 Vector = NDArray[np.float64]
 
@@ -102,9 +111,104 @@ def neighbours(state: State, fitted: Fitted, row: int) -> tuple[Neighbour, ...]:
     return tuple(Neighbour(id=i, value=v, similarity=s) for s, i, v in nearest if s >= ALIKE)
 
 
-def intent(
-    merit: Sequence[float], deviation: Sequence[float], best: float
-) -> list[Literal["explore", "balance", "exploit"]]:
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """Suggestions with calibrated predictions and their reasons.
+
+    Attributes:
+        state: the campaign.
+        chosen: what was chosen, with its models.
+        outcomes: all outcomes with their scales, the objective first.
+        wider: name of an outcome → factor on its model's deviations.
+    """
+
+    state: State
+    chosen: Selection
+    outcomes: Sequence[Observed]
+    wider: Mapping[str, float]
+
+    def suggestions(self) -> list[Suggestion]:
+        """One for each chosen experiment, in order; without a run."""
+        chosen, scale, fitted = self.chosen, self.outcomes[0].scale, self.chosen.fitted
+        assert fitted is not None  # noqa: S101 (there are no reasons without a model)
+        rows = fitted.pool.positions(chosen.ids)
+        predicted = scale.values(fitted.marginals(np.arange(len(fitted.pool)))[0].cpu().numpy())
+        effects, means = main_effects(self.state, predicted), predicted[rows]
+        lows, highs = self._interval(self.outcomes[0], fitted, rows)
+        chances, intents = self._hopes(fitted, rows)
+        held, others = self._modelled.log_limits(rows, self.wider), self._others(rows)
+        inherited = fitted.inherited(rows)
+        before = None if inherited is None else scale.values(inherited.cpu().numpy())
+        return [
+            Suggestion(
+                run="",
+                id=str(fitted.pool.ids[row]),
+                mean=float(means[i]),
+                low=float(lows[i]),
+                high=float(highs[i]),
+                chance=min(1.0, max(0.0, float(chances[i]))) if len(fitted.rows) else None,
+                limits=None if held is None else float(np.exp(held[i])),
+                others={name: parts[i] for name, parts in others.items()},
+                acquisition=chosen.scores[i],
+                inherited=None if before is None else float(before[i]),
+                intent=intents[i],
+                neighbours=neighbours(self.state, fitted, int(row)),
+                effects=effects.effects(int(row)),
+            )
+            for i, row in enumerate(rows)
+        ]
+
+    def _interval(self, one: Observed, fitted: Fitted, rows: Rows) -> tuple[Vector, Vector]:
+        """Between which values 95 % of measurements are predicted."""
+        mean, variance = fitted.standardised(rows)
+        wide = self.wider[one.outcome.name] * INTERVAL * fitted.scale
+        reach = wide * (variance + fitted.noise).sqrt()
+        centre = fitted.location + fitted.scale * mean
+        return one.scale.interval(centre.cpu().numpy(), reach.cpu().numpy())
+
+    @cached_property
+    def _modelled(self) -> Modelled:
+        assert self.chosen.fitted is not None  # noqa: S101 (as above)
+        return Modelled(self.outcomes, self.chosen.fitted, self.chosen.others)
+
+    def _others(self, rows: Rows) -> dict[str, list[Prediction]]:
+        """What is predicted of further outcomes."""
+        found = {}
+        for one, fitted in self._modelled.further:
+            means = one.scale.values(fitted.marginals(rows)[0].cpu().numpy())
+            lows, highs = self._interval(one, fitted, rows)
+            found[one.outcome.name] = [
+                Prediction(mean=m, low=low, high=high)
+                for m, low, high in zip(means.tolist(), lows.tolist(), highs.tolist(), strict=True)
+            ]
+        return found
+
+    def _hopes(self, fitted: Fitted, rows: Rows) -> tuple[Sequence[float], list[Intent]]:
+        """The chance that an experiment is a success, and what it is for."""
+        first, modelled = self.outcomes[0], self._modelled
+        if (several := modelled.several) is not None:
+            ones = [*several.objectives, *(one for one, _ in modelled.limits)]
+            wider = [self.wider[one.outcome.name] for one in ones]
+            chances = several.chances(rows, wider).tolist()
+            return chances, [_by_chance(chance) for chance in chances]
+        goal, scale = self.state.goal, first.scale
+        target = None if goal.kind != "target" else float(scale.utility(np.array([goal.target]))[0])
+        aim = Aim.of(fitted, self.state.policy.acquisition, target, modelled.constraints)
+        mean, variance = fitted.standardised(rows)
+        best, wide = aim.best(fitted), self.wider[first.outcome.name]
+        chance = aim.chance(mean, wide**2 * variance, best).cpu().numpy()
+        held = modelled.log_limits(rows, self.wider)
+        chance = chance if held is None else chance * np.exp(held)
+        merit, deviation = aim.merit(mean).tolist(), variance.sqrt().tolist()
+        return chance.tolist(), intent(merit, deviation, best.item())
+
+
+def _by_chance(chance: float) -> Intent:
+    """What an experiment is for, by its chance to be on the front."""
+    return "exploit" if chance >= LIKELY else "explore" if chance <= UNLIKELY else "balance"
+
+
+def intent(merit: Sequence[float], deviation: Sequence[float], best: float) -> list[Intent]:
     """Whether suggestions use what is known or find out something new.
 
     Args:
@@ -112,7 +216,7 @@ def intent(
         deviation: posterior standard deviations, in the same unit.
         best: merit of the best measurement.
     """
-    found: list[Literal["explore", "balance", "exploit"]] = []
+    found: list[Intent] = []
     for value, sigma in zip(merit, deviation, strict=True):
         below = (best - value) / max(sigma, 1e-12)
         found.append("exploit" if below <= WITHIN else "explore" if below >= BEYOND else "balance")

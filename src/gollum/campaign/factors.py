@@ -32,7 +32,8 @@ many of what stays. An option is what is written: `NO` and `2024-01-01` are name
 Instead of factors there may be a `table: conditions.csv`, seen from the file's folder. `columns`
 says what columns are: also (a further result), category, number, remark, id, cost, structure or
 ordinal, which are names in the order of the options, or in one that is said as in
-`stirring: {ordinal: [low, medium, high]}`.
+`stirring: {ordinal: [low, medium, high]}`. `outcomes` says what is wanted of results
+(`gollum.campaign.outcome_lines`).
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ from gollum.campaign.columns import read_columns
 from gollum.campaign.drawn import Options
 from gollum.campaign.grid import Bound, EntangledError, Grid, Together
 from gollum.campaign.options import Factor, read_factor, read_mixture
+from gollum.campaign.outcome_lines import read_outcomes
 from gollum.campaign.rules import PAIR, Rules
 from gollum.campaign.strict_yaml import Entries, YamlFile
 from gollum.data.readers import read_table
@@ -57,8 +59,10 @@ from gollum.errors import ConfigError, listed
 from gollum.notes import Notes
 
 MOST_COMBINATIONS = 1_000_000
-PARTS = ("factors", "mixture", "exclude", "together", "relations", "sample", "columns")
-OF_TABLE = ("table", "columns")
+PARTS = (
+    "factors", "mixture", "exclude", "together", "relations", "sample", "columns", "outcomes",
+)  # fmt: skip
+OF_TABLE = ("table", "columns", "outcomes")
 NOTHING_LEFT = "with this line every combination is excluded; change it or take it away"
 ENTANGLED = (
     "with this line more options are tied together than can be gone through; take larger steps, "
@@ -81,7 +85,8 @@ def read_factors(
         N x k table; of combinations, the first factor varies slowest. `attrs['notes']` says how
         many there are and how many are excluded, `attrs['factors']` names their columns,
         `attrs['drawn_from']` is the text of the file where they are a sample of quantities,
-        `attrs['columns']` says what columns are, and `attrs['file']` where the rows come from.
+        `attrs['columns']` says what columns are, `attrs['outcomes']` what is wanted of results, and
+        `attrs['file']` where the rows come from.
 
     Raises:
         ConfigError: the file is not as this module describes it; the message names the line.
@@ -99,7 +104,8 @@ def read_factors(
     else:
         source, table = path, _combinations(file, parts, seed)
     columns = read_columns(file, parts["columns"][1], table) if "columns" in parts else {}
-    table.attrs |= {"file": source, "columns": columns}
+    outcomes = read_outcomes(file, parts["outcomes"][1]) if "outcomes" in parts else ()
+    table.attrs |= {"file": source, "columns": columns, "outcomes": outcomes}
     return table
 
 

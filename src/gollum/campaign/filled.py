@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from gollum.campaign.sheets import Names, sheet_names, users_columns
 from gollum.campaign.state import State
 from gollum.data.naming import meant
+from gollum.data.outcomes import UNBOUNDED, Outcome, spelt
 from gollum.data.pool import cell_text
 from gollum.data.readers import read_frame
 from gollum.data.spreadsheets.columns import Column, choose_marks
+from gollum.data.spreadsheets.inexact import Inexact, inexact
 from gollum.data.spreadsheets.numbers import SPACES, composed, is_plain, plain
 from gollum.data.spreadsheets.quantities import conversion, in_unit
 from gollum.data.spreadsheets.sheets import refuse_repeats
@@ -184,7 +186,7 @@ class Sheet:
     def notes(self) -> list[Note]:
         """What the reader said, and which columns mean nothing here."""
         theirs = users_columns(self.state)
-        known = {name.casefold() for name in vars(self.names).values()} | {"id"}
+        known = {name.casefold() for name in self.names.every} | {"id"}
         extra = [c for c in self.frame.columns if c not in theirs and c.casefold() not in known]
         ours = (*theirs, self.names.id)
         told: list[Note] = [
@@ -217,7 +219,7 @@ def _in_our_words(state: State, frame: pd.DataFrame, where: str) -> pd.DataFrame
     others = [name for name in frame.columns if name not in theirs]
     ours, told = dict[str, str](), list[Note]()
     parts = {column: split_name(composed(column)) for column in missing}
-    bases, reserved = {own for own, _ in parts.values()}, {*vars(sheet_names(state)).values()}
+    bases, reserved = {own for own, _ in parts.values()}, {*sheet_names(state).every}
     for name, column in ((name, column) for name in others for column in missing):
         (base, given), (own, said) = split_name(name), parts[column]
         spelt = list[Note]()
@@ -255,12 +257,14 @@ class Outcomes(NamedTuple):
     Attributes:
         status: N texts; '' or 'pending' without a result.
         values: N objective values and further results, by column; NaN where there is none.
+        said: N texts of those that are no plain number, by column; '' otherwise.
         notes: N texts of the user's.
         told: what was understood in a special way.
     """
 
     status: Texts
     values: dict[str, Numbers]
+    said: dict[str, Texts]
     notes: Texts
     told: tuple[Note, ...]
 
@@ -272,16 +276,24 @@ def read_outcomes(sheet: Sheet) -> Outcomes:
         DataError: a cell can't be understood, or status and value contradict each other.
     """
     objective, units = sheet.state.created.objective, sheet.state.created.units
-    words, read = dict[str, Texts](), dict[str, tuple[Numbers, list[Note]]]()
+    words, said = dict[str, Texts](), dict[str, Texts]()
+    read = dict[str, tuple[Numbers, list[Note]]]()
     wrong = list[DataError]()
     for column in (objective, *(c for c in sheet.state.created.also if c in sheet.frame)):
         words[column] = _words(sheet, column)
         instead = _INSTEAD if column == objective else ""
         unit = units.get(column, "%")
+        rough, counted, notes_on = _inexact(sheet, column, words[column] == "", unit)
         with together(wrong):
-            read[column] = sheet.numbers(column, words[column] == "", unit, instead)
+            plain = (words[column] == "") & (rough == "")
+            numbers, more = sheet.numbers(column, plain, unit, instead)
+            read[column] = np.where(rough == "", numbers, counted), [*more, *notes_on]
+            said[column] = rough
     refuse_all(sheet.name, wrong)
     values = {column: numbers for column, (numbers, _) in read.items()}
+    for one in sheet.state.outcomes:
+        if one.name in values:
+            _refuse_beyond(sheet, one, values[one.name])
     status = _statuses(sheet, words, values)
     notes = sheet.texts(sheet.own(sheet.names.note))
     for column in values:  # a failed experiment has no values
@@ -300,7 +312,32 @@ def read_outcomes(sheet: Sheet) -> Outcomes:
         *folded([Note("early-remark", sheet.at(i), left) for i in idle]),
         *(note for column in values for note in _out_of_range(sheet, column, values[column])),
     )
-    return Outcomes(status, values, notes, told)
+    return Outcomes(status, values, said, notes, told)
+
+
+def _inexact(
+    sheet: Sheet, column: str, wanted: Mask, unit: str
+) -> tuple[Texts, Numbers, tuple[Note, ...]]:
+    """N texts of results that are no plain number, N numbers that they count as, and notes."""
+    texts = np.where(wanted, sheet.texts(column), "")
+    if sheet.is_numeric(column):
+        return sheet.texts(None), np.full(len(texts), np.nan), ()
+    bounds = next((o.bounds for o in sheet.state.outcomes if o.name == column), UNBOUNDED)
+    named = unit_in(column)
+    unit = unit if named is None else named[0]
+
+    def read(text: str) -> Inexact | None:
+        return None if not text or measure(text, unit) else inexact(text, unit, bounds)
+
+    found = mapped(texts, read)
+    rough = np.array([text if f else "" for text, f in zip(texts, found, strict=True)], object)
+    counted = np.array([f.value if f else np.nan for f in found], dtype=np.float64)
+    told = [
+        Note("inexact", sheet.at(i, column), f"'{rough[i]}' counts as {f.value:.6g}, {f.reason}")
+        for i, f in enumerate(found)
+        if f
+    ]
+    return rough, counted, folded(told)
 
 
 def folded(notes: Sequence[Note]) -> tuple[Note, ...]:
@@ -389,6 +426,25 @@ def _statuses(sheet: Sheet, words: dict[str, Texts], values: dict[str, Numbers])
         lambda i: f"the status is '{status[i]}', but there is a result; clear one of them",
     )
     return status
+
+
+def _refuse_beyond(sheet: Sheet, outcome: Outcome, numbers: Numbers) -> None:
+    """Refuse values beyond bounds that somebody said; found ones give way.
+
+    Raises:
+        DataError: there is one.
+    """
+    if outcome.found or outcome.bounds == UNBOUNDED:
+        return
+    beyond = np.array([not (np.isnan(v) or outcome.within(v)) for v in numbers], dtype=bool)
+    sheet.refuse(
+        beyond,
+        outcome.name,
+        lambda i: (
+            f"{cell_text(numbers[i])} is outside of the bounds ({spelt(outcome.bounds)}); correct "
+            f"it, or widen them by gollum init CAMPAIGN --bounds {outcome.name}=LOW:HIGH"
+        ),
+    )
 
 
 def _contradiction(words: Texts, status: Texts, i: int) -> str:

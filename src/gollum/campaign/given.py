@@ -10,11 +10,12 @@ from typing import Any, cast
 import pandas as pd
 
 from gollum.campaign.begin import begin
-from gollum.campaign.events import Goal, Source
+from gollum.campaign.events import Source
 from gollum.campaign.state import Logged, State
 from gollum.campaign.store import Store
 from gollum.data.catalog import get_task
 from gollum.data.naming import meant
+from gollum.data.outcomes import Goal
 from gollum.data.readers import read_frame, read_table
 from gollum.errors import ConfigError, DataError, listed
 from gollum.files import sha256_of
@@ -125,7 +126,7 @@ class Given:
             )
         if self.direction is not None:
             return objective, Goal(kind=cast(Any, self.direction))
-        kind = state.created.goal.kind
+        kind = state.goal.kind
         if meant(objective, [ours], []) != ours and self.objective is not None:
             raise ConfigError(
                 f"{self.name}: is more of '{objective}' better or worse? Write "

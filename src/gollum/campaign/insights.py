@@ -7,9 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from gollum.acquisition.model_based import Modelled, others_of
 from gollum.campaign.advice import Advice, advice
 from gollum.campaign.explain import main_effects
-from gollum.campaign.planning import has_enough, inflation_of, learn, surrogate_of, weighed
+from gollum.campaign.planning import (
+    has_enough,
+    inflation_of,
+    learn,
+    observed,
+    strategy_of,
+    stream_of,
+    surrogate_of,
+    weighed,
+)
 from gollum.campaign.state import State
 from gollum.campaign.trust import Trust, own_name, trust
 from gollum.errors import UserError
@@ -66,13 +76,18 @@ def insights(state: State, listener: Listener = SILENT) -> Insights | None:
         except UserError as error:
             notes.append(Note("no-comparison", "", f"No comparison with {baseline}: {error}"))
     listener.stage("Fitting the model")
-    fitted = learn(own, state)
+    outcomes = observed(state, strategy_of(state))
+    first, scale = outcomes[0], outcomes[0].scale
+    fitted = learn(own, state, scale)
+    others, untold = others_of(own, outcomes, stream_of(state))
+    notes += untold
+    modelled = Modelled(outcomes, fitted, others) if others else None
     mean, _ = fitted.marginals(np.arange(len(fitted.pool)))
-    effects = main_effects(state, state.sign() * mean.cpu().numpy()).table
+    effects = main_effects(state, scale.values(mean.cpu().numpy())).table
     listener.stage("Leaving experiments out")
-    judged = trust(state, surrogates, listener.advanced)
+    judged = trust(state, surrogates, listener.advanced, scale)
     listener.stage("Checking the intervals")
-    inflation = inflation_of(state, own, listener)
+    inflation = inflation_of(state, own, listener, first)
     if inflation > 1:
         what = (
             f"Intervals of suggestions, and of what is left to gain, are {inflation:.2g} times as "
@@ -81,7 +96,7 @@ def insights(state: State, listener: Listener = SILENT) -> Insights | None:
         notes.append(Note("wider-intervals", "", what))
     return Insights(
         trust=judged,
-        advice=advice(state, fitted, inflation),
+        advice=advice(state, fitted, inflation, scale, modelled),
         effects=effects,
         hyperparameters=fitted.report.hyperparameters or {},
         weights=weighed(fitted),

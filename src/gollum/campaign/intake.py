@@ -144,6 +144,7 @@ class _Row(NamedTuple):
     id: str
     status: Status
     values: dict[str, float]
+    said: dict[str, str]
     note: str
 
 
@@ -169,6 +170,7 @@ def _rows(
             identity.ids[i],
             outcomes.status[i],
             {column: v for column, numbers in values.items() if (v := numbers[i]) == v},
+            {column: text for column, texts in outcomes.said.items() if (text := texts[i])},
             outcomes.notes[i],
         )
         for i in wanted
@@ -332,11 +334,15 @@ def _new(row: _Row, run: str, repeats: str = "") -> _Reading:
 
 def _result(row: _Row, run: str, old: Result | None = None) -> Result:
     """What is known of a run now: blank cells leave what was there."""
-    note, values = row.note, row.values
+    note, values, said = row.note, row.values, row.said
     if old is not None:
         note = row.note or old.note
         values = old.values | row.values if row.status == "measured" else {}
-    return Result(run=run, id=row.id, status=row.status, values=values, note=note, row=row.row)
+        said = {c: text for c, text in old.said.items() if c not in row.values} | row.said
+    said = {column: text for column, text in said.items() if column in values}
+    return Result(
+        run=run, id=row.id, status=row.status, values=values, said=said, note=note, row=row.row
+    )
 
 
 def _said(state: State, result: _Row | Result) -> str:

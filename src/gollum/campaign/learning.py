@@ -179,7 +179,7 @@ def source_task(state: State, learned: Learned) -> SourceTask:
             for column, values in cells.columns.items()
         }
     )
-    utility = state.sign() * np.array(learned.values, dtype=np.float64)
+    utility = state.objective.goal.sign * np.array(learned.values, dtype=np.float64)
     return SourceTask(learned.name, table, utility, comparable=learned.comparable)
 
 
@@ -201,7 +201,7 @@ def _in_our_terms(
         if all(value is not None for value in factor):
             notes.append(Note("source-converted", name, f"'{other}' is converted to {wanted}."))
             return pd.Series(factor, index=means.index, dtype="float64"), True
-    goals = state.created.goal.kind, theirs.created.goal.kind
+    goals = state.goal.kind, theirs.goal.kind
     if "target" in goals:
         raise DataError(
             f"{name}: its results are '{other}' and not '{ours}', and a value to come close to "

@@ -8,26 +8,26 @@ from functools import partial
 from typing import Literal
 
 import numpy as np
-import torch
 
 from gollum import __version__
-from gollum.acquisition.model_based import make_strategy
+from gollum.acquisition.model_based import make_strategy, unaided
 from gollum.acquisition.policy import Policy
-from gollum.acquisition.scoring import Aim
-from gollum.acquisition.strategy import Selection, Strategy, ask, is_ready
+from gollum.acquisition.strategy import Observed, Strategy, ask, is_ready
 from gollum.campaign.between import Between, cells_of
-from gollum.campaign.calibration import INTERVAL, variance_inflation
+from gollum.campaign.calibration import variance_inflation
 from gollum.campaign.choosing import batch_request
 from gollum.campaign.events import Request, Suggested, Suggestion
-from gollum.campaign.explain import intent, main_effects, neighbours
+from gollum.campaign.explain import Explained
 from gollum.campaign.learning import learns, source_task
 from gollum.campaign.state import State
+from gollum.data.outcomes import Scale
 from gollum.errors import ConfigError, FitError, UserError, listed
 from gollum.features.problem import Problem
 from gollum.features.representations import Setup
 from gollum.listener import SILENT, Listener
 from gollum.runtime import Runtime, commit
 from gollum.surrogates.base import Fitted, Surrogate
+from gollum.surrogates.scales import best_scale
 from gollum.text.template import Template
 
 
@@ -77,14 +77,40 @@ def surrogate_of(
     return surrogate
 
 
-def learn(surrogate: Surrogate, state: State) -> Fitted:
+def learn(surrogate: Surrogate, state: State, scale: Scale | None = None) -> Fitted:
     """Fit to the results so far; the same results give the same fit.
 
     Raises:
         FitError: it failed, also after retries.
     """
     ids, values = state.observations()
-    return surrogate.fit(ids, state.sign() * values, (state.created.seed, state.learned))
+    return surrogate.fit(ids, (scale or state.scale()).utility(values), stream_of(state))
+
+
+def stream_of(state: State) -> tuple[int, int]:
+    """Numbers that name the random stream of what is learned now."""
+    return state.created.seed, state.learned
+
+
+def observed(state: State, strategy: Strategy) -> tuple[Observed, ...]:
+    """All outcomes with their results and the scale that each is learned on, the objective first.
+
+    Raises:
+        FitError: a fit failed by which a scale is chosen.
+    """
+    found = []
+    for number, outcome in enumerate(state.outcomes):
+        ids, values = state.observations(outcome)
+        scale = outcome.scale(values)
+        if state.sources and number == 0:  # whose results are learned as they are
+            outcome = outcome.model_copy(update={"transform": "identity"})
+            scale = outcome.scale(values)
+        known, ready = state.known(outcome), is_ready(ids, values)
+        if outcome.transform == "auto" and known is None and ready and strategy.surrogate:
+            stream = (*stream_of(state), *([number] if number else []))
+            scale = best_scale(strategy.surrogate, outcome, ids, values, stream)
+        found.append(Observed(outcome, ids, values, scale, known))
+    return tuple(found)
 
 
 def has_enough(state: State) -> bool:
@@ -115,27 +141,27 @@ def propose(
         DataError: no candidate is left.
         UserError: the request can't be met, or the surrogate can't learn from the sources.
     """
-    began, request = time.perf_counter(), request or Request()
+    began, request, pool = time.perf_counter(), request or Request(), state.pool
     if state.sources and not learns(state.policy):
         raise ConfigError(
             f"surrogate '{state.policy.surrogate}' can't learn from {listed([*state.sources])}; "
             "take --surrogate combined, wordless or averaged, or let them go by gollum learn … "
             "--forget."
         )
-    pool, (ids, values) = state.pool, state.observations()
     in_lab = [] if fresh else state.pending()
     pending = np.unique(pool.positions([plan.suggestion.id for plan in in_lab]))
     held = [p.suggestion.id for p in in_lab if p.batch == state.batch] if extends else []
+    strategy = strategy_of(state, listener=listener)
+    outcomes = observed(state, strategy)
     wanted = partial(
-        batch_request, count=asked - len(held), request=request,
-        fresh=fresh, pending=pending, taken=pool.positions(held),
+        batch_request, count=asked - len(held), request=request, fresh=fresh, pending=pending,
+        taken=pool.positions(held), outcomes=outcomes,
     )  # fmt: skip
     asks = wanted(state)
     if state.drawn_from:
         asks = replace(asks, space=Between(state, wanted, request.same))
-    strategy = strategy_of(state, listener=listener)
-    stream = (state.created.seed, state.learned)
-    chosen = ask(strategy, pool, ids, state.sign() * values, asks, stream)
+    first = outcomes[0]
+    chosen = ask(strategy, pool, first.ids, first.utility, asks, stream_of(state))
     listener.noted(chosen.notes)
     joined = None if chosen.joined is None else cells_of(chosen.joined)
     after = state if joined is None else state.joined(joined)
@@ -145,9 +171,13 @@ def propose(
     suggestions = [Suggestion(run="", id=candidate, intent=kind) for candidate in chosen.ids]
     if chosen.fitted is not None and strategy.surrogate is not None:
         listener.stage("Checking the intervals")
-        inflation = inflation_of(state, strategy.surrogate, listener)
-        fit = {**_figures(chosen.fitted), "widening": inflation}
-        suggestions = _explained(after, chosen.fitted, chosen, inflation)
+        wider = {
+            one.outcome.name: inflation_of(state, strategy.surrogate, listener, one)
+            for one in outcomes
+            if one is first or one.outcome.name in chosen.others
+        }
+        fit = {**_figures(chosen.fitted), "widening": wider[first.outcome.name]}
+        suggestions = Explained(after, chosen, outcomes, wider).suggestions()
     named = tuple(
         s.model_copy(update={"run": f"b{batch}-{len(held) + i}"})
         for i, s in enumerate(suggestions, start=1)
@@ -161,6 +191,11 @@ def propose(
         suggestions=named,
         surrogate=state.policy.surrogate if fit or kind == "chosen" else None,
         fit=fit,
+        scales={
+            one.outcome.name: one.scale.transform
+            for one in outcomes
+            if fit and one.outcome.transform == "auto"
+        },
         weights={} if chosen.fitted is None else weighed(chosen.fitted),
         trust={} if chosen.fitted is None else chosen.fitted.trust_in_sources(),
         revision=chosen.revision,
@@ -176,49 +211,20 @@ def weighed(fitted: Fitted) -> dict[str, tuple[float, float, float]]:
     return {name: (w, *ends.get(name, (w, w))) for name, w in fitted.weights().items()}
 
 
-def inflation_of(state: State, surrogate: Surrogate, listener: Listener = SILENT) -> float:
+def inflation_of(
+    state: State, surrogate: Surrogate, listener: Listener = SILENT, one: Observed | None = None
+) -> float:
     """As `variance_inflation`; 1 where a fit to part of the results fails."""
+    if one is not None and one.known is not None:
+        return 1.0
+    if one is not None and one.outcome.name != state.objective.name:
+        surrogate = unaided(surrogate)
+    what = (None, None) if one is None else (one.scale, one.outcome)
     try:
-        return variance_inflation(surrogate, state, listener.advanced)
+        return variance_inflation(surrogate, state, listener.advanced, *what)
     except FitError as error:
         listener.noted((f"The intervals could not be checked: {error}",))
         return 1.0
-
-
-def _explained(
-    state: State, fitted: Fitted, selection: Selection, inflation: float
-) -> list[Suggestion]:
-    """Suggestions with calibrated predictions and their reasons."""
-    sign, goal = state.sign(), state.created.goal
-    target = goal.target if goal.kind == "target" else None
-    aim = Aim.of(fitted, state.policy.acquisition, target)
-    mean, variance = fitted.standardised(np.arange(len(fitted.pool)))
-    predicted = sign * (fitted.location + fitted.scale * mean).cpu().numpy()
-    effects = main_effects(state, predicted)
-    rows = fitted.pool.positions(selection.ids)
-    at = torch.as_tensor(rows, device=mean.device)
-    best = aim.best(fitted)
-    chances = aim.chance(mean[at], inflation**2 * variance[at], best).tolist()
-    inherited = fitted.inherited(rows)
-    intents = intent(aim.merit(mean[at]).tolist(), variance[at].sqrt().tolist(), best.item())
-    noise = fitted.noise
-    reach = (inflation * INTERVAL * fitted.scale * (variance[at] + noise).sqrt()).tolist()
-    return [
-        Suggestion(
-            run="",
-            id=str(fitted.pool.ids[row]),
-            mean=float(predicted[row]),
-            low=float(predicted[row] - reach[i]),
-            high=float(predicted[row] + reach[i]),
-            chance=min(1.0, max(0.0, chances[i])) if len(fitted.rows) else None,
-            acquisition=selection.scores[i],
-            inherited=None if inherited is None else sign * inherited[i].item(),
-            intent=intents[i],
-            neighbours=neighbours(state, fitted, int(row)),
-            effects=effects.effects(int(row)),
-        )
-        for i, row in enumerate(rows)
-    ]
 
 
 def _figures(fitted: Fitted) -> dict[str, float]:

@@ -45,6 +45,15 @@ class Names:
     state: str
     results: str
     mean: str
+    limits: str
+    others: dict[str, tuple[str, str, str]]
+    """Of a further outcome: predicted, low and high."""
+
+    @property
+    def every(self) -> list[str]:
+        """All of them."""
+        own = [name for name in vars(self).values() if isinstance(name, str)]
+        return own + [name for names in self.others.values() for name in names]
 
 
 def sheet_names(state: State) -> Names:
@@ -64,7 +73,7 @@ def sheet_names(state: State) -> Names:
         predicted=free(f"predicted {created.objective}"),
         low=free("low 95 %"),
         high=free("high 95 %"),
-        chance=free("chance to beat best"),
+        chance=free("chance to join front" if state.seeks_front else "chance to beat best"),
         why=free("why"),
         batch=free("batch"),
         time=free("time (UTC)"),
@@ -73,6 +82,16 @@ def sheet_names(state: State) -> Names:
         state=free("state"),
         results=free("results"),
         mean=free(f"mean {created.objective}"),
+        limits=free("chance that limits hold"),
+        others={
+            one.name: (
+                free(f"predicted {one.name}"),
+                free(f"low 95 % {one.name}"),
+                free(f"high 95 % {one.name}"),
+            )
+            for one in state.outcomes[1:]
+            if state.known(one) is None
+        },
     )
 
 
@@ -102,11 +121,10 @@ def suggestion_sheet(state: State, plans: Sequence[Planned]) -> pd.DataFrame:
     """
     names = sheet_names(state)
     digits = _digits(state, plans)
-    frame = (
-        _plans(state, plans)
-        .drop(columns=names.batch)
-        .round({names.predicted: digits, names.low: digits, names.high: digits, names.chance: 3})
-    )
+    rounding = {names.predicted: digits, names.low: digits, names.high: digits, names.chance: 3}
+    for outcome, columns in names.others.items():
+        rounding |= dict.fromkeys(columns, _digits(state, plans, outcome))
+    frame = _plans(state, plans).drop(columns=names.batch).round(rounding | {names.limits: 3})
     blank = dict.fromkeys((state.created.objective, *state.created.also), np.nan)
     return frame.assign(**blank, **{names.status: "", names.note: ""})
 
@@ -195,11 +213,15 @@ def _short(text: str) -> str:
     return text if len(text) <= _LETTERS else f"{text[: _LETTERS - 1]}…"
 
 
-def _digits(state: State, plans: Iterable[Planned]) -> int:
+def _digits(state: State, plans: Iterable[Planned], outcome: str | None = None) -> int:
     """Decimals that show a thousandth of the spread of the results, or else of the predictions."""
+    which = next((one for one in state.outcomes if one.name == outcome), None)
+    predicted = [
+        p.suggestion if which is None else p.suggestion.others.get(which.name) for p in plans
+    ]
     for numbers in (
-        state.observations()[1].tolist(),
-        [v for p in plans for v in (p.suggestion.mean, p.suggestion.low, p.suggestion.high)],
+        state.observations(which)[1].tolist(),
+        [v for p in predicted if p for v in (p.mean, p.low, p.high)],
     ):
         known = [v for v in numbers if v is not None]
         spread = max(known) - min(known) if known else 0.0
@@ -217,6 +239,9 @@ def _plans(state: State, plans: Sequence[Planned]) -> pd.DataFrame:
     frame[names.batch] = [plan.batch for plan in plans]
     _predict(frame, names, suggestions)
     frame[names.chance] = _floats(s.chance for s in suggestions)
+    _predict_others(frame, names, suggestions)
+    if state.limits:
+        frame[names.limits] = _floats(s.limits for s in suggestions)
     created = state.created
     frame[names.why] = _texts(why(s, created.objective, digits, created.units) for s in suggestions)
     return frame
@@ -260,7 +285,10 @@ def _results(state: State, *, history: bool) -> pd.DataFrame:
     for column in (state.created.objective, *state.created.also):
         frame[column] = _floats(r.values.get(column) for r in results)
     frame[names.status] = _texts(r.status for r in results)
-    frame[names.note] = _texts(r.note for r in results)
+    frame[names.note] = _texts(
+        "; ".join(filter(None, [r.note, *(f"{c}: {text}" for c, text in r.said.items())]))
+        for r in results
+    )
     plans = [_plan_of(state, r.run) for r in results]
     if any(state.otherwise(r) for r in results):
         frame.insert(
@@ -272,6 +300,7 @@ def _results(state: State, *, history: bool) -> pd.DataFrame:
     pairs = zip(plans, results, strict=True)
     predicted = [p.suggestion if p and not state.otherwise(r) else None for p, r in pairs]
     _predict(frame, names, predicted)
+    _predict_others(frame, names, predicted)
     frame[names.time] = _texts(time for _, time in told)
     if history:
         frame[names.replaced] = _texts("" if time else "yes" for _, time in told)
@@ -310,6 +339,16 @@ def _predict(frame: pd.DataFrame, names: Names, suggestions: Sequence[Suggestion
     frame[names.predicted] = _floats(s.mean if s else None for s in suggestions)
     frame[names.low] = _floats(s.low if s else None for s in suggestions)
     frame[names.high] = _floats(s.high if s else None for s in suggestions)
+
+
+def _predict_others(
+    frame: pd.DataFrame, names: Names, suggestions: Sequence[Suggestion | None]
+) -> None:
+    """What was predicted of further outcomes."""
+    for outcome, columns in names.others.items():
+        found = [s.others.get(outcome) if s else None for s in suggestions]
+        for column, key in zip(columns, ("mean", "low", "high"), strict=True):
+            frame[column] = _floats(getattr(p, key) if p else None for p in found)
 
 
 def _plan_of(state: State, run: str) -> Planned | None:

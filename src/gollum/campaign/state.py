@@ -29,6 +29,8 @@ from gollum.campaign.events import (
     Suggested,
     Suggestion,
 )
+from gollum.data.fronts import desirability
+from gollum.data.outcomes import Goal, Outcome, Scale
 from gollum.data.pool import Direction, Pool, cell_text
 from gollum.errors import ConfigError, DataError
 from gollum.text.template import Template
@@ -194,18 +196,74 @@ class State:
         """Ids of the experiments that were run, failed ones included."""
         return [m.result.id for m in self.measurements.values() if m.result.status != "not run"]
 
-    def observations(self) -> tuple[list[str], NDArray[np.float64]]:
-        """Ids (replicates repeat) and objective values that a model learns from, in their unit.
+    @cached_property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """What is modelled, the objective first; of old files the objective alone, as it is."""
+        created = self.created
+        alone = Outcome(
+            name=created.objective, unit=created.units.get(created.objective, ""),
+            goal=created.goal, failed_as=created.failed_as,
+        )  # fmt: skip
+        return created.outcomes or (alone,)
+
+    @property
+    def objective(self) -> Outcome:
+        """The first outcome."""
+        return self.outcomes[0]
+
+    @property
+    def goal(self) -> Goal:
+        """What is pursued of the first outcome, also where that is no more than a limit."""
+        goal = self.objective.goal
+        return goal if goal.pursued else goal.alone
+
+    @property
+    def pursued(self) -> tuple[Outcome, ...]:
+        """The outcomes of which more is always wanted, the first one always among them."""
+        return (self.objective, *(o for o in self.outcomes[1:] if o.goal.pursued))
+
+    @property
+    def weighed(self) -> bool:
+        """Whether several objectives are weighed against each other."""
+        return any(one.weight is not None for one in self.pursued)
+
+    @property
+    def seeks_front(self) -> bool:
+        """Whether several objectives are pursued side by side."""
+        return len(self.pursued) > 1 and not self.weighed
+
+    @property
+    def limits(self) -> tuple[Outcome, ...]:
+        """Further outcomes that are limits."""
+        return tuple(o for o in self.outcomes[1:] if o.goal.is_limit)
+
+    def scale(self, outcome: Outcome | None = None) -> Scale:
+        """On what an outcome, by default the objective, is learned where nothing is chosen."""
+        wanted = outcome or self.objective
+        return wanted.scale(self.observations(wanted)[1])
+
+    def known(self, outcome: Outcome) -> NDArray[np.float64] | None:
+        """N values of an outcome that the table of candidates has for all of them; or None."""
+        if self.costs is None or outcome.name != self.created.cost:
+            return None
+        return np.where(np.isnan(self.costs), np.nanmedian(self.costs), self.costs)
+
+    def observations(self, outcome: Outcome | None = None) -> tuple[list[str], NDArray[np.float64]]:
+        """Ids (replicates repeat) and values that a model learns from, in their unit.
 
         Failed runs count as `failed_as`, or are left out; so is a measured run without a value of
-        the objective.
+        the outcome, which is the objective by default.
         """
+        wanted = outcome or self.objective
+        if (values_of_all := self.known(wanted)) is not None:
+            done = self.table.index.isin([m.result.id for m in self.with_status("measured")])
+            return self.table.index[done].tolist(), values_of_all[done]
         ids, values = list[str](), list[float]()
         for measurement in self.measurements.values():
             result = measurement.result
-            value = result.values.get(self.created.objective)
+            value = result.values.get(wanted.name)
             if result.status == "failed":
-                value = self.created.failed_as
+                value = wanted.failed_as
             if result.status != "not run" and value is not None:
                 ids.append(result.id)
                 values.append(value)
@@ -226,21 +284,47 @@ class State:
         ).dropna()
         return values.groupby(level=0, sort=False).agg(["count", "mean", "std"])
 
+    @cached_property
+    def means_of_all(self) -> pd.DataFrame:
+        """Id → mean of the measured values of each outcome; NaN where missing, as they arrived."""
+        results = [m.result for m in self.with_status("measured")]
+        names = [outcome.name for outcome in self.outcomes]
+        values = pd.DataFrame(
+            [[r.values.get(name, np.nan) for name in names] for r in results],
+            index=[r.id for r in results], columns=names, dtype="float64",
+        )  # fmt: skip
+        means = values.groupby(level=0, sort=False).mean()
+        for outcome in self.outcomes:
+            if (known := self.known(outcome)) is not None:
+                means[outcome.name] = known[self.table.index.get_indexer(means.index)]
+        return means
+
+    def feasible(self, means: pd.DataFrame) -> NDArray[np.bool_]:
+        """Which rows of `means_of_all` are known to meet all limits."""
+        held = np.ones(len(means), dtype=bool)
+        for outcome in self.limits:
+            held &= outcome.goal.holds(means[outcome.name].to_numpy(dtype=np.float64))
+        return held
+
     def praised_failure(self) -> str:
         """That a failed experiment counts as better than every result; '' where it doesn't."""
-        goal, failed = self.created.goal, self.created.failed_as
-        values = self.measured()["mean"].to_numpy(dtype=np.float64)
-        if failed is None or not len(values):
-            return ""
-        if self.utility(np.array([failed]))[0] <= self.utility(values).max():
-            return ""
-        low, high = f"{values.min():.6g}", f"{values.max():.6g}"
-        wanted = {"maximize": "more is better", "minimize": "less is better"}
-        return (
-            f"a failed experiment counts as {cell_text(failed)}, better than every result so far "
-            f"({low if low == high else f'{low} to {high}'}), as "
-            f"{wanted.get(goal.kind, f'{cell_text(goal.target)} is wanted')}"
-        )
+        for outcome in self.pursued:
+            goal, failed = outcome.goal, outcome.failed_as
+            goal = goal if goal.pursued else goal.alone
+            values = self.means_of_all[outcome.name].dropna().to_numpy(dtype=np.float64)
+            if failed is None or not len(values):
+                continue
+            if goal.merit(np.array([failed]))[0] <= goal.merit(values).max():
+                continue
+            low, high = f"{values.min():.6g}", f"{values.max():.6g}"
+            wanted = {"maximize": "more is better", "minimize": "less is better"}
+            of = "" if outcome is self.objective else f"{outcome.name} "
+            return (
+                f"a failed experiment counts as {of}{cell_text(failed)}, better than every result "
+                f"so far ({low if low == high else f'{low} to {high}'}), as "
+                f"{wanted.get(goal.kind, f'{cell_text(goal.target)} is wanted')}"
+            )
+        return ""
 
     def locked(self) -> NDArray[np.bool_]:
         """N flags: candidates with an avoided id or cell."""
@@ -275,7 +359,7 @@ class State:
     def pool(self) -> Pool:
         """The candidates, with the mean of the replicates of each measured one."""
         known = np.array(self.means().reindex(self.table.index), dtype=np.float64)
-        direction: Direction = "minimize" if self.created.goal.kind == "minimize" else "maximize"
+        direction: Direction = "minimize" if self.objective.goal.sign < 0 else "maximize"
         return Pool(
             self.created.name, self.table, self.created.objective, direction, known,
             orders=self.created.orders,
@@ -314,16 +398,21 @@ class State:
         """The template."""
         return Template(self.template)
 
-    def sign(self) -> float:
-        """What a model learns is sign · objective: −1 when minimizing, +1 otherwise."""
-        return -1.0 if self.created.goal.kind == "minimize" else 1.0
+    def worth(self, means: pd.DataFrame) -> NDArray[np.float64]:
+        """How good experiments are by rows of `means_of_all`: −∞ where a limit is not met.
+
+        Of several objectives, their weighted desirability; where a front is sought, the first.
+        """
+        if self.weighed:
+            merits = [o.goal.merit(means[o.name].to_numpy(dtype=np.float64)) for o in self.pursued]
+            worth = desirability(self.pursued, np.stack(merits, axis=1))
+        else:
+            worth = self.utility(means[self.objective.name].to_numpy(dtype=np.float64))
+        return np.where(self.feasible(means) & ~np.isnan(worth), worth, -np.inf)
 
     def utility(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """How good objective values are: larger is better; minus the distance from a target."""
-        goal = self.created.goal
-        if goal.kind == "target":
-            return -np.abs(values - float(goal.target or 0.0))
-        return values if goal.kind == "maximize" else -values
+        return self.goal.merit(values)
 
 
 def within(numbers: NDArray[np.float64], span: Span) -> NDArray[np.bool_]:
@@ -374,9 +463,7 @@ def _next(state: State, entry: Logged) -> State:
         case Configured():
             keys = {**state.keys, **event.keys}
             kept = {key: value for key, value in keys.items() if value is not None}
-            new = {name: getattr(event, name) for name in CHANGEABLE}
-            new = {name: value for name, value in new.items() if value is not None}
-            created = state.created.model_copy(update=new)
+            created = _reset(state.created, event)
             return replace(state, changed=number, learned=number, keys=kept, created=created)
         case Renamed():
             return _renamed(replace(state, changed=number, learned=number), event)
@@ -389,6 +476,23 @@ def _next(state: State, entry: Logged) -> State:
             raise AssertionError("one campaign begins once")
         case _:
             assert_never(event)
+
+
+def _reset(created: Created, event: Configured) -> Created:
+    """How the campaign began, with what is wanted now."""
+    changes: dict[str, Any] = {
+        key: value for key in CHANGEABLE if (value := getattr(event, key)) is not None
+    }
+    outcomes = event.outcomes or created.outcomes
+    if outcomes:
+        wanted = {key: value for key, value in changes.items() if key in ("goal", "failed_as")}
+        outcomes = (outcomes[0].model_copy(update=wanted), *outcomes[1:])
+        further = (o.name for o in outcomes[1:] if o.name not in (*created.also, created.cost))
+        changes |= {
+            "outcomes": outcomes, "goal": outcomes[0].goal, "failed_as": outcomes[0].failed_as,
+            "also": (*created.also, *further),
+        }  # fmt: skip
+    return created.model_copy(update=changes)
 
 
 def _suggested(state: State, event: Suggested) -> State:

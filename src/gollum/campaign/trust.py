@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from gollum.analysis.cross_validation import EXACT, PARTS, Errors, Gain, errors, folds, gain
 from gollum.campaign.calibration import left_out
 from gollum.campaign.state import State
+from gollum.data.outcomes import Scale
 from gollum.errors import FitError
 from gollum.notes import Note
 from gollum.surrogates import specs
@@ -65,7 +66,10 @@ class Trust:
 
 
 def trust(
-    state: State, surrogates: Mapping[str, Surrogate], progress: Progress | None = None
+    state: State,
+    surrogates: Mapping[str, Surrogate],
+    progress: Progress | None = None,
+    scale: Scale | None = None,
 ) -> Trust:
     """Leave experiments out, predict them, and compare.
 
@@ -77,6 +81,7 @@ def trust(
         state: the campaign.
         surrogates: name → surrogate on the campaign's candidates; its own by `own_name`.
         progress: called with (fits done, fits in all).
+        scale: on which the objective is learned; by default the campaign's.
 
     Returns:
         A surrogate that can't be fitted is missing, with a note.
@@ -86,7 +91,7 @@ def trust(
     possible = count >= FEWEST_LEFT_OUT and float(np.ptp(values)) > 0
     predictions, notes = pd.DataFrame(columns=_COLUMNS), list[Note]()
     if possible:
-        predictions, notes = _left_out(state, surrogates, progress)
+        predictions, notes = _left_out(state, surrogates, progress, scale or state.scale())
     methods = {str(method): rows for method, rows in predictions.groupby("method", sort=False)}
     own = own_name(state)
     language = next(
@@ -129,7 +134,7 @@ def named(method: str) -> str:
 
 
 def _left_out(
-    state: State, surrogates: Mapping[str, Surrogate], progress: Progress | None
+    state: State, surrogates: Mapping[str, Surrogate], progress: Progress | None, scale: Scale
 ) -> tuple[pd.DataFrame, list[Note]]:
     """Predictions of every method, and what went wrong."""
     ids, values = state.observations()
@@ -148,7 +153,8 @@ def _left_out(
     notes = []
     for number, (name, surrogate) in enumerate(surrogates.items(), start=1):
         try:
-            mean, deviation = left_out(surrogate, state, part, tick)
+            learned = left_out(surrogate, state, part, tick, scale=scale)
+            mean, deviation = scale.values(learned[0]), scale.deviation(*learned)
         except FitError as error:
             what = f"{named(name)} could not be fitted and is left out: {error}"
             notes.append(Note("failed-fit", "", what))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gollum.commands.benchmarks import names, overrides
 from gollum.data.naming import meant
-from gollum.errors import ConfigError, ModelError, UserError, quoted
+from gollum.errors import ConfigError, ModelError, UserError, listed, quoted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SHEETS, PAGES = (".xlsx", ".csv"), (".html", ".htm")
 POLICY = ("surrogate", "preset", "acquisition", "model")  # options that are keys of the policy
+DETAILS = ("bounds", "transform", "failed_as", "reference", "weight")  # options of outcomes
 COLUMNS = 30  # of a table, that are shown
 _SIGN = re.compile(r"[<>]=?|=")  # of what to avoid
 _LIMIT = re.compile(r"\s*([^=]+)=\s*([0-9]+)\s*(?:,|$)")  # of --at-most
@@ -57,7 +58,8 @@ def add_commands(known: Any) -> None:
 
     begin = command(
         "init", init, "begin a campaign from a table or lists of options", keys=True,
-        usage="gollum init CAMPAIGN --table FILE --objective COLUMN [options] [--KEY VALUE …]",
+        usage="gollum init CAMPAIGN --table FILE --objective COLUMN[:GOAL] [options] "
+        "[--KEY VALUE …]",
         epilog="Any other --KEY VALUE says how experiments are chosen; `gollum run --help` lists "
         "the keys. For a campaign that exists, the goal, --template, --failed-as, --failed-word, "
         "--ordinal and these keys change what it does from now on; null puts a key back to what "
@@ -66,11 +68,20 @@ def add_commands(known: Any) -> None:
     begin.add_argument("--table", metavar="FILE", help="possible experiments, one per row")
     begin.add_argument("--factors", metavar="FILE", help="instead: YAML with options or columns")
     _add_reading(begin)
-    begin.add_argument("--objective", metavar="COLUMN", help="what to optimize")
+    begin.add_argument("--objective", action="append", metavar="COLUMN[:GOAL]",
+                       help="what to optimize; several with goals such as ee:at-least=90, "
+                       "cost:minimize, pH:range=6:8, purity:watch")  # fmt: skip
     goal = begin.add_mutually_exclusive_group()
     goal.add_argument("--maximize", action="store_true", help="the default")
     goal.add_argument("--minimize", action="store_true")
     goal.add_argument("--target", type=float, metavar="VALUE", help="come close to a value")
+    for option, value, about in (
+        ("bounds", "COLUMN=LOW:HIGH", "between which results lie [0:100 of percentages]; none"),
+        ("transform", "COLUMN=NAME", "scale to learn on: identity, log, logit or auto [identity]"),
+        ("reference", "COLUMN=VALUE", "what to be better than, of several objectives"),
+        ("weight", "COLUMN=W", "weigh several objectives instead of seeking their front"),
+    ):
+        begin.add_argument(f"--{option}", action="append", metavar=value, help=about)
     for option, about in (
         ("also", "further results to keep"),
         ("inputs", "describe an experiment [all others that seem to]"),
@@ -89,7 +100,7 @@ def add_commands(known: Any) -> None:
     begin.add_argument("--template", metavar="TEXT", help="'{ligand} at {temperature_C} °C'; for a "
                        "campaign that exists, its new template")  # fmt: skip
     begin.add_argument("--reaction", metavar="COLUMN", help="reaction SMILES, or their template")
-    begin.add_argument("--failed-as", type=float, metavar="VALUE",
+    begin.add_argument("--failed-as", action="append", metavar="[COLUMN=]VALUE",
                        help="what a failed experiment counts as [it is left out]")  # fmt: skip
     begin.add_argument("--failed-word", action="append", metavar="WORD",
                        help="says in place of a result that it failed: n.d.")  # fmt: skip
@@ -207,16 +218,20 @@ def _add_reading(parser: argparse.ArgumentParser) -> None:
 
 
 def init(known: argparse.Namespace) -> int:
-    """Begin a campaign, or change the template and the policy of one."""
+    """Begin a campaign, or change what is wanted, the template and the policy of one."""
     from gollum.api import Campaign
+    from gollum.data.outcomes import wanted_lines, wanted_words
 
     console = _console()
     file = Path(known.campaign).expanduser()
     policy = {n: _or_null(getattr(known, n)) for n in POLICY if getattr(known, n) is not None}
+    details = {n: _by_name(n, texts) for n in DETAILS if (texts := getattr(known, n)) is not None}
+    kind = "minimize" if known.minimize else "maximize" if known.maximize else None
+    goal = kind if known.target is None else "target"
     if known.table is None and known.factors is None:
         keys = {"model.name" if n == "model" else n: v for n, v in policy.items()} | known.keys
-        aims = known.minimize or known.maximize or known.target is not None
-        others = (known.template, known.failed_as, known.failed_word, known.ordinal)
+        aims = goal is not None or known.objective or details
+        others = (known.template, known.failed_word, known.ordinal)
         if not file.exists() or not (aims or keys or any(v is not None for v in others)):
             raise ConfigError("give --table FILE or --factors FILE with the possible experiments.")
         if known.failed_word is not None:
@@ -227,24 +242,21 @@ def init(known: argparse.Namespace) -> int:
         if known.ordinal is not None:
             for column, order in Campaign(file).order(_orders(known.ordinal)).items():
                 _say(console, f"{file}: from now on {column} has the order {' < '.join(order)}.")
-        if known.failed_as is not None:
-            Campaign(file).count_failed_as(known.failed_as)
-            _say(console, f"{file}: from now on a failed experiment counts as {known.failed_as:g}.")
         if aims:
-            kind = "target" if known.target is not None else "minimize" * known.minimize
-            Campaign(file).aim(kind or "maximize", known.target)
-            wanted = Campaign(file).state().created.goal.words()
-            _say(console, f"{file}: from now on the goal is to {wanted}.")
+            said = known.objective or ()
+            wanted = Campaign(file).want(*said, goal=goal, target=known.target, **details)
+            for line in wanted_lines(wanted):
+                _say(console, f"{file}: from now on {line}.")
         _change(Campaign(file), console, known.template, keys)
         return 0
-    if known.objective is None:
+    if known.objective is None and known.factors is None:
         raise ConfigError("give --objective COLUMN, the column to optimize.")
-    goal = "minimize" if known.minimize else "maximize" if known.target is None else "target"
     names = (
         "also", "inputs", "category", "number", "remark", "id_column", "structures", "cost",
-        "template", "reaction", "failed_as", "failed_word", "seed",
+        "template", "reaction", "failed_word", "seed",
     )  # fmt: skip
     options = {n: getattr(known, n) for n in names if getattr(known, n) is not None} | policy
+    options |= details
     if known.ordinal is not None:
         options["ordinal"] = _orders(known.ordinal)
     options |= {"keys": {k: v for k, v in known.keys.items() if v is not None}}
@@ -254,7 +266,7 @@ def init(known: argparse.Namespace) -> int:
         factors=known.factors,
         sheet=known.sheet,
         encoding=known.encoding,
-        objective=known.objective,
+        objective=known.objective or (),
         goal=goal,
         target=known.target,
         **options,
@@ -263,9 +275,8 @@ def init(known: argparse.Namespace) -> int:
     for note in start.notes:
         _say(console, f"Note: {note}")
     results = len(start.recorded.results) if start.recorded else 0
-    wanted = start.created.goal.words() + " in" * (goal == "target")
     _say(console, f"{file}: {len(start.candidates):,} possible experiments, {results} results; "
-         f"{wanted} {start.created.objective}.")  # fmt: skip
+         f"{wanted_words(start.created.outcomes)}.")  # fmt: skip
     _show_text(console, start.template, campaign)
     _learn_first(console, campaign, known)
     _say(console, f"Next: gollum suggest {quoted(known.campaign)} -n 8 -o next.xlsx")
@@ -309,8 +320,9 @@ def suggest(known: argparse.Namespace) -> int:
     if known.output:
         state = campaign.state()
         write_sheet(headed(state, sheet), known.output)
-        objective = head(state, state.created.objective)
-        _say(console, f"{known.output}: fill in the column '{objective}', then "
+        heads = [head(state, one.name) for one in state.outcomes if state.known(one) is None]
+        what = f"column{'s' * (len(heads) > 1)} {listed(heads)}"
+        _say(console, f"{known.output}: fill in the {what}, then "
              f"gollum record {quoted(known.campaign)} {quoted(known.output)}")  # fmt: skip
     return 0
 
@@ -735,6 +747,22 @@ def _option(text: str, columns: Sequence[str]) -> dict[str, str]:
     if len(dict(pairs)) < len(pairs):
         raise ConfigError(f"the option '{text}' names a column twice; give one option for each.")
     return dict(pairs)
+
+
+def _by_name(detail: str, texts: Sequence[str]) -> Any:
+    """'yield=0:100' by name, of all options together; a value alone is that of the first outcome.
+
+    Raises:
+        ConfigError: one is said twice, or with a name and without.
+    """
+    pairs = [text.rpartition("=") for text in texts]
+    if [name for name, *_ in pairs] == [""]:
+        return pairs[0][2].strip()
+    found = {name.strip(): value.strip() for name, _, value in pairs}
+    if "" in found or len(found) < len(pairs):
+        option = f"--{detail.replace('_', '-')}"
+        raise ConfigError(f"say {option} once for each objective, as in {option} yield=…")
+    return found
 
 
 def _at_most(texts: Sequence[str]) -> dict[str, int]:

@@ -36,7 +36,8 @@ MOST_CODES = 20  # different whole numbers that may be codes
 EARLIER, BLANK = "is of an earlier campaign", "is blank"  # reasons
 ID_COLUMNS = ("id", "ID", "Id")
 # Columns of our own in sheets that people fill in.
-OURS = ("run", "id", "status", "note", "why", "low 95 %", "high 95 %", "chance to beat best")
+OURS = ("run", "id", "status", "note", "why", "low 95 %", "high 95 %", "chance to beat best",
+        "chance to join front", "chance that limits hold")  # fmt: skip
 OUTCOMES = ("status", "note")  # of our sheets, and welcome in other ones
 
 
@@ -284,7 +285,8 @@ class _Proposer:
         """
         here = {name.casefold() for name in self.names}
         made = [n for n in self.names if n.casefold() in OURS and n not in (*OUTCOMES, "id")]
-        predicted = [n for n in self.names if n.casefold().startswith("predicted ")]
+        ours = ("predicted ", "low 95 % ", "high 95 % ")  # of one outcome among several
+        predicted = [n for n in self.names if n.casefold().startswith(ours)]
         if predicted and {"run", "status"} <= here:
             if "replaced" in here:
                 raise DataError(

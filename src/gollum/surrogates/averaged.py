@@ -39,6 +39,7 @@ from gollum.surrogates.base import (
     OnRepresentation,
     Rows,
     Standardised,
+    without_itself,
 )
 
 if TYPE_CHECKING:
@@ -280,6 +281,11 @@ class Averaged(OnRepresentation):
         return None if self.sources is None else self.sources()
 
     @property
+    def unaided(self) -> Averaged:
+        """The same without sources, which tell of the objective and of no other outcome."""
+        return self if self.sources is None else replace(self, sources=None)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What the representation has to tell, and the sources."""
         return (*super().notes, *(() if self.heard is None else self.heard.notes))
@@ -390,6 +396,12 @@ class FittedAverage(Fitted):
         """Mean and variance of the mixture at m rows, a piece of them at a time; m and m."""
         return self._mixtures(self.points, rows)
 
+    def left_out(self) -> tuple[Tensor, Tensor]:
+        """As `Fitted.left_out`, of the mixture; n and n."""
+        noise = self.process.noise(self.theta)[:, None]
+        targets = (self.utility - self.location) / self.scale
+        return _mixed(*without_itself(*self.each(self.measured), targets, noise))
+
     def encoded(self, table: pd.DataFrame) -> tuple[Tensor, Tensor]:
         """Mean and variance of the mixture at m rows outside the pool; m and m."""
         return self.mixture(self.elsewhere(table))
@@ -482,16 +494,21 @@ class FittedAverage(Fitted):
         """Mean and variance of equally likely normals at all of these rows."""
         means, variances = [], []
         for start in range(0, max(1, len(rows)), SCORED):
-            each, rest = self.each(points.at(rows[start : start + SCORED]))
-            mean = each.mean(0)
+            mean, variance = _mixed(*self.each(points.at(rows[start : start + SCORED])))
             means.append(mean)
-            variances.append(rest.mean(0) + (each - mean).square().mean(0))
+            variances.append(variance)
         return torch.cat(means), torch.cat(variances)
 
     def _solved(self, points: Points) -> Tensor:
         """(L⁻¹ K(Z, ·))ᵀ of m points, P x m x n."""
         distances = self.process.distances(points, self.measured)
         return self.process.cross(self.theta, distances) @ self.whitening
+
+
+def _mixed(means: Tensor, variances: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of P equally likely normals at m points, P x m each; m and m."""
+    mean = means.mean(0)
+    return mean, variances.mean(0) + (means - mean).square().mean(0)
 
 
 def draw(

@@ -192,6 +192,20 @@ class Fitted(ABC):
         scale = deviations[0].unsqueeze(1) * deviations[1]
         return (self.covariance(a, b) / scale).clamp(0.0, 1.0)
 
+    def left_out(self) -> tuple[Tensor, Tensor]:
+        """Mean and variance of each measurement, given all others and the same hyperparameters.
+
+        With C the posterior covariance of the n measured points, (K + σ²I)⁻¹ = (I − C/σ²)/σ², so
+        that the formulas for leaving one out (Rasmussen & Williams 2006, eq. 5.12) need only
+        marginals: 1 − C_ii/σ² is the share that a measurement has not in its own prediction.
+
+        Returns:
+            n and n, of the standardised utility, noise included.
+        """
+        mean, variance = self.standardised(self.rows)
+        return without_itself(mean, variance, (self.utility - self.location) / self.scale,
+                               torch.as_tensor(self.noise).to(mean))  # fmt: skip
+
     def condition(self, ids: Sequence[str], utility: Tensor) -> Fitted:
         """The same model with more observations (m ids, m values), nothing fitted anew."""
         added = self.pool.positions(ids)
@@ -246,6 +260,14 @@ class Fitted(ABC):
     def model(self) -> Model:
         """As `to_botorch`, made once."""
         return self.to_botorch()
+
+
+def without_itself(
+    mean: Tensor, variance: Tensor, targets: Tensor, noise: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Leave-one-out means and variances from posterior ones at the measured points."""
+    rest = (1.0 - variance / noise).clamp_min(1e-6)
+    return targets - (targets - mean) / rest, noise / rest
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from botorch.models.model import Model
 from botorch.posteriors import GPyTorchPosterior
-from gpytorch.distributions import MultivariateNormal
+from gpytorch.distributions import MultitaskMultivariateNormal, MultivariateNormal
 from linear_operator.operators import DiagLinearOperator
 from torch import Tensor
 
@@ -63,6 +63,51 @@ class MarginalModel(NumberedModel):
     def distribution(self, points: Tensor, noisy: bool) -> MultivariateNormal:
         """Independent points."""
         return MultivariateNormal(self.mean[points], DiagLinearOperator(self.variance[points]))
+
+
+class TabulatedModel(NumberedModel):
+    """The joint posterior of a few points: means n and covariances n x n, looked up."""
+
+    def __init__(self, mean: Tensor, covariance: Tensor) -> None:
+        super().__init__()
+        self.mean, self.covariance = mean, covariance
+
+    def distribution(self, points: Tensor, noisy: bool) -> MultivariateNormal:
+        """Points by their place in the table."""
+        covariance = self.covariance[points.unsqueeze(-1), points.unsqueeze(-2)]
+        eye = 1e-8 * torch.eye(points.shape[-1]).to(covariance)  # equal points need it
+        return MultivariateNormal(self.mean[points], covariance + eye)
+
+
+class SeveralOutcomes(Model):
+    """Independent models of m outcomes at the same points, b x q x 1."""
+
+    def __init__(self, models: Sequence[NumberedModel]) -> None:
+        super().__init__()
+        self.each = list(models)
+
+    @property
+    def num_outputs(self) -> int:
+        """One for each outcome."""
+        return len(self.each)
+
+    @property
+    def batch_shape(self) -> torch.Size:
+        """No batch of models."""
+        return torch.Size()
+
+    def posterior(
+        self,
+        X: Tensor,  # noqa: N803
+        output_indices: list[int] | None = None,
+        observation_noise: bool | Tensor = False,
+        posterior_transform: Transform | None = None,
+    ) -> GPyTorchPosterior:
+        """Posterior of all outcomes at the points whose numbers are X, b x q x 1; b x q x m."""
+        each = [model.distribution(X[..., 0].long(), False) for model in self.each]
+        joint = MultitaskMultivariateNormal.from_independent_mvns(each)
+        posterior = GPyTorchPosterior(joint)
+        return posterior if posterior_transform is None else posterior_transform(posterior)
 
 
 class PositionModel(NumberedModel):

@@ -82,7 +82,8 @@ def print_suggestions(console: Console, state: State, sheet: pd.DataFrame) -> No
         cells = conditions(state, suggestion.id, columns)
         what = ", ".join(f"{column} {shortened(cell)}" for column, cell in cells)
         for line in (
-            f"  {run} ({suggestion.id})  {_expected(suggestion, objective, by)}",
+            f"  {run} ({suggestion.id})  {_expected(suggestion, objective, by, state.seeks_front)}",
+            *(f"    {line}" for line in _further(suggestion)),
             f"    {what}",
         ):
             console.print(visible(console, line), highlight=False, soft_wrap=True)
@@ -110,7 +111,18 @@ def _short(number: float) -> str:
     return f"{number:.0f}" if 1000 <= abs(number) < 1e7 else f"{number:.3g}"
 
 
-def _expected(suggestion: Suggestion, objective: str, by: str | None) -> str:
+def _further(suggestion: Suggestion) -> list[str]:
+    """What is predicted of further outcomes, a line; none without any."""
+    parts = []
+    for name, predicted in suggestion.others.items():
+        low, high = _short(predicted.low), _short(predicted.high)
+        parts.append(f"{name} {_short(predicted.mean)}" + f" ({low} to {high})" * (low != high))
+    if suggestion.limits is not None:
+        parts.append(f"all limits hold with {100 * suggestion.limits:.0f} %")
+    return [", ".join(parts)] if parts else []
+
+
+def _expected(suggestion: Suggestion, objective: str, by: str | None, front: bool) -> str:
     mean, low, high, chance = (
         suggestion.mean, suggestion.low, suggestion.high, suggestion.chance,
     )  # fmt: skip
@@ -122,4 +134,5 @@ def _expected(suggestion: Suggestion, objective: str, by: str | None) -> str:
     told = f"predicted {objective} {_short(mean)} ({_short(low)} to {_short(high)}){before}"
     if chance is None:
         return f"{told}; nothing is measured yet"
-    return f"{told}, beats the best with {100 * chance:.0f} %: {suggestion.intent}"
+    success = "joins the front" if front else "beats the best"
+    return f"{told}, {success} with {100 * chance:.0f} %: {suggestion.intent}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from gollum import __version__
 from gollum.analysis.cross_validation import shares_inside
@@ -23,12 +24,15 @@ from gollum.campaign.events import (
     Learned,
     Recorded,
     Renamed,
+    Result,
     Retold,
     Suggested,
 )
-from gollum.campaign.sheets import head
+from gollum.campaign.front import Front, bindings, front_of
+from gollum.campaign.sheets import head, sheet_names
 from gollum.campaign.state import Logged, State
 from gollum.campaign.trust import RANDOM, named
+from gollum.data.outcomes import spelt, wanted_lines
 from gollum.data.pool import cell_text
 from gollum.report import html
 from gollum.report.campaign import pictures
@@ -36,6 +40,8 @@ from gollum.report.campaign.status import (
     conditions,
     counts,
     foreseen,
+    front_words,
+    limit_words,
     slot_words,
     telling,
     wanted,
@@ -95,6 +101,7 @@ def render(state: State, log: Sequence[Logged], insights: Insights | None) -> st
         effects=_effects(state, insights, columns),
         columns=[head(state, column) for column in columns],
         pending=[(p, _cells(state, p.suggestion.id, columns)) for p in state.pending()],
+        further=[name for name in sheet_names(state).others if _predicted(state, name)],
         results=_results(state, columns),
         repeats=_repeats(state),
         promising=_promising(state, insights, columns),
@@ -105,9 +112,84 @@ def render(state: State, log: Sequence[Logged], insights: Insights | None) -> st
             low < high for _, low, high in (insights.weights if insights else {}).values()
         ),
         provenance=_provenance(state, log, insights),
+        several=_several(state, columns),
+        front_sought=state.seeks_front,
         events=[(entry, describe(entry.event)) for entry in log],
         version=__version__,
         interval=INTERVAL,
+    )
+
+
+def _predicted(state: State, outcome: str) -> bool:
+    """Whether anything pending has a prediction of a further outcome."""
+    return any(outcome in p.suggestion.others for p in state.pending())
+
+
+def _several(state: State, columns: Sequence[str]) -> dict[str, Any]:
+    """What there is to say of several outcomes; empty for a single one."""
+    if len(state.outcomes) < 2:
+        return {}
+    means, found = state.means_of_all, front_of(state)
+    names = [one.name for one in state.outcomes]
+    wanted_of = [
+        {
+            "name": head(state, one.name),
+            "goal": one.goal.words(),
+            "bounds": spelt(one.bounds),
+            "count": int(means[one.name].notna().sum()),
+            "low": written_like(means[one.name])(means[one.name].min()),
+            "high": written_like(means[one.name])(means[one.name].max()),
+        }
+        for one in state.outcomes
+    ]
+    write = written_like(progress(state)["value"])
+    told = {"wanted": wanted_of, "limits": [limit_words(b, state, write) for b in bindings(state)]}
+    empty = {"panels": [], "volume": "", "parallel": "", "members": [], "names": names, "words": []}
+    if found is None:
+        return told | empty
+    members = [
+        {
+            "id": candidate,
+            "values": [f"{row[name]:.6g}" if row[name] == row[name] else "–" for name in names],
+            "cells": _cells(state, str(candidate), columns),
+        }
+        for candidate, row in found.members.iterrows()
+    ]
+    return told | empty | {
+        "words": front_words(found)[-1:],
+        "panels": _panels(state, found),
+        "volume": pictures.volume(found.table["volume"].to_numpy(dtype=np.float64)),
+        "parallel": _parallel(state, found),
+        "lines": [head(state, o.name) for o in (*found.outcomes, *state.limits)],
+        "members": members,
+    }  # fmt: skip
+
+
+def _panels(state: State, found: Front) -> list[dict[str, str]]:
+    """The first objective against each further objective and limit."""
+    first, table = found.outcomes[0], found.table
+    feasible, members = (table[name].to_numpy(dtype=bool) for name in ("feasible", "front"))
+    panels = []
+    for other in (*found.outcomes[1:], *state.limits):
+        x, y = (table[o.name].to_numpy(dtype=np.float64) for o in (first, other))
+        whole = len(found.outcomes) == 2 and other.goal.pursued
+        whole &= all(o.goal.kind != "target" for o in found.outcomes)
+        ends = [e for e in (other.goal.low, other.goal.high) if e is not None]
+        svg = pictures.front(x, y, feasible, members, first.goal.sign * whole, ends)
+        title = f"{head(state, first.name)} (across) against {head(state, other.name)} (up)"
+        panels.append({"title": title, "svg": svg})
+    return panels
+
+
+def _parallel(state: State, found: Front) -> str:
+    """Objectives and limits side by side, where there are three or more."""
+    outcomes = [*found.outcomes, *state.limits]
+    rows = found.table.dropna(subset=[o.name for o in outcomes])
+    if len(outcomes) < 3 or not len(rows):
+        return ""
+    values = rows[[o.name for o in outcomes]].to_numpy(dtype=np.float64)
+    return pictures.parallel(
+        values, [o.goal.sign for o in outcomes], rows["front"].to_numpy(dtype=bool)
     )
 
 
@@ -174,6 +256,7 @@ def describe(event: Event) -> str:
                 changes.append(f"failed experiments say {words}")
             for column, order in (event.orders or {}).items():
                 changes.append(f"{column} has the order {' < '.join(order)}")
+            changes += wanted_lines(event.outcomes)
             return f"from now on: {', '.join(changes)}"
         case _:
             assert_never(event)
@@ -187,7 +270,7 @@ def _pictures(
         svg["progress"] = pictures.progress(table, state.created.goal.target)
     if len(tested):
         svg["tested"] = pictures.predictions(tested)
-    left_out = _left_out(insights)
+    left_out = _left_out(insights, state.scale().inside)
     if len(left_out):
         svg["left_out"] = pictures.predictions(left_out)
     curves = {
@@ -200,7 +283,9 @@ def _pictures(
     return svg
 
 
-def _left_out(insights: Insights | None) -> pd.DataFrame:
+def _left_out(
+    insights: Insights | None, inside: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> pd.DataFrame:
     """Predictions of left-out measurements by the language model (else by the first model)."""
     if insights is None:
         return pd.DataFrame()
@@ -209,7 +294,8 @@ def _left_out(insights: Insights | None) -> pd.DataFrame:
     chosen = trust.language or next(iter(models), None)
     rows = trust.predictions[trust.predictions["method"] == chosen]
     half = INTERVAL * rows["deviation"]
-    return rows.assign(low=rows["mean"] - half, high=rows["mean"] + half)
+    low, high = rows["mean"] - half, rows["mean"] + half
+    return rows.assign(low=inside(low.to_numpy()), high=inside(high.to_numpy()))
 
 
 def _shares(predicted: pd.DataFrame) -> np.ndarray:
@@ -284,7 +370,8 @@ def _results(state: State, columns: Sequence[str]) -> list[dict[str, Any]]:
             "run": run,
             "result": m.result,
             "value": m.result.values.get(objective),
-            "also": [m.result.values.get(name) for name in state.created.also],
+            "said": m.result.said.get(objective),
+            "also": [_also(m.result, name) for name in state.created.also],
             "cells": _cells(state, m.result.id, columns),
             "repeated": often[m.result.id] > 1,
             "asked": state.asked(run) if state.otherwise(m.result) else None,
@@ -293,6 +380,12 @@ def _results(state: State, columns: Sequence[str]) -> list[dict[str, Any]]:
         }
         for run, m in reversed(state.measurements.items())
     ]
+
+
+def _also(result: Result, name: str) -> str:
+    """A further result as it is shown."""
+    value = result.values.get(name)
+    return result.said.get(name) or ("–" if value is None else f"{value:.6g}")
 
 
 def _repeats(state: State) -> list[dict[Hashable, Any]]:
@@ -328,6 +421,7 @@ def _provenance(
         ("its weights", f"sha256 {last.revision}" if last and last.revision else ""),
         ("text of an experiment", state.template),
         ("a failed experiment", _failed(created)),
+        ("outcomes", "; ".join(wanted_lines(created.outcomes))),
         ("seed", str(created.seed)),
         ("events", str(state.sequence)),
         ("written by gollum", versions),

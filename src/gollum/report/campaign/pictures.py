@@ -21,6 +21,8 @@ from gollum.report.drawing import (
 
 BEST, RESULT, MISS = "#0072B2", "#56B4E9", "#D55E00"
 _GREY = "#8a8f98"
+Vector = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 _LINES = ((BEST, "o", "-"), (MISS, "s", (0, (5, 1.5))))
 
 
@@ -92,6 +94,90 @@ def calibration(levels: Sequence[float], curves: Mapping[str, NDArray[np.float64
     percent_axis(axes.xaxis)
     percent_axis(axes.yaxis)
     _labels(axes, "promised", "found inside")
+    return as_svg(figure)
+
+
+def front(
+    x: Vector,
+    y: Vector,
+    feasible: Mask,
+    members: Mask,
+    stepped: float,
+    limits: Sequence[float] = (),
+) -> str:
+    """Results of two outcomes against each other, with those on the front.
+
+    Args:
+        x: n values of the one.
+        y: n values of the other.
+        feasible: which experiments are known to meet all limits.
+        members: which are on the front.
+        stepped: 1 to join the front by steps where a larger x is better, −1 where a smaller one is;
+            0 where these two are not all that counts.
+        limits: values of the other that may not be passed.
+    """
+    figure, axes = new_figure(*PANEL)
+    axes.plot(x[~feasible], y[~feasible], "x", color=_GREY, ms=4, mew=1)
+    other = feasible & ~members
+    axes.plot(x[other], y[other], "o", color=RESULT, ms=4, mew=0)
+    if stepped:
+        order = np.argsort(x[members], kind="stable")
+        where = "pre" if stepped > 0 else "post"  # up to which x the value of the other is reached
+        axes.step(x[members][order], y[members][order], where=where, color=BEST, linewidth=1.6)
+    axes.plot(x[members], y[members], "D", color=BEST, ms=5, mew=0)
+    for value in limits:
+        axes.axhline(value, color=MISS, linestyle=(0, (4, 3)), linewidth=1.2)
+    axes.grid(color=GRID)
+    return as_svg(figure)
+
+
+def volume(shares: Vector) -> str:
+    """Hypervolume after each of n experiments, as shares."""
+    from matplotlib.ticker import MaxNLocator
+
+    figure, axes = new_figure(*PANEL)
+    x = np.arange(1, len(shares) + 1)
+    axes.step(x, shares, where="post", color=BEST, linewidth=2.2)
+    axes.set_xlim(0.5, len(x) + 0.5)
+    axes.set_ylim(0, max(1e-6, 1.08 * float(shares.max())))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    percent_axis(axes.yaxis)
+    axes.grid(axis="y", color=GRID)
+    axes.set_xlabel("number of experiments", color=INK)
+    return as_svg(figure)
+
+
+def parallel(values: NDArray[np.float64], better: Sequence[float], members: Mask) -> str:
+    """Each experiment as a line across its outcomes, better ones above; the front in blue.
+
+    Args:
+        values: n x k, none missing.
+        better: for each outcome, −1 where less is better.
+        members: which are on the front.
+    """
+    low, high = values.min(axis=0), values.max(axis=0)
+    width = np.where(high > low, high - low, 1.0)
+    shares = (values - low) / width
+    shares = np.where(np.array(better) < 0, 1 - shares, shares)
+    figure, axes = new_figure(WIDTH, 2.9)
+    x = np.arange(values.shape[1])
+    for flags, style in (
+        (~members, {"color": _GREY, "linewidth": 0.8, "alpha": 0.5}),
+        (members, {"color": BEST, "linewidth": 1.8}),
+    ):
+        for line in shares[flags]:
+            axes.plot(x, line, **style)
+    for i, sign in enumerate(better):
+        ends = (low[i], high[i]) if sign > 0 else (high[i], low[i])
+        axes.axvline(i, color=INK, linewidth=0.8)
+        for at, value, place in ((0, ends[0], "top"), (1, ends[1], "bottom")):
+            axes.annotate(f"{value:.4g}", (i, at), xytext=(0, -3 if at == 0 else 3), fontsize=8,
+                          textcoords="offset points", ha="center", va=place, color=INK)  # fmt: skip
+    axes.set_xticks(x, [str(i + 1) for i in x])
+    axes.tick_params(axis="x", pad=12)
+    axes.set_yticks([])
+    axes.set_ylim(-0.04, 1.06)
+    axes.spines["bottom"].set_visible(False)
     return as_svg(figure)
 
 

@@ -12,8 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from gollum.campaign.advice import best, progress
+from gollum.campaign.front import Binding, Front, bindings, front_of
 from gollum.campaign.sheets import in_unit
 from gollum.campaign.state import State
+from gollum.data.outcomes import wanted_words
 from gollum.data.pool import cell_text
 from gollum.errors import quoted
 from gollum.report.drawing import shortened
@@ -69,10 +71,7 @@ def print_status(console: Console, state: State, file: str | None = None) -> Non
 
 def wanted(state: State) -> str:
     """The goal in words."""
-    goal, objective = state.created.goal, state.created.objective
-    if goal.kind == "target":
-        return f"bring {objective} to {cell_text(goal.target)}"
-    return f"{goal.kind} {objective}"
+    return wanted_words(state.outcomes)
 
 
 def counts(state: State) -> str:
@@ -225,14 +224,65 @@ def text_plot(
 
 
 def _best(state: State, write: Write) -> list[str]:
+    if (front := front_of(state)) is not None:
+        return [*front_words(front), *(limit_words(b, state, write) for b in bindings(state))]
     found = best(state)
-    if found is None:
+    if found is None and not len(state.means_of_all):
         return ["No result yet."]
+    told = [limit_words(b, state, write) for b in bindings(state)]
+    if found is None:
+        return ["No experiment is known to meet all limits so far.", *told]
     often = f", mean of {found.count} measurements" if found.count > 1 else ""
     lines = [f"Best so far: {state.created.objective} {write(found.value)} ({found.id}{often})"]
-    cells = conditions(state, found.id, telling(state))
+    further = state.means_of_all.loc[found.id].iloc[1:].dropna()
+    cells = [
+        *((str(name), f"{value:.6g}") for name, value in further.items()),
+        *conditions(state, found.id, telling(state)),
+    ]
     margin = max((len(column) for column, _ in cells), default=0)
-    return lines + [f"  {column:<{margin}}  {cell}" for column, cell in cells]
+    return lines + [f"  {column:<{margin}}  {cell}" for column, cell in cells] + told
+
+
+def front_words(front: Front) -> list[str]:
+    """The experiments on the front, and the hypervolume."""
+    members = front.members
+    if not len(members):
+        return ["No experiment is known to meet all limits so far."]
+    names = [outcome.name for outcome in front.outcomes]
+    write = {name: written_like(front.table[name]) for name in names}
+    lines = [
+        f"On the front: {len(members)} of {len(front.table)} experiments with all of "
+        f"{', '.join(names)}."
+    ]
+    for candidate, row in members.head(LISTED).iterrows():
+        lines.append(f"  {candidate}: " + ", ".join(f"{n} {write[n](row[n])}" for n in names))
+    if len(members) > LISTED:
+        lines.append(f"  … and {len(members) - LISTED} more")
+    point = ", ".join(f"{n} {write[n](v)}" for n, v in zip(names, front.reference, strict=True))
+    share = front.table["volume"].iloc[-1]
+    lines.append(
+        f"Hypervolume: {100 * share:.0f} % of what an experiment would have that is best in all of "
+        f"them, from {point} on."
+    )
+    return lines
+
+
+def limit_words(binding: Binding, state: State, write: Write) -> str:
+    """What a limit costs, a sentence."""
+    outcome, gain = binding.outcome, binding.gain
+    met = f"{outcome.name} {outcome.goal.words()}: {binding.met} of {binding.known} meet it"
+    if not binding.known or math.isnan(gain):
+        return f"{met}."
+    if math.isinf(gain):
+        return f"{met}, none of them within the other limits."
+    if gain <= 0:
+        return f"{met}; it does not bind."
+    if state.seeks_front:
+        return f"{met}; without it, the hypervolume would be {100 * gain:.0f} % larger."
+    if state.weighed:
+        return f"{met}; without it, the best desirability would be {gain:.2g} higher."
+    what = f"the best {state.created.objective} would be {write(gain)} better"
+    return f"{met}; without it, {what}."
 
 
 def _print_pending(console: Console, say: Callable[[str], None], state: State) -> None:

@@ -1,0 +1,138 @@
+"""Several objectives: hypervolume found by each way of choosing, on tables that are measured.
+
+    python benchmarks/hypervolume.py --json benchmarks/results/hypervolume.json
+
+From six random experiments on, six rounds of four. `front` is what campaigns do (qLogNEHVI),
+`scalarization` qLogNParEGO, `first` optimizes the first objective alone, and `random` is chance.
+Judged is the hypervolume of what was measured, as a share of that of the whole table, down to its
+worst values, after each round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from gollum.acquisition.model_based import ModelBased, Modelled, make_strategy, others_of
+from gollum.acquisition.policy import Policy
+from gollum.acquisition.several import select_several
+from gollum.acquisition.strategy import BatchRequest, Observed, unmeasured
+from gollum.benchmark.problem import load_problem
+from gollum.benchmark.spec import DataConfig
+from gollum.data.fronts import hypervolume
+from gollum.data.outcomes import Goal, Outcome
+from gollum.features.representations import Setup
+from gollum.files import write_text
+from gollum.runtime import Runtime, commit, prepare_process
+
+TASKS = {
+    "suzuki-edboplus": ("suzuki-edboplus-conversion", "suzuki-edboplus-selectivity"),
+    "reizman-1": ("reizman-suzuki-1", "reizman-turnover-1"),
+    "reizman-4": ("reizman-suzuki-4", "reizman-turnover-4"),
+    "chan-lam": ("chan-lam", "chan-lam-byproduct"),
+    "redox": ("redox-ered", "redox-gsol"),
+    "dye-lasers": ("dye-lasers-peak", "dye-lasers-overlap"),
+}
+WAYS = ("front", "scalarization", "first", "random")
+START, ROUNDS, BATCH = 6, 6, 4
+
+
+def outcomes_of(tasks: Sequence[str]) -> tuple[Setup, list[Outcome], np.ndarray]:
+    """The candidates of several tasks on one table, their outcomes and values N x k."""
+    problems = [load_problem(DataConfig(task=task)) for task in tasks]
+    first = problems[0].pool
+    kept = first.table.index
+    for problem in problems[1:]:
+        kept = kept[kept.isin(problem.pool.table.index)]
+    rows = first.positions(kept)
+    values = np.stack([p.pool.values[p.pool.positions(kept)] for p in problems], axis=1)
+    pool = replace(first, table=first.table.loc[kept], values=values[:, 0].copy())
+    texts = tuple(problems[0].texts[i] for i in rows)
+    policy = Policy.of({"surrogate": "wordless", "preset": "default"})
+    setup = Setup(
+        replace(problems[0], pool=pool, texts=texts, reactions=None), policy,
+        Runtime.resolve("auto", "float32"),
+    )  # fmt: skip
+    named = zip(tasks, problems, strict=True)
+    return setup, [Outcome(name=t, goal=Goal(kind=p.pool.direction)) for t, p in named], values
+
+
+def run(
+    strategy: ModelBased, outcomes: Sequence[Outcome], values: np.ndarray, way: str, seed: int
+) -> list[float]:
+    """Hypervolume after the start and after each round."""
+    pool = strategy.pool
+    merits = np.stack([o.goal.merit(values[:, j]) for j, o in enumerate(outcomes)], axis=1)
+    reference = merits.min(axis=0)
+    whole = hypervolume(merits, reference)
+    rng = np.random.default_rng(seed)
+    known = rng.choice(len(pool), START, replace=False).tolist()
+    found = [hypervolume(merits[known], reference) / whole]
+    for number in range(ROUNDS):
+        rest = unmeasured(len(pool), np.array(known))
+        if way == "random":
+            known += rng.choice(rest, BATCH, replace=False).tolist()
+        else:
+            known += chosen(strategy, outcomes, values, known, way, (seed, number))
+        found.append(hypervolume(merits[known], reference) / whole)
+    return found
+
+
+def chosen(
+    strategy: ModelBased, outcomes: Sequence[Outcome], values: np.ndarray, known: list[int],
+    way: str, stream: tuple[int, int],
+) -> list[int]:  # fmt: skip
+    """The next batch."""
+    pool = strategy.pool
+    ids = pool.ids[known].tolist()
+    observed = tuple(
+        Observed(o, ids, values[known, j], o.scale(values[known, j]))
+        for j, o in enumerate(outcomes)
+    )
+    first = observed[0]
+    request = BatchRequest(BATCH, unmeasured(len(pool), np.array(known)), ties=stream)
+    if way == "first":
+        picked = strategy.choose(ids, first.utility, request, stream)
+        return pool.positions(picked.ids).tolist()
+    fitted = strategy.surrogate.fit(ids, first.utility, stream)
+    others, _ = others_of(strategy.surrogate, observed, stream)
+    several = Modelled(observed, fitted, others).several
+    by = "hypervolume" if way == "front" else way
+    return select_several(replace(several, by=by), request, stream)[0]
+
+
+def main() -> None:
+    """All tables, ways and seeds."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--json", required=True)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--tasks", nargs="*", default=list(TASKS))
+    parser.add_argument("--ways", nargs="*", default=list(WAYS))
+    known = parser.parse_args()
+    prepare_process(1)
+    rows = []
+    for task in known.tasks:
+        setup, outcomes, values = outcomes_of(TASKS[task])
+        strategy = make_strategy(setup, setup.settings, starts=False)
+        for seed in range(known.seeds):
+            for way in known.ways:
+                began = time.perf_counter()
+                volumes = run(strategy, outcomes, values, way, seed)
+                seconds = round(time.perf_counter() - began, 1)
+                rows.append(
+                    {"task": task, "way": way, "seed": seed, "seconds": seconds,
+                     "volumes": [round(v, 5) for v in volumes]}
+                )  # fmt: skip
+                print(task, way, seed, f"{volumes[-1]:.3f}", f"{seconds} s", flush=True)
+        content = {"commit": commit(), "surrogate": "wordless", "rows": rows}
+        write_text(Path(known.json), json.dumps(content) + "\n")
+
+
+if __name__ == "__main__":
+    main()
