@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Protocol
 
 import pandas as pd
-import torch
 
 from gollum.benchmark.controls import controlled
 from gollum.benchmark.problem import load_problem
@@ -23,7 +22,6 @@ from gollum.benchmark.transfer import with_sources
 from gollum.data.catalog import get_task
 from gollum.errors import ConfigError, DataError, UserError
 from gollum.files import write_text
-from gollum.language.loading import weights_size
 
 PAUSE = 2.0  # seconds between two looks at what other processes are doing
 
@@ -55,6 +53,10 @@ def check(cells: Sequence[Cell]) -> None:
             "can be had."
         )
     for name, remote_code in dict.fromkeys(_models(cells)):
+        import torch  # which takes seconds, as language models do
+
+        from gollum.language.loading import weights_size
+
         weights_size(name, torch.float32, trust_remote_code=remote_code)
     load = cache(lambda key: load_problem(DataConfig.model_validate_json(key)))
     for cell in cells:
