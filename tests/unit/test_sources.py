@@ -148,7 +148,7 @@ def test_the_density_is_that_of_the_sources_mean_and_covariance():
     for i, row in enumerate(theta):
         beta = row[count:-2].clamp_min(0)
         own = torch.cat([row[:count], row[-2:]])[None]
-        own[:, len(process.layout) : count] -= beta[0].clamp_max(1)
+        own[:, len(process.layout) : count] -= made.heard.explained * beta[0].clamp_max(1)
         prior = bare.covariance(own, points.distances(points))[0]
         model = made.heard.models[0]
         left = model.covariance(fitted.rows, fitted.rows) * model.scale**2

@@ -107,13 +107,13 @@ class SlotProcess:
     def scales(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Weights P x S, scale of the whole P, and scales of the components P x C.
 
-        The more of sources counts, the less there is left to learn: scales are e times smaller
-        where all of it does.
+        The more sources explain and count, the less there is left to learn: scales are e times
+        smaller where they explain all of their own outcomes and count as they stand.
         """
         count = len(self.layout)
         whole, own = theta[:, count], theta[:, count + 1 : count + 1 + len(self.groups)]
-        if self.heard:
-            learned = self.trust(theta)[:, 0].clamp_max(1.0)
+        if self.sources is not None:
+            learned = self.sources.explained * self.trust(theta)[:, 0].clamp_max(1.0)
             whole, own = whole - learned, own - learned.unsqueeze(1)
         return theta[:, :count].exp(), whole.exp(), own.exp()
 

@@ -51,6 +51,8 @@ class Sources:
         expected: of the N candidates, in standardised units of the sources.
         units: mean and standard deviation of those values of the first model that are comparable
             with the target's; None where none are.
+        explained: variance over the candidates of what the first model expects, in units of its
+            own outcome's variance; at most 1.
         notes: what a user should know.
         factor: of the units in which covariances are given.
         between: covariances between all candidates, made when they are first needed; None of pools
@@ -62,6 +64,7 @@ class Sources:
     base: tuple[int, ...]
     expected: Expected
     units: tuple[float, float] | None
+    explained: float
     notes: tuple[str, ...] = ()
     factor: float = 1.0
     between: Callable[[], Tensor] | None = None
@@ -153,9 +156,11 @@ def sources_of(setup: Setup, make: Make) -> Sources:
             float(np.mean([source.scale for source in comparable])),
         )
     between = cache(partial(_between, models[0], every)) if len(every) <= TABULATED else None
+    explained = min(1.0, said.mean[:, 0].var(correction=0).item())
     return Sources(
-        tuple(names), tuple(models), tuple(base), said, units, tuple(notes), between=between
-    )
+        tuple(names), tuple(models), tuple(base), said, units, explained, tuple(notes),
+        between=between,
+    )  # fmt: skip
 
 
 def _between(model: FittedAverage, every: Rows) -> Tensor:
