@@ -1,0 +1,69 @@
+"""Learning from earlier campaigns on the command line."""
+
+import pandas as pd
+import pytest
+
+from gollum.cli import main
+
+GRID = pd.MultiIndex.from_product(
+    [["XPhos", "SPhos", "PPh3"], ["K3PO4", "DBU"]], names=["ligand", "base"]
+).to_frame(index=False)
+AVERAGED = ("--surrogate", "averaged", "--averaging.particles", "16", "--averaging.moves", "2")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    GRID.to_csv("conditions.csv", index=False)
+    old = GRID.rename(columns={"base": "Base used"}).assign(**{"yield": [90, 80, 40, 30, 10, 0]})
+    old.to_csv("old.csv", index=False)
+
+
+@pytest.fixture
+def gollum(capsys):
+    def run(*words):
+        code = main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return code, " ".join(out.split()), err
+
+    return run
+
+
+def begin(gollum, *words):
+    table = ("--table", "conditions.csv", "--objective", "yield")
+    return gollum("init", "new.gollum", *table, *AVERAGED, *words)
+
+
+def test_a_campaign_begins_with_what_is_known(gollum, tmp_path):
+    code, out, _ = begin(gollum, "--learn-from", "old.csv")
+    assert code == 0
+    assert "base Base used 100% of the options in common" in out
+    assert "new.gollum learns from 6 results of old.csv." in out
+    code, out, _ = gollum("suggest", "new.gollum", "-n", "2", "-o", "next.csv")
+    assert code == 0
+    assert "by earlier results alone" in out
+    assert set(pd.read_csv("next.csv")["ligand"]) == {"XPhos"}
+    _, out, _ = gollum("status", "new.gollum")
+    assert "Learns from old.csv: 6 results, joined by ligand, base (there Base used)." in out
+    _, out, _ = gollum("replay", "new.gollum")
+    assert "agrees" in out
+    assert gollum("report", "new.gollum", "-o", "r.html")[0] == 0
+    assert "Earlier campaigns" in (tmp_path / "r.html").read_text("utf-8")
+
+
+def test_a_source_that_can_not_be_used_leaves_no_campaign_behind(gollum, tmp_path):
+    code, _, err = begin(gollum, "--learn-from", "missing.csv")
+    assert (code, "missing.csv" in err) == (2, True)
+    assert not (tmp_path / "new.gollum").exists()
+
+
+def test_a_source_is_added_and_let_go_later(gollum):
+    begin(gollum)
+    assert gollum("learn", "new.gollum", "old.csv", "--match", "base=Base used")[0] == 0
+    code, out, _ = gollum("learn", "new.gollum", "--forget", "old.csv")
+    assert (code, out) == (0, "new.gollum does not learn from old.csv any more.")
+    code, _, err = gollum("learn", "new.gollum")
+    assert (code, err) == (
+        2, "gollum: name a campaign or table to learn from, or --forget one.\n",
+    )  # fmt: skip
