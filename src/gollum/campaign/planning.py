@@ -101,12 +101,10 @@ def observed(state: State, strategy: Strategy) -> tuple[Observed, ...]:
     found = []
     for number, outcome in enumerate(state.outcomes):
         ids, values = state.observations(outcome)
-        scale = outcome.scale(values)
-        if state.sources and number == 0:  # whose results are learned as they are
-            outcome = outcome.model_copy(update={"transform": "identity"})
-            scale = outcome.scale(values)
+        scale, chosen = state.scale(outcome), bool(number) or not state.sources
         known, ready = state.known(outcome), is_ready(ids, values)
-        if outcome.transform == "auto" and known is None and ready and strategy.surrogate:
+        may = chosen and known is None and ready
+        if outcome.transform == "auto" and may and strategy.surrogate is not None:
             stream = (*stream_of(state), *([number] if number else []))
             scale = best_scale(strategy.surrogate, outcome, ids, values, stream)
         found.append(Observed(outcome, ids, values, scale, known))
@@ -148,6 +146,9 @@ def propose(
             "take --surrogate combined, wordless or averaged, or let them go by gollum learn … "
             "--forget."
         )
+    if state.sources and (said := state.outcomes[0].transform) not in ("identity", "auto"):
+        told = f"'{state.outcomes[0].name}' is learned as it is, not by its {said}, as it is there"
+        listener.noted((f"{told} in {listed([*state.sources])}.",))
     in_lab = [] if fresh else state.pending()
     pending = np.unique(pool.positions([plan.suggestion.id for plan in in_lab]))
     held = [p.suggestion.id for p in in_lab if p.batch == state.batch] if extends else []

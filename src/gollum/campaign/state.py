@@ -238,9 +238,13 @@ class State:
         return tuple(o for o in self.outcomes[1:] if o.goal.is_limit)
 
     def scale(self, outcome: Outcome | None = None) -> Scale:
-        """On what an outcome, by default the objective, is learned where nothing is chosen."""
+        """On what an outcome, by default the objective, is learned where nothing is chosen.
+
+        The objective stays as it is where earlier campaigns tell of it, as theirs does.
+        """
         wanted = outcome or self.objective
-        return wanted.scale(self.observations(wanted)[1])
+        as_it_is = self.sources and wanted.name == self.objective.name
+        return wanted.scale(self.observations(wanted)[1], "identity" if as_it_is else None)
 
     def known(self, outcome: Outcome) -> NDArray[np.float64] | None:
         """N values of an outcome that the table of candidates has for all of them; or None."""
