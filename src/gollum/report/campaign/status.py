@@ -23,6 +23,7 @@ from gollum.report.drawing import shortened
 PLOT_WIDTH, PLOT_HEIGHT = 60, 9  # characters
 LISTED = 24  # pending experiments, and what is avoided
 BATCH = 8
+RECENT = 8  # results, of which is told what they added
 FORESEEN = 4  # measured suggestions of which a mean says something
 WORDS = {  # of representations
     "one_hot": "value", "morgan": "Morgan fingerprint", "fragments": "functional groups",
@@ -259,11 +260,14 @@ def front_words(front: Front) -> list[str]:
     if len(members) > LISTED:
         lines.append(f"  … and {len(members) - LISTED} more")
     point = ", ".join(f"{n} {write[n](v)}" for n, v in zip(names, front.reference, strict=True))
-    share = front.table["volume"].iloc[-1]
+    volume = front.table["volume"].to_numpy(dtype=np.float64)
     lines.append(
-        f"Hypervolume: {100 * share:.0f} % of what an experiment would have that is best in all of "
-        f"them, from {point} on."
+        f"Hypervolume: {100 * volume[-1]:.0f} % of what an experiment would have that is as good "
+        f"in all of them as the best so far is in each, from {point} on."
     )
+    if len(volume) > RECENT and volume[-1] > 0:
+        grown = 1.0 - volume[-1 - RECENT] / volume[-1]
+        lines.append(f"The last {RECENT} results made {100 * grown:.0f} % of it.")
     return lines
 
 
@@ -276,7 +280,7 @@ def limit_words(binding: Binding, state: State, write: Write) -> str:
     if math.isinf(gain):
         return f"{met}, none of them within the other limits."
     if gain <= 0:
-        return f"{met}; it does not bind."
+        return f"{met}; so far it costs nothing."
     if state.seeks_front:
         return f"{met}; without it, the hypervolume would be {100 * gain:.0f} % larger."
     if state.weighed:
