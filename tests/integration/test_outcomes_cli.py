@@ -227,6 +227,28 @@ def test_results_and_what_is_said_of_them(gollum):
     assert len(Store.open("my.gollum").log()) == known + 3
 
 
+def test_bounds_that_are_said_hold_where_others_were_found(gollum):
+    campaign = begin("yield", "ee:at-least=90")
+    assert campaign.state().objective.found
+    sheet = campaign.suggest(4)
+    campaign.record(sheet.assign(**{"yield": [20, 40, 60, 80], "ee": 95}))
+    known = len(Store.open("my.gollum").log())
+    code, _, err = gollum("init", "my.gollum", "--bounds", "yield=30:70")
+    assert code == 2
+    assert "yield 20 is outside of the bounds (30 to 70)" in err
+    assert "as --bounds yield=20:70" in err
+    assert len(Store.open("my.gollum").log()) == known
+    assert gollum("init", "my.gollum", "--bounds", "yield=20:80")[0] == 0
+    assert not campaign.state().objective.found
+    assert campaign.state().outcomes[1].found
+    sheet = campaign.suggest(4)
+    assert sheet["high 95 %"].max() <= 80
+    with pytest.raises(DataError, match="81 is outside of the bounds"):
+        campaign.record(sheet.assign(**{"yield": 81}))
+    campaign.want(Outcome(name="ee", bounds=(0.0, 96.0)))
+    assert not campaign.state().outcomes[1].found
+
+
 def test_the_same_in_a_file_of_factors(gollum, tmp_path):
     (tmp_path / "lists.yaml").write_text(
         "factors:\n  ligand: [A, B, C]\n  temperature_C: [40, 60]\n"

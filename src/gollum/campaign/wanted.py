@@ -110,6 +110,7 @@ def detailed(outcomes: Sequence[Outcome], details: Mapping[str, Any]) -> list[Ou
                     f"{nearest(name, found)}"
                 )
             known = {key: getattr(found[name], key) for key in found[name].model_fields_set}
+            known |= {"found": False} if detail == "bounds" else {}  # said bounds hold
             found[name] = Outcome(**known | {detail: _value(detail, value)})
     return list(found.values())
 
@@ -186,9 +187,13 @@ def check_bounds(state: State) -> None:
         for run, measurement in state.measurements.items() if not one.found else ():
             value = measurement.result.values.get(one.name)
             if value is not None and not one.within(value):
+                low, high = one.bounds
+                low = None if low is None else min(low, value)
+                high = None if high is None else max(high, value)
+                wider = ":".join("" if end is None else f"{end:g}" for end in (low, high))
                 raise ConfigError(
                     f"{run}: {one.name} {value:g} is outside of the bounds ({spelt(one.bounds)}); "
-                    f"correct it, or give wider ones as --bounds {one.name}=0:{value:g}."
+                    f"correct it, or give wider ones as --bounds {one.name}={wider}."
                 )
 
 
