@@ -112,6 +112,15 @@ def test_results_may_come_at_different_times():
     assert all(one.agrees for one in campaign.replay())
 
 
+def test_what_is_said_of_results_that_come_later(gollum):
+    campaign = begin("yield", "ee:at-least=90")
+    sheet = campaign.suggest(4)
+    campaign.record(filled(sheet, "yield"))
+    write_sheet(filled(sheet, "ee").head(3), "later.csv")
+    code, out, err = gollum("record", "my.gollum", "later.csv")
+    assert (code, out.strip()) == (0, "later.csv: ee added to 3 runs."), err
+
+
 def test_weights_make_one_number_of_several():
     options = {"bounds": {"price": "0:100"}, "weight": {"yield": 2}}
     campaign = begin("yield", "price:minimize", **options)

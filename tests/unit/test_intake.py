@@ -458,7 +458,20 @@ def test_further_results_are_kept():
     later = read(state, [{"run": "1-1", "yield": 5}, {"run": "1-2", "yield": 60}])
     (result,) = later.event.results
     assert result.values == {"purity": 80, "yield": 60}
-    assert (later.known, later.corrected) == (1, 1)
+    assert (later.known, later.corrected, later.added) == (1, 0, {"yield": 1})
+
+
+def test_a_further_result_that_comes_later_is_no_correction():
+    state = demo(PLAN, also=("purity",))
+    state = after(state, read(state, [{"run": f"1-{n}", "yield": 10 * n} for n in (1, 2, 3)]))
+    rows = [{"run": "1-1", "yield": None, "purity": 90}, {"run": "1-2", "purity": 80}]
+    intake = read(state, rows)
+    assert not intake.notes
+    assert (intake.measured, intake.corrected, intake.added) == (0, 0, {"purity": 2})
+    assert intake.event.results[0].values == {"yield": 10, "purity": 90}
+    changed = read(after(state, intake), [{"run": "1-1", "yield": 11, "purity": 95}])
+    assert (changed.measured, changed.corrected, changed.added) == (1, 1, {})
+    assert "row 2: 1-1 was 10, purity 90 and is 11, purity 95 now" in changed.notes
 
 
 def test_words_in_further_results_mean_what_they_mean_in_the_objective():

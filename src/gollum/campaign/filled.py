@@ -302,13 +302,10 @@ def read_outcomes(sheet: Sheet) -> Outcomes:
             result = f"{column} {cell_text(values[column][i])}"
             notes[i] = f"{notes[i]}; {result}" if notes[i] else result
         values[column] = np.where(extra, np.nan, values[column])
-    missing = np.flatnonzero((status == "measured") & np.isnan(values[objective]))
     idle = np.flatnonzero(np.isin(status, ["", "pending"]) & (notes != ""))
-    kept = f"kept, though '{objective}' is still missing"
     left = "the note waits for a result and was left out"
     told = (
         *(note for _, more in read.values() for note in more),
-        *folded([Note("missing-objective", sheet.at(i), kept) for i in missing]),
         *folded([Note("early-remark", sheet.at(i), left) for i in idle]),
         *(note for column in values for note in _out_of_range(sheet, column, values[column])),
     )

@@ -704,7 +704,9 @@ def _summary(intake: Intake) -> str:
         "new candidates": intake.joined,
         "without a result": intake.waiting,
     }
-    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    parts = [f"{count} {what}" for what, count in counts.items() if count]
+    parts[:0] = [f"{c} added to {n} run{'s' * (n > 1)}" for c, n in intake.added.items()]
+    told = ", ".join(parts)
     return (told or "no rows with results") + "."
 
 
