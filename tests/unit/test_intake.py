@@ -495,6 +495,24 @@ def test_words_in_further_results_mean_what_they_mean_in_the_objective():
         refused(state, [row], f"row 2, column 'ee': the cell says '{word}', but the row is")
 
 
+def test_a_word_in_a_further_result_undoes_no_other_result():
+    state = demo(PLAN, also=("ee",))
+    state = after(state, read(state, [{"run": "1-1", "yield": 40}, {"run": "1-2", "yield": 50}]))
+    for word in ("failed", "not run"):
+        says = f"row 2, column 'ee': the cell says '{word}', and 1-1 is 40; leave the cell blank"
+        refused(state, [{"run": "1-1", "yield": None, "ee": word}], says)
+        refused(state, [{"id": "r2", "yield": "", "ee": word}], "r2 has a result; leave the cell")
+        refused(state, [{"id": "r2", "yield": "", "ee": word}], "1-1 is 40", correct=True)
+        rows = [{"run": "1-1", "yield": None, "ee": word, "status": word}]
+        assert told(read(state, rows)) == {"1-1": (word, None)}
+    twice = [{"run": "1-3", "yield": 5}, {"run": "1-3", "yield": None, "ee": "failed"}]
+    refused(state, twice, "row 3, column 'ee': the cell says 'failed', and 1-3 has a result")
+    rows = [{"run": "1-1", "yield": None, "ee": "failed", "status": "measured"}]
+    refused(state, rows, "the status is 'measured', but 'ee' says 'failed'")
+    failed = read(state, [{"run": "1-3", "yield": None, "ee": "failed"}])
+    assert told(failed) == {"1-3": ("failed", None)}
+
+
 def test_odd_percentages_are_pointed_out():
     rows = [{"run": "1-1", "yield": 120}, {"run": "1-2", "yield": -3}, {"run": "1-3", "yield": 5}]
     notes = read(demo(), rows).notes

@@ -258,6 +258,7 @@ class Outcomes(NamedTuple):
         status: N texts; '' or 'pending' without a result.
         values: N objective values and further results, by column; NaN where there is none.
         said: N texts of those that are no plain number, by column; '' otherwise.
+        spoken: N columns of further results whose cell alone says the status; '' otherwise.
         notes: N texts of the user's.
         told: what was understood in a special way.
     """
@@ -265,6 +266,7 @@ class Outcomes(NamedTuple):
     status: Texts
     values: dict[str, Numbers]
     said: dict[str, Texts]
+    spoken: Texts
     notes: Texts
     told: tuple[Note, ...]
 
@@ -294,7 +296,7 @@ def read_outcomes(sheet: Sheet) -> Outcomes:
     for one in sheet.state.outcomes:
         if one.name in values:
             _refuse_beyond(sheet, one, values[one.name])
-    status = _statuses(sheet, words, values)
+    status, spoken = _statuses(sheet, words, values)
     notes = sheet.texts(sheet.own(sheet.names.note))
     for column in values:  # a failed experiment has no values
         extra = (status == "failed") & ~np.isnan(values[column])
@@ -309,7 +311,7 @@ def read_outcomes(sheet: Sheet) -> Outcomes:
         *folded([Note("early-remark", sheet.at(i), left) for i in idle]),
         *(note for column in values for note in _out_of_range(sheet, column, values[column])),
     )
-    return Outcomes(status, values, said, notes, told)
+    return Outcomes(status, values, said, spoken, notes, told)
 
 
 def _inexact(
@@ -381,12 +383,17 @@ def _words(sheet: Sheet, column: str) -> Texts:
     return mapped(sheet.texts(column), lambda text: _instead(text, failed))
 
 
-def _statuses(sheet: Sheet, words: dict[str, Texts], values: dict[str, Numbers]) -> Texts:
+def _statuses(
+    sheet: Sheet, words: dict[str, Texts], values: dict[str, Numbers]
+) -> tuple[Texts, Texts]:
+    """N statuses, and N columns of further results that alone say them; '' otherwise."""
     objective, column = sheet.state.created.objective, sheet.own(sheet.names.status)
     word = words[objective]
     known = np.any([~np.isnan(numbers) for numbers in values.values()], axis=0)
-    for further in words.values():  # speak for a row that says nothing else
-        word = np.where((word == "") & ~known, further, word)
+    spoken = np.full(len(word), "", dtype=object)
+    for name, further in words.items():  # speak for a row that says nothing else
+        speaks = (word == "") & ~known & (further != "")
+        word, spoken = np.where(speaks, further, word), np.where(speaks, name, spoken)
     failed = sheet.state.created.failed_words
     said = mapped(sheet.texts(column), lambda text: meaning(text, failed) if text else "")
     status = np.where(word == "", said, word)
@@ -404,7 +411,9 @@ def _statuses(sheet: Sheet, words: dict[str, Texts], values: dict[str, Numbers])
     sheet.refuse(
         (said != "") & (word != "") & (said != word),
         column,
-        lambda i: f"the status is '{said[i]}', but '{objective}' says '{word[i]}'; keep one",
+        lambda i: (
+            f"the status is '{said[i]}', but '{spoken[i] or objective}' says '{word[i]}'; keep one"
+        ),
     )
     sheet.refuse(
         (status == "measured") & ~known,
@@ -422,7 +431,7 @@ def _statuses(sheet: Sheet, words: dict[str, Texts], values: dict[str, Numbers])
         objective,
         lambda i: f"the status is '{status[i]}', but there is a result; clear one of them",
     )
-    return status
+    return status, np.where(said == "", spoken, "").astype(object)
 
 
 def _refuse_beyond(sheet: Sheet, outcome: Outcome, numbers: Numbers) -> None:

@@ -103,6 +103,7 @@ def read_results(
     identity = identify(sheet, wanted, new_names, done)
     rows = _rows(sheet, outcomes, identity, np.flatnonzero(wanted).tolist())
     readings = sorted(_readings(state, rows, correct), key=lambda reading: reading.row.row)
+    _refuse_spoken(sheet, outcomes, readings)
     results = tuple(r.result for r in readings if r.result is not None)
     kinds = Counter(r.kind for r in readings)
     new = Counter(r.row.status for r in readings if r.kind not in ("known", "added"))
@@ -170,6 +171,31 @@ def _misses_objective(state: State, reading: _Reading) -> bool:
     """Whether a run has a result without a value of the objective, after this row too."""
     result = reading.result or state.measurements[reading.run].result
     return result.status == "measured" and state.created.objective not in result.values
+
+
+def _refuse_spoken(sheet: Sheet, outcomes: Outcomes, readings: Iterable[_Reading]) -> None:
+    """Refuse a word in the cell of a further result that would undo or repeat other results.
+
+    Raises:
+        DataError: there is one.
+    """
+    state, problems = sheet.state, dict[int, str]()
+    for r in readings:
+        i, old = r.row.row - sheet.first, state.measurements.get(r.run)
+        if not outcomes.spoken[i] or r.kind not in ("corrected", "repeated"):
+            continue
+        if old is not None and not old.result.values:
+            continue
+        has = "has a result" if old is None else f"is {_said(state, old.result)}"
+        problems[i] = (
+            f"the cell says '{r.row.status}', and {r.run.partition('~')[0]} {has}; leave the cell "
+            f"blank, or say '{r.row.status}' in the column '{sheet.names.status}' if that is true "
+            "of the whole experiment"
+        )
+    for column in dict.fromkeys(outcomes.spoken[i] for i in sorted(problems)):
+        wrong = np.zeros(len(sheet.frame), dtype=bool)
+        wrong[[i for i in problems if outcomes.spoken[i] == column]] = True
+        sheet.refuse(wrong, column, problems.__getitem__)
 
 
 def _added(state: State, readings: Iterable[_Reading]) -> dict[str, int]:
