@@ -131,6 +131,24 @@ def test_weights_make_one_number_of_several():
     assert all(one.agrees for one in campaign.replay())
 
 
+def test_weights_and_references_are_taken_back(gollum):
+    campaign = begin("yield", "ee:maximize", reference={"yield": 10, "ee": 20})
+    code, _, err = gollum("init", "my.gollum", "--weight", "yield=2")
+    assert code == 2
+    assert "by --reference yield=none or --weight yield=none" in err
+    words = ("--reference", "yield=none", "--reference", "ee=none", "--weight", "yield=2")
+    code, _, err = gollum("init", "my.gollum", *words)
+    assert code == 0, err
+    assert [o.reference for o in campaign.state().outcomes] == [None, None]
+    assert campaign.state().weighed
+    code, _, err = gollum("init", "my.gollum", "--objective", "ee:watch")
+    assert "take it back by --weight yield=none" in err
+    campaign.want("ee:watch", weight={"yield": None})
+    assert campaign.state().objective.weight is None
+    with pytest.raises(ConfigError, match="a weight is a finite number, not 'nil'"):
+        campaign.want(weight="nil")
+
+
 def test_predictions_stay_inside_and_choices_are_as_without_bounds():
     results = GRID.iloc[::9].assign(**{"yield": [0.0, 3, 96, 100]})
     sheets = {}

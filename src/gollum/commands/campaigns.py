@@ -78,8 +78,8 @@ def add_commands(known: Any) -> None:
     for option, value, about in (
         ("bounds", "COLUMN=LOW:HIGH", "between which results lie [0:100 of percentages]; none"),
         ("transform", "COLUMN=NAME", "scale to learn on: identity, log, logit or auto [identity]"),
-        ("reference", "COLUMN=VALUE", "what to be better than, of several objectives"),
-        ("weight", "COLUMN=W", "weigh several objectives instead of seeking their front"),
+        ("reference", "COLUMN=VALUE", "what to be better than, of several objectives; none"),
+        ("weight", "COLUMN=W", "weigh several objectives instead of seeking their front; none"),
     ):
         begin.add_argument(f"--{option}", action="append", metavar=value, help=about)
     for option, about in (
