@@ -320,6 +320,20 @@ def test_a_limit_alone_is_pursued():
     assert all(one.agrees for one in campaign.replay())
 
 
+def test_what_is_pursued_of_a_limit_alone_is_told(gollum):
+    words = ("--objective", "yield:at-least=60", "--objective", "ee:watch", "--surrogate")
+    out = gollum("init", "my.gollum", "--table", "conditions.csv", *words, "one_hot")[1]
+    assert "no objective beside the limit, so the campaign is to maximize yield; add one" in out
+    campaign = Campaign("my.gollum")
+    campaign.record(campaign.suggest(4).assign(**{"yield": [20, 40, 60, 80], "ee": 95}))
+    out = gollum("status", "my.gollum")[1]
+    assert "yield at least 60: 2 of 4 meet it; the campaign goes on to maximize yield" in out
+    out = gollum("init", "my.gollum", "--objective", "yield:range=50:60")[1]
+    assert "from now on bring yield to 55, as there is no objective beside the limit" in out
+    gollum("init", "my.gollum", "--objective", "yield:maximize")
+    assert "meet it" not in gollum("status", "my.gollum")[1]
+
+
 def test_earlier_campaigns_tell_of_the_objective_alone():
     earlier = filled(GRID.iloc[::4], "yield")
     priced = GRID.assign(price=[TRUTH["price"](r) for r in GRID.itertuples()])

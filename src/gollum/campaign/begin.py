@@ -25,7 +25,7 @@ from gollum.campaign.wanted import check as check_outcomes
 from gollum.campaign.wanted import check_reference
 from gollum.data.molecules import one_spelling
 from gollum.data.naming import meant
-from gollum.data.outcomes import Goal, Outcome, found_bounds, refuse_twice, spelt
+from gollum.data.outcomes import Goal, Outcome, alone_words, found_bounds, refuse_twice, spelt
 from gollum.data.pool import Pool, cell_text, smiles_columns
 from gollum.data.readers import read_frame
 from gollum.data.roles import OURS, OUTCOMES, Column, Roles, Said, assign
@@ -169,6 +169,9 @@ def begin(
     if cost in results:
         what = "is known of every candidate, so it is not predicted"
         told.append(Note("known-outcome", where, what, str(cost)))
+    if alone := alone_words(wanted):
+        what = f"there is no objective beside the limit, so the campaign is to {alone}; add one"
+        told.append(Note("limit-alone", where, f"{what} if something else is wanted", objective))
     also = [c for c in dict.fromkeys([*results[1:], *also]) if c != cost]
     _refuse_names(table, where, results, failed_word)
     said = Said(

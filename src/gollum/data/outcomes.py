@@ -403,6 +403,14 @@ def wanted_words(outcomes: Iterable[Outcome]) -> str:
     return "; ".join(found)
 
 
+def alone_words(outcomes: Sequence[Outcome]) -> str:
+    """What is pursued where there are only limits, as in 'maximize yield'; '' with objectives."""
+    if not outcomes or any(one.goal.pursued for one in outcomes):
+        return ""
+    first = outcomes[0]
+    return wanted_words([first.model_copy(update={"goal": first.goal.alone})])
+
+
 def wanted_lines(outcomes: Sequence[Outcome]) -> list[str]:
     """What is wanted of each outcome, with what else was said of it."""
     found = []
@@ -419,6 +427,8 @@ def wanted_lines(outcomes: Sequence[Outcome]) -> list[str]:
         if one.weight is not None:
             parts.append(f"weight {one.weight:g}")
         found.append(", ".join(parts))
+    if alone := alone_words(outcomes):
+        found.append(f"{alone}, as there is no objective beside the limit")
     return found
 
 
