@@ -98,6 +98,23 @@ def test_a_front_with_a_price_that_is_known(gollum):
     assert "Hypervolume:" in out
 
 
+def test_what_is_known_of_every_candidate_may_be_0_or_less(gollum):
+    known = GRID.assign(logp=np.arange(36) / 10 - 1, waste=1.0)
+    campaign = begin("yield", "logp:minimize", table=known.drop(columns="waste"))
+    campaign.record(filled(campaign.suggest(4), "yield"))
+    assert np.isfinite(campaign.suggest(2)["logp"]).all()
+    with pytest.raises(UserError, match="'logp' is not above 0 for all candidates"):
+        campaign.suggest(2, cost_weight=1, fresh=True)
+    new = GRID.head(1).assign(temperature_C=70, logp=-3.5)
+    assert campaign.add(new)[0] == 1
+    write_sheet(known, "known.csv")
+    words = ("--table", "known.csv", "--objective", "yield", "--objective", "logp:minimize")
+    code, _, err = gollum("init", "b.gollum", *words, "--cost", "logp")
+    assert (code, "not a finite number above 0; give each experiment a cost" in err) == (2, True)
+    code, _, err = gollum("init", "b.gollum", *words, "--objective", "waste:minimize")
+    assert "'logp' and 'waste' are both known of every candidate" in err
+
+
 def test_results_may_come_at_different_times():
     campaign = begin("yield", "ee:at-least=90")
     sheet = campaign.suggest(4)

@@ -165,7 +165,14 @@ def begin(
     category, number, remark = here(category), here(number), here(remark)
     ordered = dict(zip(here(list(ordinal or {})), (ordinal or {}).values(), strict=True))
     category = list(dict.fromkeys([*category, *ordered]))
-    cost = cost or next((c for c in results[1:] if _known_before(table, c, objective)), None)
+    priced = cost is not None
+    known = [c for c in results[1:] if _known_before(table, c, objective)]
+    cost = cost or next(iter(known), None)
+    if unplaced := [c for c in known if c != cost]:
+        raise DataError(
+            f"{where}: '{cost}' and '{unplaced[0]}' are both known of every candidate, and a "
+            "campaign has a place for one such column; make one of the two, or leave one out."
+        )
     if cost in results:
         what = "is known of every candidate, so it is not predicted"
         told.append(Note("known-outcome", where, what, str(cost)))
@@ -200,7 +207,7 @@ def begin(
         _ask_sentinel(where, column, rows.table[column].to_numpy(dtype=np.float64), said)
     understood = (n for n in rows.table.attrs["notes"] if not _understood(n, [objective, *also]))
     notes = [*understood, *roles.notes, *rows.notes(), *told, *respelt]
-    candidates = rows.candidates(ids, cost)
+    candidates = rows.candidates(ids, cost, positive=priced)
     if "structures" in policy.needs and not structures:
         raise ConfigError(
             f"surrogate '{policy.surrogate}' needs columns with SMILES; name them with "
