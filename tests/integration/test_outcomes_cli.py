@@ -201,6 +201,8 @@ def test_a_scale_may_be_said_or_chosen():
     ("words", "said"),
     [
         (["--objective", "yield", "--objective", "yield:minimize"], "'yield' is given twice"),
+        (["--objective", "yield", "--objective", "Yield:minimize"],
+         "'yield' and 'Yield' differ in spelling alone"),
         (["--objective", "yield:minimize", "--maximize"], "say their own; leave it out"),
         (["--objective", "yield", "--objective", "ee", "--minimize"], "write each as yield:min"),
         (["--objective", "yield", "--objective", "ee:above=90"], "'above=90' is no goal"),

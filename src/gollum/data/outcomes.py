@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from gollum.data.naming import loose
 from gollum.errors import ConfigError, nearest
 
 Vector = NDArray[np.float64]
@@ -433,13 +434,19 @@ def wanted_lines(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def refuse_twice(names: Iterable[str]) -> None:
-    """Refuse an outcome that is named twice.
+    """Refuse an outcome that is named twice, however it is spelt.
 
     Raises:
         ConfigError: one is.
     """
-    seen = set[str]()
+    seen = dict[str, str]()
     for name in names:
-        if name in seen:
+        before = seen.get(loose(name))
+        if before == name:
             raise ConfigError(f"the objective '{name}' is given twice; say once what is wanted.")
-        seen.add(name)
+        if before is not None:
+            raise ConfigError(
+                f"the objectives '{before}' and '{name}' differ in spelling alone; say once what "
+                "is wanted, or rename one of them."
+            )
+        seen[loose(name)] = name
