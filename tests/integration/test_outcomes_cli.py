@@ -295,6 +295,19 @@ def test_bounds_that_are_said_hold_where_others_were_found(gollum):
     assert not campaign.state().outcomes[1].found
 
 
+def test_a_result_beyond_a_bound_that_was_found_opens_that_end():
+    campaign = begin("yield", "ee:watch")
+    sheet = campaign.suggest(4)
+    intake = campaign.record(sheet.assign(**{"yield": [20, 40, 60, 80], "ee": [50, 60, 70, 104]}))
+    assert [str(note) for note in intake.notes] == [
+        "row 5, column 'ee': 104 is not within 0 to 100",
+        "column 'ee': predictions may go beyond 0 to 100 as well, unless that is corrected",
+    ]
+    state = campaign.state()
+    assert state.scale(state.outcomes[1]).bounds == (0.0, None)
+    assert campaign.suggest(20)["high 95 % ee"].max() > 104
+
+
 def test_the_same_in_a_file_of_factors(gollum, tmp_path):
     (tmp_path / "lists.yaml").write_text(
         "factors:\n  ligand: [A, B, C]\n  temperature_C: [40, 60]\n"

@@ -463,15 +463,35 @@ def _instead(text: str, failed: Sequence[str]) -> str:
     return "" if word == "measured" else word
 
 
+def _beyond_found(sheet: Sheet, column: str, numbers: Numbers) -> tuple[Note, ...]:
+    """Notes on values beyond bounds that were found, which give way to them."""
+    of = next((one for one in sheet.state.outcomes if one.name == column and one.found), None)
+    outside = [i for i, v in enumerate(numbers) if of and not (np.isnan(v) or of.within(v))]
+    if of is None or not outside:
+        return ()
+    told = [
+        Note(
+            "out-of-range",
+            sheet.at(i, column),
+            f"{cell_text(numbers[i])} is not within {spelt(of.bounds)}",
+        )
+        for i in outside
+    ]
+    what = f"predictions may go beyond {spelt(of.bounds)} as well, unless that is corrected"
+    return *folded(told), Note("open-bounds", "", what, column)
+
+
 def _out_of_range(sheet: Sheet, column: str, numbers: Numbers) -> tuple[Note, ...]:
     """Notes on percentages that may be typing errors or fractions."""
     given = numbers[~np.isnan(numbers)]
+    told = _beyond_found(sheet, column, numbers)
     shown = column in [n.column for n in sheet.frame.attrs["notes"] if n.code == "percentages"]
     if not (_PERCENT.search(column) or shown) or not len(given):
-        return ()
-    outside = np.flatnonzero((numbers < 0) | (numbers > 100))
-    texts = {i: f"{cell_text(numbers[i])} is not within 0 to 100" for i in outside}
-    told = folded([Note("out-of-range", sheet.at(i, column), text) for i, text in texts.items()])
+        return told
+    if not told:
+        outside = np.flatnonzero((numbers < 0) | (numbers > 100))
+        texts = [(i, f"{cell_text(numbers[i])} is not within 0 to 100") for i in outside]
+        told = folded([Note("out-of-range", sheet.at(i, column), text) for i, text in texts])
     results = sheet.state.measurements.values()
     before = [value for m in results if (value := m.result.values.get(column, 0.0)) > 0]
     if given.max() <= 1 < max(before, default=0.0):

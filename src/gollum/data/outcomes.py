@@ -134,7 +134,7 @@ class Outcome(_Part):
     bounds: Bounds = UNBOUNDED
     """Between which every value lies; None for an open end."""
     found: bool = False
-    """Whether the bounds were found by unit or name, so that a result beyond them widens them."""
+    """Whether the bounds were found by unit or name, so that a result beyond one opens that end."""
     transform: Transform = "identity"
     """The scale on which it is learned; 'auto' takes that of the best predictive density."""
     failed_as: float | None = None
@@ -213,15 +213,18 @@ class Outcome(_Part):
         """The scale on which it is learned.
 
         Args:
-            values: known ones; found bounds make room for them.
+            values: known ones; where they go beyond found bounds, that end is open, and a logit
+                is none.
             transform: instead of the outcome's; 'auto' stands for the identity.
         """
         low, high = self.bounds
         if self.found and len(values):
-            low = None if low is None else min(low, float(np.min(values)))
-            high = None if high is None else max(high, float(np.max(values)))
+            low = None if low is None or np.min(values) < low else low
+            high = None if high is None or np.max(values) > high else high
         chosen = transform or self.transform
-        return Scale("identity" if chosen == "auto" else chosen, (low, high), self.goal.sign)
+        if chosen == "auto" or (chosen == "logit" and self.found and None in (low, high)):
+            chosen = "identity"
+        return Scale(chosen, (low, high), self.goal.sign)
 
 
 @dataclass(frozen=True)
