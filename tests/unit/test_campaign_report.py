@@ -290,6 +290,9 @@ def test_effects_show_the_strongest_values_of_each_column():
     assert "L04" in text
     assert "L03" not in text
     assert "and 4 values with smaller effects" in text
+    fewer = insights(state, effects=effects.head(12))
+    text = " ".join(Page(render(state, log, fewer)).text.split())
+    assert "and 1 value with a smaller effect" in text
 
 
 def test_left_out_experiments_and_calibration_are_drawn():

@@ -495,6 +495,15 @@ def test_words_in_further_results_mean_what_they_mean_in_the_objective():
         refused(state, [row], f"row 2, column 'ee': the cell says '{word}', but the row is")
 
 
+def test_a_word_that_may_say_that_it_failed_is_asked_about():
+    says = "or say --failed-word n.d. if it means that the experiment failed."
+    for column in ("yield", "ee"):
+        row = {"run": "1-1", "yield": 5, "ee": 5} | {column: "n.d."}
+        text = f"row 2, column '{column}': 'n.d.' is not a finite number; write a number, "
+        refused(demo(PLAN, also=("ee",)), [row], text)
+        refused(demo(PLAN, also=("ee",)), [row], says)
+
+
 def test_a_word_in_a_further_result_undoes_no_other_result():
     state = demo(PLAN, also=("ee",))
     state = after(state, read(state, [{"run": "1-1", "yield": 40}, {"run": "1-2", "yield": 50}]))
@@ -697,8 +706,6 @@ def test_all_cells_that_are_wrong_are_told_at_once():
     rows = [{"run": f"b1-{k}", "yield": "x" * k, "purity": "pure"} for k in range(1, 4)]
     says = "row 2, column 'yield': 'x' is not a finite number; write a number, 'failed'"
     refused(state, rows, says)
-    refused(
-        state, rows, "leave the cell blank; likewise row 3 ('xx'), row 4 ('xxx'). row 2, column"
-    )
+    refused(state, rows, "experiment failed; likewise row 3 ('xx'), row 4 ('xxx'). row 2, column")
     refused(state, rows, "column 'purity': 'pure' is not a finite number")
     refused(state, [{"id": "r1", "yield": "?"}] * 25, "row 21 ('?') and 5 more.")

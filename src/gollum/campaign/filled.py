@@ -27,7 +27,7 @@ from gollum.data.spreadsheets.sheets import refuse_repeats
 from gollum.data.spreadsheets.units import alike, converted, measure, quantity, split_name, unit_in
 from gollum.data.statuses import meaning
 from gollum.data.strays import refuse_head_below, refuse_strays
-from gollum.errors import DataError, likewise, listed, nearest
+from gollum.errors import DataError, likewise, listed, nearest, quoted
 from gollum.notes import Note
 
 Texts = NDArray[np.object_]
@@ -36,6 +36,7 @@ Mask = NDArray[np.bool_]
 
 _INSTEAD = "write a number, 'failed' (it ran, no product) or 'not run', or leave the cell blank"
 _PERCENT = re.compile(r"yield|percent|pct|%", re.IGNORECASE)
+_WORD = re.compile(r"[^\W\d_][^\d<>≤≥]*")
 _NOTES = 10  # of one kind that are told one by one
 # Units, words such as 'failed' and dates made of codes are understood in another way here.
 USUAL = (
@@ -132,7 +133,7 @@ class Sheet:
         return np.array([*words, ""], dtype=object)[codes]  # a missing cell has the code −1
 
     def numbers(
-        self, column: str, wanted: Mask, unit: str = "", instead: str = ""
+        self, column: str, wanted: Mask, unit: str = "", instead: str = "", result: bool = False
     ) -> tuple[Numbers, list[Note]]:
         """N numbers, NaN where blank or not wanted, and notes if some are written otherwise.
 
@@ -141,6 +142,7 @@ class Sheet:
             wanted: which rows matter.
             unit: of the column; what is given in another one is converted.
             instead: what to do with a cell that holds none.
+            result: whether a word there may say that an experiment failed.
 
         Raises:
             DataError: a cell holds no finite number, one that can be read in two ways, or one in
@@ -154,7 +156,12 @@ class Sheet:
         texts = np.where(wanted, self.texts(column), "")
         parts = mapped(texts, lambda text: measure(text, unit) if text else ("", ""))
         self.refuse(
-            pd.isna(parts), column, lambda i: f"'{texts[i]}' is not a finite number; {instead}"
+            pd.isna(parts),
+            column,
+            lambda i: (
+                f"'{texts[i]}' is not a finite number; {instead}"
+                f"{_perhaps_failed(texts[i]) if result else ''}"
+            ),
         )
         self.refuse(
             mapped(texts, lambda text: _is_elsewhere(text, unit)).astype(bool),
@@ -206,6 +213,13 @@ class Sheet:
             cells = self.frame[column]
             full |= (cells.notna() & (cells.astype(object) != "")).to_numpy()
         return ~full
+
+
+def _perhaps_failed(word: str) -> str:
+    """How to say that a word means a failed experiment; '' for what is no word."""
+    if not _WORD.fullmatch(word):
+        return ""
+    return f", or say --failed-word {quoted(word)} if it means that the experiment failed"
 
 
 def _in_our_words(state: State, frame: pd.DataFrame, where: str) -> pd.DataFrame:
@@ -288,7 +302,7 @@ def read_outcomes(sheet: Sheet) -> Outcomes:
         rough, counted, notes_on = _inexact(sheet, column, words[column] == "", unit)
         with together(wrong):
             plain = (words[column] == "") & (rough == "")
-            numbers, more = sheet.numbers(column, plain, unit, instead)
+            numbers, more = sheet.numbers(column, plain, unit, instead, result=True)
             read[column] = np.where(rough == "", numbers, counted), [*more, *notes_on]
             said[column] = rough
     refuse_all(sheet.name, wrong)

@@ -108,8 +108,8 @@ def detailed(outcomes: Sequence[Outcome], details: Mapping[str, Any]) -> list[Ou
         for name, value in given.items():
             if name not in found:
                 raise ConfigError(
-                    f"there is no objective '{name}' to have a {detail.replace('_', '-')}."
-                    f"{nearest(name, found)}"
+                    f"there is no objective '{name}' for --{detail.replace('_', '-')}."
+                    f"{nearest(name, found) or f' Name one of {listed(found)}.'}"
                 )
             known = {key: getattr(found[name], key) for key in found[name].model_fields_set}
             known |= {"found": False} if detail == "bounds" else {}  # said bounds hold
