@@ -117,7 +117,6 @@ def render(state: State, log: Sequence[Logged], insights: Insights | None) -> st
         front_sought=state.seeks_front,
         events=[(entry, describe(entry.event)) for entry in log],
         version=__version__,
-        interval=INTERVAL,
     )
 
 
