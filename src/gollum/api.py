@@ -635,7 +635,8 @@ class Campaign:
             objectives: 'ee:at-least=95' and the like, of outcomes or results that are kept.
             goal: of the first outcome: 'maximize', 'minimize' or 'target'.
             target: value that it should come close to.
-            details: bounds, transform, failed_as, reference and weight, as `create` takes them.
+            details: bounds, transform, failed_as, reference and weight, as `create` takes them;
+                a reference or weight of None for a name takes it back.
 
         Returns:
             All outcomes.

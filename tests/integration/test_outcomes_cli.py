@@ -98,6 +98,23 @@ def test_a_front_with_a_price_that_is_known(gollum):
     assert "Hypervolume:" in out
 
 
+def test_what_is_known_of_every_candidate_may_be_0_or_less(gollum):
+    known = GRID.assign(logp=np.arange(36) / 10 - 1, waste=1.0)
+    campaign = begin("yield", "logp:minimize", table=known.drop(columns="waste"))
+    campaign.record(filled(campaign.suggest(4), "yield"))
+    assert np.isfinite(campaign.suggest(2)["logp"]).all()
+    with pytest.raises(UserError, match="'logp' is not above 0 for all candidates"):
+        campaign.suggest(2, cost_weight=1, fresh=True)
+    new = GRID.head(1).assign(temperature_C=70, logp=-3.5)
+    assert campaign.add(new)[0] == 1
+    write_sheet(known, "known.csv")
+    words = ("--table", "known.csv", "--objective", "yield", "--objective", "logp:minimize")
+    code, _, err = gollum("init", "b.gollum", *words, "--cost", "logp")
+    assert (code, "not a finite number above 0; give each experiment a cost" in err) == (2, True)
+    code, _, err = gollum("init", "b.gollum", *words, "--objective", "waste:minimize")
+    assert "'logp' and 'waste' are both known of every candidate" in err
+
+
 def test_results_may_come_at_different_times():
     campaign = begin("yield", "ee:at-least=90")
     sheet = campaign.suggest(4)
@@ -112,6 +129,15 @@ def test_results_may_come_at_different_times():
     assert all(one.agrees for one in campaign.replay())
 
 
+def test_what_is_said_of_results_that_come_later(gollum):
+    campaign = begin("yield", "ee:at-least=90")
+    sheet = campaign.suggest(4)
+    campaign.record(filled(sheet, "yield"))
+    write_sheet(filled(sheet, "ee").head(3), "later.csv")
+    code, out, err = gollum("record", "my.gollum", "later.csv")
+    assert (code, out.strip()) == (0, "later.csv: ee added to 3 runs."), err
+
+
 def test_weights_make_one_number_of_several():
     options = {"bounds": {"price": "0:100"}, "weight": {"yield": 2}}
     campaign = begin("yield", "price:minimize", **options)
@@ -120,6 +146,24 @@ def test_weights_make_one_number_of_several():
         campaign.record(filled(sheet, "yield", "price"))
     assert "chance to beat best" in sheet
     assert all(one.agrees for one in campaign.replay())
+
+
+def test_weights_and_references_are_taken_back(gollum):
+    campaign = begin("yield", "ee:maximize", reference={"yield": 10, "ee": 20})
+    code, _, err = gollum("init", "my.gollum", "--weight", "yield=2")
+    assert code == 2
+    assert "by --reference yield=none or --weight yield=none" in err
+    words = ("--reference", "yield=none", "--reference", "ee=none", "--weight", "yield=2")
+    code, _, err = gollum("init", "my.gollum", *words)
+    assert code == 0, err
+    assert [o.reference for o in campaign.state().outcomes] == [None, None]
+    assert campaign.state().weighed
+    code, _, err = gollum("init", "my.gollum", "--objective", "ee:watch")
+    assert "take it back by --weight yield=none" in err
+    campaign.want("ee:watch", weight={"yield": None})
+    assert campaign.state().objective.weight is None
+    with pytest.raises(ConfigError, match="a weight is a finite number, not 'nil'"):
+        campaign.want(weight="nil")
 
 
 def test_predictions_stay_inside_and_choices_are_as_without_bounds():
@@ -157,12 +201,15 @@ def test_a_scale_may_be_said_or_chosen():
     ("words", "said"),
     [
         (["--objective", "yield", "--objective", "yield:minimize"], "'yield' is given twice"),
+        (["--objective", "yield", "--objective", "Yield:minimize"],
+         "'yield' and 'Yield' differ in spelling alone"),
         (["--objective", "yield:minimize", "--maximize"], "say their own; leave it out"),
         (["--objective", "yield", "--objective", "ee", "--minimize"], "write each as yield:min"),
         (["--objective", "yield", "--objective", "ee:above=90"], "'above=90' is no goal"),
         (["--objective", "yield", "--objective", "ee:at-least"], "write at-least=90"),
         (["--objective", "ee:watch"], "every objective is only watched"),
-        (["--objective", "yield", "--bounds", "ee=0:100"], "no objective 'ee' to have a bounds"),
+        (["--objective", "yield", "--bounds", "ee=0:100"],
+         "no objective 'ee' for --bounds. Name one of 'yield'."),
         (["--objective", "yield", "--bounds", "100:0"], "bounds 100:0 should go up"),
         (["--objective", "yield", "--transform", "sqrt"], "a transform is auto, identity, log"),
         (["--objective", "yield", "--weight", "2"], "which is for several objectives"),
@@ -227,6 +274,41 @@ def test_results_and_what_is_said_of_them(gollum):
     assert len(Store.open("my.gollum").log()) == known + 3
 
 
+def test_bounds_that_are_said_hold_where_others_were_found(gollum):
+    campaign = begin("yield", "ee:at-least=90")
+    assert campaign.state().objective.found
+    sheet = campaign.suggest(4)
+    campaign.record(sheet.assign(**{"yield": [20, 40, 60, 80], "ee": 95}))
+    known = len(Store.open("my.gollum").log())
+    code, _, err = gollum("init", "my.gollum", "--bounds", "yield=30:70")
+    assert code == 2
+    assert "yield 20 is outside of the bounds (30 to 70)" in err
+    assert "as --bounds yield=20:70" in err
+    assert len(Store.open("my.gollum").log()) == known
+    assert gollum("init", "my.gollum", "--bounds", "yield=20:80")[0] == 0
+    assert not campaign.state().objective.found
+    assert campaign.state().outcomes[1].found
+    sheet = campaign.suggest(4)
+    assert sheet["high 95 %"].max() <= 80
+    with pytest.raises(DataError, match="81 is outside of the bounds"):
+        campaign.record(sheet.assign(**{"yield": 81}))
+    campaign.want(Outcome(name="ee", bounds=(0.0, 96.0)))
+    assert not campaign.state().outcomes[1].found
+
+
+def test_a_result_beyond_a_bound_that_was_found_opens_that_end():
+    campaign = begin("yield", "ee:watch")
+    sheet = campaign.suggest(4)
+    intake = campaign.record(sheet.assign(**{"yield": [20, 40, 60, 80], "ee": [50, 60, 70, 104]}))
+    assert [str(note) for note in intake.notes] == [
+        "row 5, column 'ee': 104 is not within 0 to 100",
+        "column 'ee': predictions may go beyond 0 to 100 as well, unless that is corrected",
+    ]
+    state = campaign.state()
+    assert state.scale(state.outcomes[1]).bounds == (0.0, None)
+    assert campaign.suggest(20)["high 95 % ee"].max() > 104
+
+
 def test_the_same_in_a_file_of_factors(gollum, tmp_path):
     (tmp_path / "lists.yaml").write_text(
         "factors:\n  ligand: [A, B, C]\n  temperature_C: [40, 60]\n"
@@ -269,6 +351,20 @@ def test_a_limit_alone_is_pursued():
         campaign.record(filled(campaign.suggest(4), "ee"))
     assert campaign.state().goal == Goal(kind="target", target=92.0)
     assert all(one.agrees for one in campaign.replay())
+
+
+def test_what_is_pursued_of_a_limit_alone_is_told(gollum):
+    words = ("--objective", "yield:at-least=60", "--objective", "ee:watch", "--surrogate")
+    out = gollum("init", "my.gollum", "--table", "conditions.csv", *words, "one_hot")[1]
+    assert "no objective beside the limit, so the campaign is to maximize yield; add one" in out
+    campaign = Campaign("my.gollum")
+    campaign.record(campaign.suggest(4).assign(**{"yield": [20, 40, 60, 80], "ee": 95}))
+    out = gollum("status", "my.gollum")[1]
+    assert "yield at least 60: 2 of 4 meet it; the campaign goes on to maximize yield" in out
+    out = gollum("init", "my.gollum", "--objective", "yield:range=50:60")[1]
+    assert "from now on bring yield to 55, as there is no objective beside the limit" in out
+    gollum("init", "my.gollum", "--objective", "yield:maximize")
+    assert "meet it" not in gollum("status", "my.gollum")[1]
 
 
 def test_earlier_campaigns_tell_of_the_objective_alone():

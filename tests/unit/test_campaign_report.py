@@ -48,8 +48,11 @@ def running(**created):
 
 def insights(state, **changes):
     promising = pd.DataFrame(
-        {"id": ["r8"], "mean": [77.0], "deviation": [4.0], "gain": [2.5], "chance": [0.4]}
-    )
+        {
+            "id": ["r8"], "mean": [77.0], "deviation": [4.0], "low": [69.2], "high": [84.8],
+            "gain": [2.5], "chance": [0.4],
+        }
+    )  # fmt: skip
     effects = pd.DataFrame(
         [("ligand", "XPhos", 8.5, 2), ("ligand", "SPhos", -3.0, 0), ("hours", "0 to 5", 0.5, 4)],
         columns=["column", "value", "effect", "measured"],
@@ -230,6 +233,7 @@ def test_what_the_page_says():
     assert "2-3" in text
     cells = (f'<td class="figure">{figure}</td>' for figure in ("2", "66.5", "2.1"))
     assert f'<td class="short">r4</td>{"".join(cells)}' in html  # repeats: count, mean, deviation
+    assert '<td class="figure">77.0</td><td class="figure">69.2 to 84.8</td>' in html
     assert "<td>fitted lengthscale</td>" in html
     assert "the last improvement was 1 result ago" in text
     assert len(page.links) == 2
@@ -290,6 +294,9 @@ def test_effects_show_the_strongest_values_of_each_column():
     assert "L04" in text
     assert "L03" not in text
     assert "and 4 values with smaller effects" in text
+    fewer = insights(state, effects=effects.head(12))
+    text = " ".join(Page(render(state, log, fewer)).text.split())
+    assert "and 1 value with a smaller effect" in text
 
 
 def test_left_out_experiments_and_calibration_are_drawn():

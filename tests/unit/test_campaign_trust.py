@@ -11,6 +11,7 @@ from campaigns import campaign, candidates, measured, recorded, suggested
 from gollum.campaign.advice import advice, best, decide, improvement, progress
 from gollum.campaign.events import Goal
 from gollum.campaign.trust import trust
+from gollum.data.outcomes import Outcome
 from gollum.errors import FitError
 from gollum.features.base import FixedFeatures
 from gollum.features.problem import Problem
@@ -312,6 +313,19 @@ def test_stop_when_the_top_is_known_and_nothing_improved_since(goal):
     assert found.gain < 0.3
     assert "the last" in found.sentence
     assert found.outlook.startswith("The chance that any of the 8 most promising candidates ")
+
+
+def test_the_interval_of_what_is_left_to_gain_stays_inside_the_bounds():
+    values = {IDS[i]: float(YIELD[i]) for i in range(0, 30, 3)}
+    top, found = max(values.values()) + 0.5, list[pd.DataFrame]()
+    for bounds in ((0.0, top), (None, None)):
+        outcomes = (Outcome(name="yield", bounds=bounds),)
+        state, _ = campaign(shuffled(), measured(values), outcomes=outcomes)
+        found.append(advice(state, fit(state)).candidates.set_index("id"))
+    inside, outside = found[0].align(found[1], join="inner", axis=0)
+    assert outside["high"].max() > top
+    for column in ("mean", "low", "high"):
+        np.testing.assert_allclose(inside[column], outside[column].clip(0, top))
 
 
 def test_a_lucky_measurement_is_no_reason_to_stop():

@@ -458,7 +458,20 @@ def test_further_results_are_kept():
     later = read(state, [{"run": "1-1", "yield": 5}, {"run": "1-2", "yield": 60}])
     (result,) = later.event.results
     assert result.values == {"purity": 80, "yield": 60}
-    assert (later.known, later.corrected) == (1, 1)
+    assert (later.known, later.corrected, later.added) == (1, 0, {"yield": 1})
+
+
+def test_a_further_result_that_comes_later_is_no_correction():
+    state = demo(PLAN, also=("purity",))
+    state = after(state, read(state, [{"run": f"1-{n}", "yield": 10 * n} for n in (1, 2, 3)]))
+    rows = [{"run": "1-1", "yield": None, "purity": 90}, {"run": "1-2", "purity": 80}]
+    intake = read(state, rows)
+    assert not intake.notes
+    assert (intake.measured, intake.corrected, intake.added) == (0, 0, {"purity": 2})
+    assert intake.event.results[0].values == {"yield": 10, "purity": 90}
+    changed = read(after(state, intake), [{"run": "1-1", "yield": 11, "purity": 95}])
+    assert (changed.measured, changed.corrected, changed.added) == (1, 1, {})
+    assert "row 2: 1-1 was 10, purity 90 and is 11, purity 95 now" in changed.notes
 
 
 def test_words_in_further_results_mean_what_they_mean_in_the_objective():
@@ -480,6 +493,33 @@ def test_words_in_further_results_mean_what_they_mean_in_the_objective():
     for word in ("failed", "not run"):
         row = {"run": "1-1", "yield": 5, "ee": word}
         refused(state, [row], f"row 2, column 'ee': the cell says '{word}', but the row is")
+
+
+def test_a_word_that_may_say_that_it_failed_is_asked_about():
+    says = "or say --failed-word n.d. if it means that the experiment failed."
+    for column in ("yield", "ee"):
+        row = {"run": "1-1", "yield": 5, "ee": 5} | {column: "n.d."}
+        text = f"row 2, column '{column}': 'n.d.' is not a finite number; write a number, "
+        refused(demo(PLAN, also=("ee",)), [row], text)
+        refused(demo(PLAN, also=("ee",)), [row], says)
+
+
+def test_a_word_in_a_further_result_undoes_no_other_result():
+    state = demo(PLAN, also=("ee",))
+    state = after(state, read(state, [{"run": "1-1", "yield": 40}, {"run": "1-2", "yield": 50}]))
+    for word in ("failed", "not run"):
+        says = f"row 2, column 'ee': the cell says '{word}', and 1-1 is 40; leave the cell blank"
+        refused(state, [{"run": "1-1", "yield": None, "ee": word}], says)
+        refused(state, [{"id": "r2", "yield": "", "ee": word}], "r2 has a result; leave the cell")
+        refused(state, [{"id": "r2", "yield": "", "ee": word}], "1-1 is 40", correct=True)
+        rows = [{"run": "1-1", "yield": None, "ee": word, "status": word}]
+        assert told(read(state, rows)) == {"1-1": (word, None)}
+    twice = [{"run": "1-3", "yield": 5}, {"run": "1-3", "yield": None, "ee": "failed"}]
+    refused(state, twice, "row 3, column 'ee': the cell says 'failed', and 1-3 has a result")
+    rows = [{"run": "1-1", "yield": None, "ee": "failed", "status": "measured"}]
+    refused(state, rows, "the status is 'measured', but 'ee' says 'failed'")
+    failed = read(state, [{"run": "1-3", "yield": None, "ee": "failed"}])
+    assert told(failed) == {"1-3": ("failed", None)}
 
 
 def test_odd_percentages_are_pointed_out():
@@ -666,8 +706,6 @@ def test_all_cells_that_are_wrong_are_told_at_once():
     rows = [{"run": f"b1-{k}", "yield": "x" * k, "purity": "pure"} for k in range(1, 4)]
     says = "row 2, column 'yield': 'x' is not a finite number; write a number, 'failed'"
     refused(state, rows, says)
-    refused(
-        state, rows, "leave the cell blank; likewise row 3 ('xx'), row 4 ('xxx'). row 2, column"
-    )
+    refused(state, rows, "experiment failed; likewise row 3 ('xx'), row 4 ('xxx'). row 2, column")
     refused(state, rows, "column 'purity': 'pure' is not a finite number")
     refused(state, [{"id": "r1", "yield": "?"}] * 25, "row 21 ('?') and 5 more.")

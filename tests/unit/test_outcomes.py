@@ -164,7 +164,12 @@ def test_bounds_by_unit(name, unit, values, bounds):
 
 def test_found_bounds_give_way_and_said_ones_stay():
     values = np.array([20.0, 104.0])
-    assert Outcome(name="y", bounds=PERCENT, found=True).scale(values).bounds == (0.0, 104.0)
+    found = Outcome(name="y", bounds=PERCENT, found=True, transform="logit")
+    assert found.scale(values).bounds == (0.0, None)
+    assert found.scale(values).transform == "identity"
+    assert found.scale(-values).bounds == (None, 100.0)
+    assert found.scale(values[:1]).bounds == PERCENT
+    assert found.scale(values[:1]).transform == "logit"
     assert Outcome(name="y", bounds=PERCENT).scale(values).bounds == PERCENT
 
 

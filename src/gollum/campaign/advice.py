@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gollum.campaign.calibration import INTERVAL
 from gollum.campaign.front import front_of
 from gollum.campaign.state import State
 from gollum.data.outcomes import Goal, Scale
@@ -60,7 +61,8 @@ class Advice:
         outlook: what the best open candidates may bring, a sentence; empty where nothing can be
             said.
         candidates: up to 8 open candidates of the largest gain, in its order: id, mean and
-            deviation (predicted true value), gain (expected improvement) and chance (probability
+            deviation (predicted true value), low and high (95 % interval of it, inside the
+            bounds), gain (expected improvement) and chance (probability
             of an improvement); objective's unit.
         gain: sum of those gains, an upper bound for what they gain together.
         chance: probability that any of them improves: an upper bound …
@@ -197,7 +199,7 @@ def advice(
     improvements = np.flatnonzero(table["improved"].to_numpy(dtype=bool))
     quiet = len(table) - 1 - int(improvements[-1]) if len(improvements) else len(table)
     means = state.measured()
-    candidates = pd.DataFrame(columns=["id", "mean", "deviation", "gain", "chance"])
+    candidates = pd.DataFrame(columns=["id", "mean", "deviation", "low", "high", "gain", "chance"])
     if len(left) and len(means):
         known = scale or state.scale()
         candidates = _promising(state, fitted, list(left), wider, known, modelled)
@@ -295,6 +297,7 @@ def _promising(
     moments = [moment.cpu().numpy() for moment in fitted.posterior(left)]
     utility, spread = moments[0], wider * np.sqrt(moments[1])
     mean, deviation = scale.values(utility), scale.deviation(utility, spread)
+    lows, highs = scale.interval(utility, INTERVAL * spread)
     linear = scale.transform == "identity"  # beyond a bound is what counts as the bound
     centre = scale.sign * utility if linear else mean
     low, high = scale.bounds
@@ -303,8 +306,11 @@ def _promising(
     if modelled is not None:
         gain, chance = _of_all(modelled, fitted.pool.positions(left), gain, chance)
     table = pd.DataFrame(
-        {"id": left, "mean": mean, "deviation": deviation, "gain": gain, "chance": chance}
-    )
+        {
+            "id": left, "mean": mean, "deviation": deviation, "low": lows, "high": highs,
+            "gain": gain, "chance": chance,
+        }
+    )  # fmt: skip
     return table.nlargest(TOP, "gain").reset_index(drop=True)
 
 

@@ -25,7 +25,7 @@ from gollum.campaign.wanted import check as check_outcomes
 from gollum.campaign.wanted import check_reference
 from gollum.data.molecules import one_spelling
 from gollum.data.naming import meant
-from gollum.data.outcomes import Goal, Outcome, found_bounds, refuse_twice, spelt
+from gollum.data.outcomes import Goal, Outcome, alone_words, found_bounds, refuse_twice, spelt
 from gollum.data.pool import Pool, cell_text, smiles_columns
 from gollum.data.readers import read_frame
 from gollum.data.roles import OURS, OUTCOMES, Column, Roles, Said, assign
@@ -165,10 +165,20 @@ def begin(
     category, number, remark = here(category), here(number), here(remark)
     ordered = dict(zip(here(list(ordinal or {})), (ordinal or {}).values(), strict=True))
     category = list(dict.fromkeys([*category, *ordered]))
-    cost = cost or next((c for c in results[1:] if _known_before(table, c, objective)), None)
+    priced = cost is not None
+    known = [c for c in results[1:] if _known_before(table, c, objective)]
+    cost = cost or next(iter(known), None)
+    if unplaced := [c for c in known if c != cost]:
+        raise DataError(
+            f"{where}: '{cost}' and '{unplaced[0]}' are both known of every candidate, and a "
+            "campaign has a place for one such column; make one of the two, or leave one out."
+        )
     if cost in results:
         what = "is known of every candidate, so it is not predicted"
         told.append(Note("known-outcome", where, what, str(cost)))
+    if alone := alone_words(wanted):
+        what = f"there is no objective beside the limit, so the campaign is to {alone}; add one"
+        told.append(Note("limit-alone", where, f"{what} if something else is wanted", objective))
     also = [c for c in dict.fromkeys([*results[1:], *also]) if c != cost]
     _refuse_names(table, where, results, failed_word)
     said = Said(
@@ -197,7 +207,7 @@ def begin(
         _ask_sentinel(where, column, rows.table[column].to_numpy(dtype=np.float64), said)
     understood = (n for n in rows.table.attrs["notes"] if not _understood(n, [objective, *also]))
     notes = [*understood, *roles.notes, *rows.notes(), *told, *respelt]
-    candidates = rows.candidates(ids, cost)
+    candidates = rows.candidates(ids, cost, positive=priced)
     if "structures" in policy.needs and not structures:
         raise ConfigError(
             f"surrogate '{policy.surrogate}' needs columns with SMILES; name them with "

@@ -50,7 +50,8 @@ def changed(
         unit = state.created.units.get(one.name, "")
         before = known.get(one.name, Outcome(name=one.name, unit=unit))
         news = {key: getattr(one, key) for key in one.model_fields_set - {"name"}}
-        known[one.name] = before.model_copy(update=news)
+        said = {"found": False} if "bounds" in news else {}
+        known[one.name] = before.model_copy(update=said | news)
     first = state.objective.name
     if goal is not None:
         known[first] = known[first].model_copy(update={"goal": goal})

@@ -27,7 +27,7 @@ from gollum.data.spreadsheets.sheets import refuse_repeats
 from gollum.data.spreadsheets.units import alike, converted, measure, quantity, split_name, unit_in
 from gollum.data.statuses import meaning
 from gollum.data.strays import refuse_head_below, refuse_strays
-from gollum.errors import DataError, likewise, listed, nearest
+from gollum.errors import DataError, likewise, listed, nearest, quoted
 from gollum.notes import Note
 
 Texts = NDArray[np.object_]
@@ -36,6 +36,7 @@ Mask = NDArray[np.bool_]
 
 _INSTEAD = "write a number, 'failed' (it ran, no product) or 'not run', or leave the cell blank"
 _PERCENT = re.compile(r"yield|percent|pct|%", re.IGNORECASE)
+_WORD = re.compile(r"[^\W\d_][^\d<>≤≥]*")
 _NOTES = 10  # of one kind that are told one by one
 # Units, words such as 'failed' and dates made of codes are understood in another way here.
 USUAL = (
@@ -132,7 +133,7 @@ class Sheet:
         return np.array([*words, ""], dtype=object)[codes]  # a missing cell has the code −1
 
     def numbers(
-        self, column: str, wanted: Mask, unit: str = "", instead: str = ""
+        self, column: str, wanted: Mask, unit: str = "", instead: str = "", result: bool = False
     ) -> tuple[Numbers, list[Note]]:
         """N numbers, NaN where blank or not wanted, and notes if some are written otherwise.
 
@@ -141,6 +142,7 @@ class Sheet:
             wanted: which rows matter.
             unit: of the column; what is given in another one is converted.
             instead: what to do with a cell that holds none.
+            result: whether a word there may say that an experiment failed.
 
         Raises:
             DataError: a cell holds no finite number, one that can be read in two ways, or one in
@@ -154,7 +156,12 @@ class Sheet:
         texts = np.where(wanted, self.texts(column), "")
         parts = mapped(texts, lambda text: measure(text, unit) if text else ("", ""))
         self.refuse(
-            pd.isna(parts), column, lambda i: f"'{texts[i]}' is not a finite number; {instead}"
+            pd.isna(parts),
+            column,
+            lambda i: (
+                f"'{texts[i]}' is not a finite number; {instead}"
+                f"{_perhaps_failed(texts[i]) if result else ''}"
+            ),
         )
         self.refuse(
             mapped(texts, lambda text: _is_elsewhere(text, unit)).astype(bool),
@@ -208,6 +215,13 @@ class Sheet:
         return ~full
 
 
+def _perhaps_failed(word: str) -> str:
+    """How to say that a word means a failed experiment; '' for what is no word."""
+    if not _WORD.fullmatch(word):
+        return ""
+    return f", or say --failed-word {quoted(word)} if it means that the experiment failed"
+
+
 def _in_our_words(state: State, frame: pd.DataFrame, where: str) -> pd.DataFrame:
     """A sheet with the user's columns called as in the campaign, however heads are spelt.
 
@@ -258,6 +272,7 @@ class Outcomes(NamedTuple):
         status: N texts; '' or 'pending' without a result.
         values: N objective values and further results, by column; NaN where there is none.
         said: N texts of those that are no plain number, by column; '' otherwise.
+        spoken: N columns of further results whose cell alone says the status; '' otherwise.
         notes: N texts of the user's.
         told: what was understood in a special way.
     """
@@ -265,6 +280,7 @@ class Outcomes(NamedTuple):
     status: Texts
     values: dict[str, Numbers]
     said: dict[str, Texts]
+    spoken: Texts
     notes: Texts
     told: tuple[Note, ...]
 
@@ -286,7 +302,7 @@ def read_outcomes(sheet: Sheet) -> Outcomes:
         rough, counted, notes_on = _inexact(sheet, column, words[column] == "", unit)
         with together(wrong):
             plain = (words[column] == "") & (rough == "")
-            numbers, more = sheet.numbers(column, plain, unit, instead)
+            numbers, more = sheet.numbers(column, plain, unit, instead, result=True)
             read[column] = np.where(rough == "", numbers, counted), [*more, *notes_on]
             said[column] = rough
     refuse_all(sheet.name, wrong)
@@ -294,7 +310,7 @@ def read_outcomes(sheet: Sheet) -> Outcomes:
     for one in sheet.state.outcomes:
         if one.name in values:
             _refuse_beyond(sheet, one, values[one.name])
-    status = _statuses(sheet, words, values)
+    status, spoken = _statuses(sheet, words, values)
     notes = sheet.texts(sheet.own(sheet.names.note))
     for column in values:  # a failed experiment has no values
         extra = (status == "failed") & ~np.isnan(values[column])
@@ -302,17 +318,14 @@ def read_outcomes(sheet: Sheet) -> Outcomes:
             result = f"{column} {cell_text(values[column][i])}"
             notes[i] = f"{notes[i]}; {result}" if notes[i] else result
         values[column] = np.where(extra, np.nan, values[column])
-    missing = np.flatnonzero((status == "measured") & np.isnan(values[objective]))
     idle = np.flatnonzero(np.isin(status, ["", "pending"]) & (notes != ""))
-    kept = f"kept, though '{objective}' is still missing"
     left = "the note waits for a result and was left out"
     told = (
         *(note for _, more in read.values() for note in more),
-        *folded([Note("missing-objective", sheet.at(i), kept) for i in missing]),
         *folded([Note("early-remark", sheet.at(i), left) for i in idle]),
         *(note for column in values for note in _out_of_range(sheet, column, values[column])),
     )
-    return Outcomes(status, values, said, notes, told)
+    return Outcomes(status, values, said, spoken, notes, told)
 
 
 def _inexact(
@@ -384,12 +397,17 @@ def _words(sheet: Sheet, column: str) -> Texts:
     return mapped(sheet.texts(column), lambda text: _instead(text, failed))
 
 
-def _statuses(sheet: Sheet, words: dict[str, Texts], values: dict[str, Numbers]) -> Texts:
+def _statuses(
+    sheet: Sheet, words: dict[str, Texts], values: dict[str, Numbers]
+) -> tuple[Texts, Texts]:
+    """N statuses, and N columns of further results that alone say them; '' otherwise."""
     objective, column = sheet.state.created.objective, sheet.own(sheet.names.status)
     word = words[objective]
     known = np.any([~np.isnan(numbers) for numbers in values.values()], axis=0)
-    for further in words.values():  # speak for a row that says nothing else
-        word = np.where((word == "") & ~known, further, word)
+    spoken = np.full(len(word), "", dtype=object)
+    for name, further in words.items():  # speak for a row that says nothing else
+        speaks = (word == "") & ~known & (further != "")
+        word, spoken = np.where(speaks, further, word), np.where(speaks, name, spoken)
     failed = sheet.state.created.failed_words
     said = mapped(sheet.texts(column), lambda text: meaning(text, failed) if text else "")
     status = np.where(word == "", said, word)
@@ -407,7 +425,9 @@ def _statuses(sheet: Sheet, words: dict[str, Texts], values: dict[str, Numbers])
     sheet.refuse(
         (said != "") & (word != "") & (said != word),
         column,
-        lambda i: f"the status is '{said[i]}', but '{objective}' says '{word[i]}'; keep one",
+        lambda i: (
+            f"the status is '{said[i]}', but '{spoken[i] or objective}' says '{word[i]}'; keep one"
+        ),
     )
     sheet.refuse(
         (status == "measured") & ~known,
@@ -425,7 +445,7 @@ def _statuses(sheet: Sheet, words: dict[str, Texts], values: dict[str, Numbers])
         objective,
         lambda i: f"the status is '{status[i]}', but there is a result; clear one of them",
     )
-    return status
+    return status, np.where(said == "", spoken, "").astype(object)
 
 
 def _refuse_beyond(sheet: Sheet, outcome: Outcome, numbers: Numbers) -> None:
@@ -457,15 +477,35 @@ def _instead(text: str, failed: Sequence[str]) -> str:
     return "" if word == "measured" else word
 
 
+def _beyond_found(sheet: Sheet, column: str, numbers: Numbers) -> tuple[Note, ...]:
+    """Notes on values beyond bounds that were found, which give way to them."""
+    of = next((one for one in sheet.state.outcomes if one.name == column and one.found), None)
+    outside = [i for i, v in enumerate(numbers) if of and not (np.isnan(v) or of.within(v))]
+    if of is None or not outside:
+        return ()
+    told = [
+        Note(
+            "out-of-range",
+            sheet.at(i, column),
+            f"{cell_text(numbers[i])} is not within {spelt(of.bounds)}",
+        )
+        for i in outside
+    ]
+    what = f"predictions may go beyond {spelt(of.bounds)} as well, unless that is corrected"
+    return *folded(told), Note("open-bounds", "", what, column)
+
+
 def _out_of_range(sheet: Sheet, column: str, numbers: Numbers) -> tuple[Note, ...]:
     """Notes on percentages that may be typing errors or fractions."""
     given = numbers[~np.isnan(numbers)]
+    told = _beyond_found(sheet, column, numbers)
     shown = column in [n.column for n in sheet.frame.attrs["notes"] if n.code == "percentages"]
     if not (_PERCENT.search(column) or shown) or not len(given):
-        return ()
-    outside = np.flatnonzero((numbers < 0) | (numbers > 100))
-    texts = {i: f"{cell_text(numbers[i])} is not within 0 to 100" for i in outside}
-    told = folded([Note("out-of-range", sheet.at(i, column), text) for i, text in texts.items()])
+        return told
+    if not told:
+        outside = np.flatnonzero((numbers < 0) | (numbers > 100))
+        texts = [(i, f"{cell_text(numbers[i])} is not within 0 to 100") for i in outside]
+        told = folded([Note("out-of-range", sheet.at(i, column), text) for i, text in texts])
     results = sheet.state.measurements.values()
     before = [value for m in results if (value := m.result.values.get(column, 0.0)) > 0]
     if given.max() <= 1 < max(before, default=0.0):

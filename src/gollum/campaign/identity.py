@@ -266,7 +266,8 @@ def _cells(sheet: Sheet, inputs: Sequence[Input], new: dict[str, int]) -> Cells:
     cost = sheet.state.created.cost
     if cost is not None and cost in sheet.frame:
         costs, _ = sheet.numbers(cost, np.isin(np.arange(len(sheet.frame)), rows))
-        sheet.refuse(costs <= 0, cost, lambda i: "a cost is more than 0; correct it")
+        if cost not in [one.name for one in sheet.state.outcomes]:
+            sheet.refuse(costs <= 0, cost, lambda i: "a cost is more than 0; correct it")
         columns[cost] = tuple(_number(value, False) for value in costs[rows].tolist())
     return Cells(ids=tuple(new), columns=columns)
 

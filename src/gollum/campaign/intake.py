@@ -36,10 +36,11 @@ class Intake:
     Attributes:
         event: the news; None if there is none.
         notes: what was understood in a special way, by the reader too.
-        measured: new or changed results with this status.
+        measured: new or changed results with this status, not those that `added` counts.
         failed: likewise.
         not_run: likewise.
-        corrected: how many of them replace or complete an earlier result.
+        corrected: how many of them replace an earlier result.
+        added: column → how many earlier results got a first value of it, and lost nothing.
         repeated: how many of them are further results of an experiment that has one.
         known: rows that were recorded before.
         joined: experiments that are candidates from now on.
@@ -53,6 +54,7 @@ class Intake:
     failed: int
     not_run: int
     corrected: int
+    added: dict[str, int]
     repeated: int
     known: int
     joined: int
@@ -101,9 +103,10 @@ def read_results(
     identity = identify(sheet, wanted, new_names, done)
     rows = _rows(sheet, outcomes, identity, np.flatnonzero(wanted).tolist())
     readings = sorted(_readings(state, rows, correct), key=lambda reading: reading.row.row)
+    _refuse_spoken(sheet, outcomes, readings)
     results = tuple(r.result for r in readings if r.result is not None)
     kinds = Counter(r.kind for r in readings)
-    new = Counter(r.row.status for r in readings if r.kind != "known")
+    new = Counter(r.row.status for r in readings if r.kind not in ("known", "added"))
     event = Recorded(source=source, results=results, joined=identity.joined) if results else None
     told = defaultdict[str, list[Note]](list)
     idle = ~wanted & ~sheet.blank()
@@ -116,7 +119,10 @@ def read_results(
         if problem:
             remedy = "change it with gollum init CAMPAIGN --failed-as VALUE"
             told["failed-as"].append(Note("failed-as", "", f"{problem}; {remedy}"))
+    kept = f"kept, though '{state.created.objective}' is still missing"
     for r in readings:
+        if _misses_objective(state, r):
+            told["missing"].append(Note("missing-objective", f"row {r.row.row}", kept))
         if r.note:
             told[r.kind].append(Note(f"{r.kind}-result", f"row {r.row.row}", r.note))
     return Intake(
@@ -126,11 +132,14 @@ def read_results(
         failed=new["failed"],
         not_run=new["not run"],
         corrected=kinds["corrected"],
+        added=_added(state, readings),
         repeated=kinds["repeated"],
         known=kinds["known"],
         joined=0 if identity.joined is None else len(identity.joined.ids),
         otherwise=sum(
-            r.kind != "known" and state.otherwise(r.result) for r in readings if r.result
+            r.kind not in ("known", "added") and state.otherwise(r.result)
+            for r in readings
+            if r.result
         ),
         waiting=int(idle.sum()),
     )
@@ -153,9 +162,51 @@ class _Reading(NamedTuple):
 
     row: _Row
     run: str
-    kind: Literal["first", "repeated", "corrected", "known"]
+    kind: Literal["first", "repeated", "corrected", "added", "known"]
     result: Result | None
     note: str = ""
+
+
+def _misses_objective(state: State, reading: _Reading) -> bool:
+    """Whether a run has a result without a value of the objective, after this row too."""
+    result = reading.result or state.measurements[reading.run].result
+    return result.status == "measured" and state.created.objective not in result.values
+
+
+def _refuse_spoken(sheet: Sheet, outcomes: Outcomes, readings: Iterable[_Reading]) -> None:
+    """Refuse a word in the cell of a further result that would undo or repeat other results.
+
+    Raises:
+        DataError: there is one.
+    """
+    state, problems = sheet.state, dict[int, str]()
+    for r in readings:
+        i, old = r.row.row - sheet.first, state.measurements.get(r.run)
+        if not outcomes.spoken[i] or r.kind not in ("corrected", "repeated"):
+            continue
+        if old is not None and not old.result.values:
+            continue
+        has = "has a result" if old is None else f"is {_said(state, old.result)}"
+        problems[i] = (
+            f"the cell says '{r.row.status}', and {r.run.partition('~')[0]} {has}; leave the cell "
+            f"blank, or say '{r.row.status}' in the column '{sheet.names.status}' if that is true "
+            "of the whole experiment"
+        )
+    for column in dict.fromkeys(outcomes.spoken[i] for i in sorted(problems)):
+        wrong = np.zeros(len(sheet.frame), dtype=bool)
+        wrong[[i for i in problems if outcomes.spoken[i] == column]] = True
+        sheet.refuse(wrong, column, problems.__getitem__)
+
+
+def _added(state: State, readings: Iterable[_Reading]) -> dict[str, int]:
+    """How many runs got a first value of each column beside those that they had."""
+    return Counter(
+        column
+        for r in readings
+        if r.kind == "added" and r.result
+        for column in r.result.values
+        if column not in state.measurements[r.run].result.values
+    )
 
 
 def _rows(
@@ -308,7 +359,7 @@ def _confirmed(state: State, row: _Row, run: str) -> _Reading:
         )
         return _Reading(row, run, "known", None, told)
     if row.values.keys() - old.values.keys():
-        return _corrected(state, row, run)
+        return _Reading(row, run, "added", _result(row, run, old))
     if row.note not in ("", old.note):
         told = f"{run} has another note; its result is the same"
         return _Reading(row, run, "known", _result(row, run, old), told)

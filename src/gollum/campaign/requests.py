@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from gollum.campaign.events import Request, Span
@@ -73,6 +74,11 @@ def asked_for(
     if cost_weight and state.costs is None:
         raise UserError(
             "there are no costs to weigh; begin a campaign with --cost COLUMN to have them."
+        )
+    if cost_weight and state.costs is not None and np.nanmin(state.costs) <= 0:
+        raise UserError(
+            f"'{state.created.cost}' is not above 0 for all candidates, so it can't be weighed as "
+            "a cost; leave the weight of costs out."
         )
     if not isinstance(apart, int) or not 0 <= apart <= len(columns):
         raise UserError(

@@ -130,14 +130,21 @@ class Rows:
                 )
                 raise self.refusal(here[i], what, column)
 
-    def candidates(self, ids: NDArray[np.object_], cost: str | None) -> pd.DataFrame:
+    def candidates(
+        self, ids: NDArray[np.object_], cost: str | None, positive: bool = True
+    ) -> pd.DataFrame:
         """The different experiments by id, in the order of the table, with their cost if known.
+
+        Args:
+            ids: of the rows that are kept.
+            cost: column with the cost, or with another outcome that is known of all.
+            positive: whether it is above 0, as a cost is.
 
         Raises:
             DataError: a cost is blank, infinite or not above 0, or an experiment has two.
         """
         if cost is not None:
-            self._check_cost(cost)
+            self._check_cost(cost, positive)
         own = self.kept == self.first
         columns = self.inputs if cost is None else [*self.inputs, cost]
         candidates: pd.DataFrame = self.table[columns].iloc[self.kept[own]]
@@ -145,15 +152,17 @@ class Rows:
         candidates.attrs = {}
         return candidates
 
-    def _check_cost(self, column: str) -> None:
+    def _check_cost(self, column: str, positive: bool) -> None:
+        called, above = ("cost", " above 0") if positive else ("value", "")
         costs = pd.to_numeric(self.table[column], errors="coerce").to_numpy(dtype=np.float64)
-        for row in self.kept[~((costs > 0) & np.isfinite(costs))[self.kept]][:1]:
+        right = np.isfinite(costs) & ((costs > 0) | (not positive))
+        for row in self.kept[~right[self.kept]][:1]:
             cell = cell_text(self.table[column].iloc[row])
-            what = f"'{cell}' is not a finite number above 0" if cell else "the cost is blank"
-            raise self.refusal(row, f"{what}; give each experiment a cost above 0", column)
+            what = f"'{cell}' is not a finite number{above}" if cell else f"the {called} is blank"
+            raise self.refusal(row, f"{what}; give each experiment a {called}{above}", column)
         for i in np.flatnonzero(costs[self.kept] != costs[self.first])[:1]:
-            what = f"the same experiment has another cost in {self.row(self.first[i])}"
-            raise self.refusal(self.kept[i], f"{what}; give it one cost", column)
+            what = f"the same experiment has another {called} in {self.row(self.first[i])}"
+            raise self.refusal(self.kept[i], f"{what}; give it one {called}", column)
 
     def notes(self) -> list[Note]:
         """What became of rows that are blank or repeat others."""

@@ -25,6 +25,7 @@ from gollum.errors import ConfigError, listed, nearest
 
 _WITH_GOAL = re.compile(r"(.+):(\s*[A-Za-z_-]+(?:\s*[=\s].*)?)")
 DETAILS = ("bounds", "transform", "failed_as", "reference", "weight")  # of an outcome, by name
+_RETURNED = ("reference", "weight")  # those that None or 'none' takes back
 
 
 def outcome_of(said: str | Outcome, columns: Collection[str] = ()) -> Outcome:
@@ -61,7 +62,8 @@ def outcomes_of(
         objectives: one or several, as `outcome_of` takes them.
         goal: of those that say none; 'maximize' by default.
         columns: of the table.
-        details: `DETAILS`, each a mapping of names to values; for a single outcome, a value.
+        details: `DETAILS`, each a mapping of names to values; for a single outcome, a value. A
+            weight or reference of None or 'none' is taken back.
 
     Raises:
         ConfigError: one is given twice, or what is said contradicts itself.
@@ -106,10 +108,11 @@ def detailed(outcomes: Sequence[Outcome], details: Mapping[str, Any]) -> list[Ou
         for name, value in given.items():
             if name not in found:
                 raise ConfigError(
-                    f"there is no objective '{name}' to have a {detail.replace('_', '-')}."
-                    f"{nearest(name, found)}"
+                    f"there is no objective '{name}' for --{detail.replace('_', '-')}."
+                    f"{nearest(name, found) or f' Name one of {listed(found)}.'}"
                 )
             known = {key: getattr(found[name], key) for key in found[name].model_fields_set}
+            known |= {"found": False} if detail == "bounds" else {}  # said bounds hold
             found[name] = Outcome(**known | {detail: _value(detail, value)})
     return list(found.values())
 
@@ -132,12 +135,15 @@ def check(outcomes: Sequence[Outcome]) -> None:
             if value is not None and (len(pursued) < 2 or not one.goal.pursued):
                 raise ConfigError(
                     f"'{one.name}' has a {detail}, which is for several objectives of which more "
-                    "is always wanted; leave it out."
+                    f"is always wanted; leave it out, or take it back by --{detail} "
+                    f"{one.name}=none."
                 )
             if value is not None and detail == "reference" and weighed:
                 raise ConfigError(
                     f"'{one.name}' has a reference, which is for a front, and "
-                    f"'{weighed[0].name}' a weight, which is for a sum; keep one of them."
+                    f"'{weighed[0].name}' a weight, which is for a sum; keep one of them, and take "
+                    f"the other back by --reference {one.name}=none or --weight "
+                    f"{weighed[0].name}=none."
                 )
     for one in pursued if weighed else ():
         if one.bounds != UNBOUNDED and None in one.bounds:
@@ -154,6 +160,8 @@ def _value(detail: str, value: Any) -> Any:
                 f"{nearest(str(value), get_args(Transform))}"
             )
         return value
+    if detail in _RETURNED and (value is None or str(value).strip().lower() == "none"):
+        return None
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -186,9 +194,13 @@ def check_bounds(state: State) -> None:
         for run, measurement in state.measurements.items() if not one.found else ():
             value = measurement.result.values.get(one.name)
             if value is not None and not one.within(value):
+                low, high = one.bounds
+                low = None if low is None else min(low, value)
+                high = None if high is None else max(high, value)
+                wider = ":".join("" if end is None else f"{end:g}" for end in (low, high))
                 raise ConfigError(
                     f"{run}: {one.name} {value:g} is outside of the bounds ({spelt(one.bounds)}); "
-                    f"correct it, or give wider ones as --bounds {one.name}=0:{value:g}."
+                    f"correct it, or give wider ones as --bounds {one.name}={wider}."
                 )
 
 
@@ -210,5 +222,6 @@ def check_reference(state: State) -> None:
         point = ", ".join(f"{one.name} {cell_text(one.reference)}" for one in pursued)
         raise ConfigError(
             f"no result is better than the reference ({point}) in all of it, so nothing would "
-            "count; give one that is worse than what you have, or leave it out."
+            "count; give one that is worse than what you have, or take it back by --reference "
+            f"{pursued[0].name}=none."
         )

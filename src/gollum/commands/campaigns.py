@@ -78,8 +78,8 @@ def add_commands(known: Any) -> None:
     for option, value, about in (
         ("bounds", "COLUMN=LOW:HIGH", "between which results lie [0:100 of percentages]; none"),
         ("transform", "COLUMN=NAME", "scale to learn on: identity, log, logit or auto [identity]"),
-        ("reference", "COLUMN=VALUE", "what to be better than, of several objectives"),
-        ("weight", "COLUMN=W", "weigh several objectives instead of seeking their front"),
+        ("reference", "COLUMN=VALUE", "what to be better than, of several objectives; none"),
+        ("weight", "COLUMN=W", "weigh several objectives instead of seeking their front; none"),
     ):
         begin.add_argument(f"--{option}", action="append", metavar=value, help=about)
     for option, about in (
@@ -704,7 +704,9 @@ def _summary(intake: Intake) -> str:
         "new candidates": intake.joined,
         "without a result": intake.waiting,
     }
-    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    parts = [f"{count} {what}" for what, count in counts.items() if count]
+    parts[:0] = [f"{c} added to {n} run{'s' * (n > 1)}" for c, n in intake.added.items()]
+    told = ", ".join(parts)
     return (told or "no rows with results") + "."
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from gollum.data.naming import loose
 from gollum.errors import ConfigError, nearest
 
 Vector = NDArray[np.float64]
@@ -133,7 +134,7 @@ class Outcome(_Part):
     bounds: Bounds = UNBOUNDED
     """Between which every value lies; None for an open end."""
     found: bool = False
-    """Whether the bounds were found by unit or name, so that a result beyond them widens them."""
+    """Whether the bounds were found by unit or name, so that a result beyond one opens that end."""
     transform: Transform = "identity"
     """The scale on which it is learned; 'auto' takes that of the best predictive density."""
     failed_as: float | None = None
@@ -212,15 +213,18 @@ class Outcome(_Part):
         """The scale on which it is learned.
 
         Args:
-            values: known ones; found bounds make room for them.
+            values: known ones; where they go beyond found bounds, that end is open, and a logit
+                is none.
             transform: instead of the outcome's; 'auto' stands for the identity.
         """
         low, high = self.bounds
         if self.found and len(values):
-            low = None if low is None else min(low, float(np.min(values)))
-            high = None if high is None else max(high, float(np.max(values)))
+            low = None if low is None or np.min(values) < low else low
+            high = None if high is None or np.max(values) > high else high
         chosen = transform or self.transform
-        return Scale("identity" if chosen == "auto" else chosen, (low, high), self.goal.sign)
+        if chosen == "auto" or (chosen == "logit" and self.found and None in (low, high)):
+            chosen = "identity"
+        return Scale(chosen, (low, high), self.goal.sign)
 
 
 @dataclass(frozen=True)
@@ -403,6 +407,14 @@ def wanted_words(outcomes: Iterable[Outcome]) -> str:
     return "; ".join(found)
 
 
+def alone_words(outcomes: Sequence[Outcome]) -> str:
+    """What is pursued where there are only limits, as in 'maximize yield'; '' with objectives."""
+    if not outcomes or any(one.goal.pursued for one in outcomes):
+        return ""
+    first = outcomes[0]
+    return wanted_words([first.model_copy(update={"goal": first.goal.alone})])
+
+
 def wanted_lines(outcomes: Sequence[Outcome]) -> list[str]:
     """What is wanted of each outcome, with what else was said of it."""
     found = []
@@ -419,17 +431,25 @@ def wanted_lines(outcomes: Sequence[Outcome]) -> list[str]:
         if one.weight is not None:
             parts.append(f"weight {one.weight:g}")
         found.append(", ".join(parts))
+    if alone := alone_words(outcomes):
+        found.append(f"{alone}, as there is no objective beside the limit")
     return found
 
 
 def refuse_twice(names: Iterable[str]) -> None:
-    """Refuse an outcome that is named twice.
+    """Refuse an outcome that is named twice, however it is spelt.
 
     Raises:
         ConfigError: one is.
     """
-    seen = set[str]()
+    seen = dict[str, str]()
     for name in names:
-        if name in seen:
+        before = seen.get(loose(name))
+        if before == name:
             raise ConfigError(f"the objective '{name}' is given twice; say once what is wanted.")
-        seen.add(name)
+        if before is not None:
+            raise ConfigError(
+                f"the objectives '{before}' and '{name}' differ in spelling alone; say once what "
+                "is wanted, or rename one of them."
+            )
+        seen[loose(name)] = name

@@ -60,7 +60,7 @@ def left_out_density(fitted: Fitted, scale: Scale) -> Vector:
 
 def _possible(outcome: Outcome, values: Vector) -> Iterator[Transform]:
     """Scales besides the identity on which the results have a place."""
-    if None not in outcome.bounds:
+    if None not in outcome.scale(values, "identity").bounds:
         yield "logit"
     elif values.min() > 0 and values.max() >= DECADES * values.min():
         yield "log"

@@ -28,7 +28,7 @@ from gollum.campaign.events import (
     Retold,
     Suggested,
 )
-from gollum.campaign.front import Front, bindings, front_of
+from gollum.campaign.front import Front, front_of
 from gollum.campaign.sheets import head, sheet_names
 from gollum.campaign.state import Logged, State
 from gollum.campaign.trust import RANDOM, named
@@ -37,11 +37,11 @@ from gollum.data.pool import cell_text
 from gollum.report import html
 from gollum.report.campaign import pictures
 from gollum.report.campaign.status import (
+    all_limit_words,
     conditions,
     counts,
     foreseen,
     front_words,
-    limit_words,
     slot_words,
     telling,
     wanted,
@@ -113,10 +113,10 @@ def render(state: State, log: Sequence[Logged], insights: Insights | None) -> st
         ),
         provenance=_provenance(state, log, insights),
         several=_several(state, columns),
+        limits=all_limit_words(state, written_like(progress(state)["value"])),
         front_sought=state.seeks_front,
         events=[(entry, describe(entry.event)) for entry in log],
         version=__version__,
-        interval=INTERVAL,
     )
 
 
@@ -142,8 +142,7 @@ def _several(state: State, columns: Sequence[str]) -> dict[str, Any]:
         }
         for one in state.outcomes
     ]
-    write = written_like(progress(state)["value"])
-    told = {"wanted": wanted_of, "limits": [limit_words(b, state, write) for b in bindings(state)]}
+    told = {"wanted": wanted_of}
     empty = {"panels": [], "volume": "", "parallel": "", "members": [], "names": names, "words": []}
     if found is None:
         return told | empty

@@ -15,7 +15,7 @@ from gollum.campaign.advice import best, progress
 from gollum.campaign.front import Binding, Front, bindings, front_of
 from gollum.campaign.sheets import in_unit
 from gollum.campaign.state import State
-from gollum.data.outcomes import wanted_words
+from gollum.data.outcomes import alone_words, wanted_words
 from gollum.data.pool import cell_text
 from gollum.errors import quoted
 from gollum.report.drawing import shortened
@@ -226,11 +226,11 @@ def text_plot(
 
 def _best(state: State, write: Write) -> list[str]:
     if (front := front_of(state)) is not None:
-        return [*front_words(front), *(limit_words(b, state, write) for b in bindings(state))]
+        return [*front_words(front), *all_limit_words(state, write)]
     found = best(state)
     if found is None and not len(state.means_of_all):
         return ["No result yet."]
-    told = [limit_words(b, state, write) for b in bindings(state)]
+    told = all_limit_words(state, write)
     if found is None:
         return ["No experiment is known to meet all limits so far.", *told]
     often = f", mean of {found.count} measurements" if found.count > 1 else ""
@@ -269,6 +269,18 @@ def front_words(front: Front) -> list[str]:
         grown = 1.0 - volume[-1 - RECENT] / volume[-1]
         lines.append(f"The last {RECENT} results made {100 * grown:.0f} % of it.")
     return lines
+
+
+def all_limit_words(state: State, write: Write) -> list[str]:
+    """What each limit costs; of one that nothing is pursued beside, what is pursued instead."""
+    told = [limit_words(binding, state, write) for binding in bindings(state)]
+    if alone := alone_words(state.outcomes):
+        first = state.objective
+        values = state.means_of_all[first.name].dropna().to_numpy(dtype=np.float64)
+        met = f"{int(first.goal.holds(values).sum())} of {len(values)} meet it"
+        what = f"the campaign goes on to {alone}, as there is no objective beside the limit"
+        told.insert(0, f"{first.name} {first.goal.words()}: {met}; {what}.")
+    return told
 
 
 def limit_words(binding: Binding, state: State, write: Write) -> str:
