@@ -232,3 +232,35 @@ def test_covariances_that_are_kept_are_those_of_the_source():
     a, b = heard.expected.at(np.array([3, 7])), heard.expected.at(np.arange(5))
     fresh = heard.models[0].joint(a.points, b.points) * heard.models[0].scale ** 2
     torch.testing.assert_close(heard.covariance(a, b), fresh, rtol=1e-9, atol=1e-12)
+
+
+def test_words_join_tasks_without_a_common_column(monkeypatch):
+    """With a stand-in for the language model that knows which ligand a text names."""
+
+    def read(setup):
+        texts = setup.problem.texts
+        known = np.array([[float(f"[{ligand}]" in text) for ligand in LIGANDS] for text in texts])
+        return Blocks(known, Layout((Slot("text", (), len(LIGANDS)),)), lambda table: known[:1])
+
+    monkeypatch.setattr("gollum.features.everything.embedded", read)
+    monkeypatch.setattr("gollum.features.everything.embedded_levels", read)
+    pool = pool_of()
+    words = [f"[{ligand}] with {base}" for ligand, base in pool.table.to_numpy()]
+    told = SourceTask("paper", pd.DataFrame({"system": [f"[{x}] alone" for x in LIGANDS]}),
+                      np.array([WORTH[x] for x in LIGANDS]))  # fmt: skip
+    problem = Problem(pool, tuple(words), sources=(told,))
+    setup = Setup(problem, Settings.of(KEYS), CPU)
+    monkeypatch.setattr("gollum.features.related._texts", lambda _, s: tuple(s.table["system"]))
+    fitted = surrogate_factory("combined")(setup).fit([], np.array([]), (0, 1))
+    mean, _ = fitted.posterior([*pool.ids])
+    assert np.corrcoef(mean, pool.values)[0, 1] > 0.9
+
+
+def test_a_source_with_nothing_in_common_is_told_and_the_others_are_learned_from():
+    foreign = grid(ligand=[f"L{i % 3}" for i in range(24)])[["ligand"]]
+    other = SourceTask("foreign", foreign, worth(grid()))
+    with pytest.raises(DataError, match=r"foreign: nothing is learned .* --forget"):
+        surrogate(other).fit([], np.array([]), (0, 1))
+    made = surrogate(source(), other)
+    assert made.heard.names == ("earlier",)
+    assert any("foreign: nothing is learned from it" in note for note in made.notes)

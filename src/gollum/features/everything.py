@@ -59,6 +59,8 @@ def _everything(setup: Setup, worded: bool) -> Representation:
         parts.append(embedded_levels(setup))
     if worded and words and (len(words) == 1 or len(pool) <= ROW_TEXTS):
         parts.append(embedded(setup))
+    if worded and pool.table.columns.empty:  # of tasks that have nothing but words in common
+        parts.append(embedded(setup))
     parts = parts or [*each_column(pool, pool.table.columns)]
     if not parts:
         raise DataError(

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from gollum.data.pool import Pool
 from gollum.data.source import SourceTask
+from gollum.errors import DataError
 from gollum.features.base import FixedFeatures
 from gollum.features.components import Expected, Points
 from gollum.features.fixed.columns import partition
@@ -129,12 +130,19 @@ def sources_of(setup: Setup, make: Make) -> Sources:
         make: fixed features of a setup's candidates.
 
     Raises:
-        DataError: a source has nothing in common with the candidates.
+        DataError: no source has anything in common with the candidates; of others that have none a
+            note tells.
     """
     names, models, base, notes = list[str](), list[FittedAverage](), list[int](), list[str]()
-    groups = _groups(setup)
-    for group in groups:
-        pool, features, task = related(setup, group, make)
+    leading: list[SourceTask] = []
+    for group in _groups(setup):
+        try:
+            pool, features, task = related(setup, group, make)
+        except DataError as error:
+            told = ", ".join(source.name for source in group)
+            notes.append(f"{told}: nothing is learned from it, as {error}")
+            continue
+        leading = leading or group
         surrogate = Averaged(pool, features, setup.settings, setup.runtime, drawn=DRAWN)
         values = np.concatenate([source.standardised for source in group])
         first, together = len(setup.problem.pool), len(models)
@@ -147,9 +155,11 @@ def sources_of(setup: Setup, make: Make) -> Sources:
             names.append(name)
             models.append(fitted.thinned(KEPT))
             base.append(together)
+    if not models:
+        raise DataError(f"{notes[0]} `gollum learn` lets a source go by --forget.")
     every = np.arange(len(setup.problem.pool))
     said = replace(_expected(models, base, lambda model: model.points.at(every)), rows=every)
-    units, comparable = None, [source for source in groups[0] if source.comparable]
+    units, comparable = None, [source for source in leading if source.comparable]
     if comparable:
         units = (
             float(np.mean([source.utility.mean() for source in comparable])),
