@@ -38,14 +38,11 @@ from gollum.acquisition.limits import Rows
 from gollum.acquisition.scoring import Constraint
 from gollum.acquisition.strategy import BatchRequest, Observed, Selection, Vector
 from gollum.data.fronts import (
-    SMALLEST,
     desirability,
-    desirability_ends,
     hypervolume,
     on_front,
     reference_point,
 )
-from gollum.data.outcomes import HALF_STEP, Goal, Scale
 from gollum.errors import DataError
 from gollum.notes import Note
 from gollum.runtime import seeded
@@ -156,18 +153,15 @@ class Several:
     def merits(self, samples: Tensor) -> Tensor:
         """Merits … x k of standardised utilities … x (k + c), of which the first k count."""
         columns = [
-            _merit(one.outcome.goal, _values(one.scale, m.location + m.scale * samples[..., j]))
+            _merits(one, m.location + m.scale * samples[..., j])
             for j, (one, m) in enumerate(zip(self.objectives, self.models, strict=True))
         ]
         return torch.stack(columns, dim=-1)
 
     def desirability(self, merits: Tensor) -> Tensor:
         """As `gollum.data.fronts.desirability`, of merits … x k; the leading shape."""
-        outcomes = [one.outcome for one in self.objectives]
-        weights = torch.tensor([o.weight or 1.0 for o in outcomes]).to(merits)
-        ends = torch.tensor([desirability_ends(o) for o in outcomes]).to(merits)
-        shares = (merits - ends[:, 0]) / (ends[:, 1] - ends[:, 0])
-        return (shares.clamp(SMALLEST, 1.0).log() * weights / weights.sum()).sum(-1).exp()
+        found = desirability([one.outcome for one in self.objectives], merits.cpu().numpy())
+        return torch.as_tensor(found).to(merits)
 
     @torch.no_grad()
     def alone(self, rows: Rows, weights: Sequence[Tensor]) -> list[Tensor]:
@@ -493,20 +487,7 @@ def _numbers(like: Tensor) -> Tensor:
     return torch.arange(len(like), dtype=like.dtype).view(-1, 1, 1)
 
 
-def _values(scale: Scale, utility: Tensor) -> Tensor:
-    """`Scale.values` of a tensor."""
-    back, (low, high) = scale.sign * utility, scale.bounds
-    if scale.transform == "log":
-        back = back.clamp(-700.0, 700.0).exp()
-    elif scale.transform == "logit" and low is not None and high is not None:
-        step = HALF_STEP * (high - low)
-        back = low - step + (high - low + 2 * step) * torch.sigmoid(back)
-    return back if low is None and high is None else back.clamp(low, high)
-
-
-def _merit(goal: Goal, values: Tensor) -> Tensor:
-    """`Goal.merit` of a tensor, for goals that are pursued."""
-    wanted = goal if goal.pursued else goal.alone
-    if wanted.kind == "target":
-        return -(values - float(wanted.target or 0.0)).abs()
-    return wanted.sign * values
+def _merits(one: Observed, utility: Tensor) -> Tensor:
+    """Merits of utilities on the scale that they are learned on; the same shape."""
+    goal = one.outcome.goal if one.outcome.goal.pursued else one.outcome.goal.alone
+    return torch.as_tensor(goal.merit(one.scale.values(utility.cpu().numpy()))).to(utility)

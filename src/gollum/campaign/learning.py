@@ -15,7 +15,7 @@ from gollum.data.molecules import can_read, canonical
 from gollum.data.naming import loose, meant
 from gollum.data.pool import cell_text
 from gollum.data.source import SourceTask
-from gollum.data.spreadsheets.units import alike, converted, split_name, unit_in
+from gollum.data.spreadsheets.units import ENDINGS, alike, converted, split_name, unit_in
 from gollum.errors import ConfigError, DataError, listed, nearest
 from gollum.notes import Note
 
@@ -169,11 +169,10 @@ def matched(
 def source_task(state: State, learned: Learned) -> SourceTask:
     """What a model learns from a source, as a function of the state."""
     cells = learned.results
-    now = {(column, old): new for (column, old), new in state.renamed.items()}
     table = pd.DataFrame(
         {
             column: pd.Series(
-                [now.get((column, str(value)), value) for value in values],
+                [state.renamed.get((column, str(value)), value) for value in values],
                 dtype="float64" if _numbers(values) else "str",
             )
             for column, values in cells.columns.items()
@@ -254,16 +253,8 @@ def _numbers(cells: Sequence[object]) -> bool:
 def _name(column: str) -> str:
     """What columns are compared by: their names without units, spelt loosely."""
     bare, unit = split_name(column)
-    if not unit and (found := unit_in(column)):
-        ending = next(
-            (e for e in ("_mol_pct", "_pct", f"_{found[0]}") if column.endswith(e)), ""
-        )  # of a name such as temperature_C
-        bare = column.removesuffix(ending) if ending else _without_ending(column)
-    return loose(bare or column)
-
-
-def _without_ending(column: str) -> str:
-    return column.rpartition("_")[0] or column
+    ending = "" if unit else next((e for e in ENDINGS if column.endswith(e)), "")
+    return loose((column.removesuffix(ending) if ending else bare) or column)
 
 
 def _unit(state: State, column: str) -> str:

@@ -87,16 +87,19 @@ def desirability_ends(outcome: Outcome) -> tuple[float, float]:
 
 
 def desirability(outcomes: Sequence[Outcome], merits: Vector) -> Vector:
-    """Weighted geometric mean of desirabilities in [0, 1], each linear between its bounds; n.
+    """Weighted geometric mean of desirabilities in [0, 1], each linear between its bounds.
 
     Derringer and Suich, J. Qual. Technol. 1980, 12, 214.
 
     Args:
         outcomes: the k objectives, with bounds; one without a weight has 1.
-        merits: n x k.
+        merits: … x k.
+
+    Returns:
+        One value for each, of the leading shape.
     """
     weights = np.array([outcome.weight or 1.0 for outcome in outcomes])
     ends = np.array([desirability_ends(outcome) for outcome in outcomes])
     shares = np.clip((merits - ends[:, 0]) / (ends[:, 1] - ends[:, 0]), SMALLEST, 1.0)
-    found: Vector = np.exp((np.log(shares) * weights).sum(axis=1) / weights.sum())
+    found: Vector = np.exp((np.log(shares) * weights).sum(axis=-1) / weights.sum())
     return found

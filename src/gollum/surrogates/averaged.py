@@ -290,11 +290,6 @@ class Averaged(OnRepresentation):
         """What the representation has to tell, and the sources."""
         return (*super().notes, *(() if self.heard is None else self.heard.notes))
 
-    @property
-    def starts(self) -> bool:
-        """Whether it can choose before anything is measured."""
-        return self.heard is not None
-
     def fit(
         self, ids: Sequence[str], utility: NDArray[np.float64], seed: Sequence[int]
     ) -> FittedAverage:

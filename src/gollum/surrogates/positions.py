@@ -79,8 +79,8 @@ class TabulatedModel(NumberedModel):
         return MultivariateNormal(self.mean[points], covariance + eye)
 
 
-class SeveralOutcomes(Model):
-    """Independent models of m outcomes at the same points, b x q x 1."""
+class SeveralOutcomes(NumberedModel):
+    """Independent models of m outcomes at the same points; posteriors are b x q x m."""
 
     def __init__(self, models: Sequence[NumberedModel]) -> None:
         super().__init__()
@@ -91,23 +91,11 @@ class SeveralOutcomes(Model):
         """One for each outcome."""
         return len(self.each)
 
-    @property
-    def batch_shape(self) -> torch.Size:
-        """No batch of models."""
-        return torch.Size()
-
-    def posterior(
-        self,
-        X: Tensor,  # noqa: N803
-        output_indices: list[int] | None = None,
-        observation_noise: bool | Tensor = False,
-        posterior_transform: Transform | None = None,
-    ) -> GPyTorchPosterior:
-        """Posterior of all outcomes at the points whose numbers are X, b x q x 1; b x q x m."""
-        each = [model.distribution(X[..., 0].long(), False) for model in self.each]
-        joint = MultitaskMultivariateNormal.from_independent_mvns(each)
-        posterior = GPyTorchPosterior(joint)
-        return posterior if posterior_transform is None else posterior_transform(posterior)
+    def distribution(self, points: Tensor, noisy: bool) -> MultivariateNormal:
+        """Joint distribution of all outcomes at the q points of each of b sets, b x q x m."""
+        each = [model.distribution(points, noisy) for model in self.each]
+        joint: MultivariateNormal = MultitaskMultivariateNormal.from_independent_mvns(each)
+        return joint
 
 
 class PositionModel(NumberedModel):
