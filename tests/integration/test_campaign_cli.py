@@ -15,7 +15,6 @@ import pytest
 
 from gollum.api import Campaign
 from gollum.campaign.store import Store
-from gollum.cli import main
 from gollum.data.readers import read_table
 from gollum.data.writers import write_sheet
 
@@ -26,18 +25,6 @@ posix = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "300")
-
-
-@pytest.fixture
-def gollum(capsys):
-    """Run a command; returns exit code, output and the error's sentence."""
-
-    def run(*words):
-        code = main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 def conditions(count=None):

@@ -6,7 +6,6 @@ import pytest
 
 from gollum.api import Campaign
 from gollum.campaign.store import Store
-from gollum.cli import main
 from gollum.data.outcomes import Goal, Outcome
 from gollum.data.readers import read_table
 from gollum.data.writers import write_sheet
@@ -29,16 +28,6 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "300")
     write_sheet(GRID, "conditions.csv")
-
-
-@pytest.fixture
-def gollum(capsys):
-    def run(*words):
-        code = main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 def begin(*objectives, table="conditions.csv", **options):
