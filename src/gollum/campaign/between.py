@@ -53,20 +53,11 @@ class Between:
 
     def request(self, rows: pd.DataFrame) -> BatchRequest:
         """What is asked for with these rows behind the candidates."""
-        return self.wanted(self.state.joined(cells_of(rows)))
+        return self.wanted(self.state.joined(Cells.of(rows)))
 
     def names(self, count: int) -> list[str]:
         """n1, n2, … as far as they are free."""
         return list(islice(free_ids(set(self.state.table.index)), count))
-
-
-def cells_of(rows: pd.DataFrame) -> Cells:
-    """Candidates as an event keeps them."""
-    columns = {
-        str(name): tuple(None if pd.isna(cell) else cell for cell in rows[name].tolist())
-        for name in rows.columns
-    }
-    return Cells(ids=tuple(rows.index), columns=columns)
 
 
 def _hashed(table: pd.DataFrame) -> list[int]:

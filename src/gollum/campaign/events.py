@@ -6,8 +6,9 @@ An event says what was decided, never what follows from it; what follows is comp
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
+import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from gollum.data.outcomes import Goal, Outcome
@@ -34,6 +35,15 @@ class Cells(Part):
 
     ids: tuple[str, ...]
     columns: dict[str, tuple[str | int | float | None, ...]]
+
+    @classmethod
+    def of(cls, table: pd.DataFrame) -> Self:
+        """The cells of a table, whose index holds the ids."""
+        columns = {
+            str(name): tuple(None if pd.isna(cell) else cell for cell in table[name].tolist())
+            for name in table.columns
+        }
+        return cls(ids=tuple(map(str, table.index)), columns=columns)
 
 
 class Created(Part):

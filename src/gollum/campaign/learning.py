@@ -100,7 +100,7 @@ def learn_from(
         beginning=beginning,
         matched={match.column: match.theirs for match in matches},
         comparable=comparable,
-        results=_cells(table, values),
+        results=Cells.of(table),
         values=tuple(float(value) for value in values),
     )
     return event, matches, notes
@@ -129,6 +129,12 @@ def matched(
                     f"--match names a column '{given}', which {whose} does not have."
                     + nearest(given, known)
                 )
+        if not _kinds_agree(state, theirs, column, other):
+            kind = "numbers" if _is_number(state, column) else "names"
+            raise ConfigError(
+                f"--match: '{column}' holds {kind} here and '{other}' of {name} does not; they "
+                "can't be the same."
+            )
         found[column] = Match(column, other, "as said")
     twice = [m.theirs for m in found.values()]
     for other in twice:
@@ -154,15 +160,6 @@ def matched(
         rivals = [c for c in left()[0] if _convertible(_unit(state, c), unit)] if unit else []
         if len(alike_) == 1 and len(rivals) == 1 and _kinds_agree(state, theirs, column, alike_[0]):
             found[column] = Match(column, alike_[0], f"the only column in {unit}")
-    for column, match in list(found.items()):
-        if not _kinds_agree(state, theirs, column, match.theirs):
-            kind = "numbers" if _is_number(state, column) else "names"
-            if match.why == "as said":
-                raise ConfigError(
-                    f"--match: '{column}' holds {kind} here and '{match.theirs}' of {name} does "
-                    "not; they can't be the same."
-                )
-            del found[column]
     return [found[column] for column in ours if column in found]
 
 
@@ -234,14 +231,6 @@ def _translated(
         if column not in taken and column not in state.table.columns:
             found[column] = rows[column]
     return pd.DataFrame(found, index=rows.index)
-
-
-def _cells(table: pd.DataFrame, values: pd.Series) -> Cells:
-    columns = {
-        str(column): tuple(None if pd.isna(cell) else cell for cell in table[column].tolist())
-        for column in table.columns
-    }
-    return Cells(ids=tuple(map(str, values.index)), columns=columns)
 
 
 def _numbers(cells: Sequence[object]) -> bool:

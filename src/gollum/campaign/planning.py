@@ -13,10 +13,10 @@ from gollum import __version__
 from gollum.acquisition.model_based import make_strategy, unaided
 from gollum.acquisition.policy import Policy
 from gollum.acquisition.strategy import Observed, Strategy, ask, is_ready
-from gollum.campaign.between import Between, cells_of
+from gollum.campaign.between import Between
 from gollum.campaign.calibration import variance_inflation
 from gollum.campaign.choosing import batch_request
-from gollum.campaign.events import Request, Suggested, Suggestion
+from gollum.campaign.events import Cells, Request, Suggested, Suggestion
 from gollum.campaign.explain import Explained
 from gollum.campaign.learning import learns, source_task
 from gollum.campaign.state import State
@@ -164,7 +164,7 @@ def propose(
     first = outcomes[0]
     chosen = ask(strategy, pool, first.ids, first.utility, asks, stream_of(state))
     listener.noted(chosen.notes)
-    joined = None if chosen.joined is None else cells_of(chosen.joined)
+    joined = None if chosen.joined is None else Cells.of(chosen.joined)
     after = state if joined is None else state.joined(joined)
     batch = state.batch if extends else state.batch + 1
     fit: dict[str, float] = {}
