@@ -60,3 +60,13 @@ def test_a_source_is_added_and_let_go_later(gollum):
     assert (code, err) == (
         2, "gollum: name a campaign or table to learn from, or --forget one.\n",
     )  # fmt: skip
+
+
+def test_columns_of_a_source_are_said_as_those_of_a_campaign(gollum):
+    begin(gollum)
+    old = pd.read_csv("old.csv").assign(purity=range(90, 96), conversion=range(70, 76))
+    old.to_csv("more.csv", index=False)
+    code, _, err = gollum("learn", "new.gollum", "more.csv")
+    assert (code, "--also" in err) == (2, True)  # they may tell of the outcome
+    code, out, _ = gollum("learn", "new.gollum", "more.csv", "--also", "purity,conversion")
+    assert (code, "learns from 6 results" in told(out)) == (0, True)

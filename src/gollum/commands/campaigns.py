@@ -42,6 +42,7 @@ TABLE_OPTIONS = {
     "category": "of a table: inputs whose numbers are names",
     "number": "of a table: inputs that are quantities",
     "remark": "of a table: columns that say nothing about the experiment",
+    "structures": "of a table: inputs that hold SMILES",
 }
 
 
@@ -165,7 +166,7 @@ def add_commands(known: Any) -> None:
     _add_matching(teach)
     _add_reading(teach)
     for name, about in TABLE_OPTIONS.items():
-        teach.add_argument(f"--{name}", action="append", metavar="COLUMN,…", help=about)
+        teach.add_argument(f"--{name}", type=names, action="extend", metavar="COLUMNS", help=about)
     teach.add_argument("--id-column", metavar="COLUMN", help="names the rows of a table")
     teach.add_argument(
         "--forget",
@@ -393,8 +394,8 @@ def learn(known: argparse.Namespace) -> int:
     for name in known.forget:
         campaign.forget(name)
         _say(console, f"{known.campaign} does not learn from {name} any more.")
-    names = (*TABLE_OPTIONS, "id_column")
-    options = {n: getattr(known, n) for n in names if getattr(known, n) is not None}
+    said = {option: getattr(known, option) for option in (*TABLE_OPTIONS, "id_column")}
+    options = {option: value for option, value in said.items() if value is not None}
     _learn(console, campaign, known, known.sources, options)
     return 0
 
