@@ -70,3 +70,10 @@ def test_columns_of_a_source_are_said_as_those_of_a_campaign(gollum):
     assert (code, "--also" in err) == (2, True)  # they may tell of the outcome
     code, out, _ = gollum("learn", "new.gollum", "more.csv", "--also", "purity,conversion")
     assert (code, "learns from 6 results" in told(out)) == (0, True)
+
+
+def test_a_campaign_that_exists_is_sent_to_the_command_for_it(gollum):
+    begin(gollum)
+    code, _, err = gollum("init", "new.gollum", "--minimize", "--learn-from", "old.csv")
+    assert (code, "gollum learn new.gollum old.csv" in err) == (2, True)
+    assert "maximize" in told(gollum("status", "new.gollum")[1])

@@ -230,6 +230,11 @@ def init(known: argparse.Namespace) -> int:
     kind = "minimize" if known.minimize else "maximize" if known.maximize else None
     goal = kind if known.target is None else "target"
     if known.table is None and known.factors is None:
+        if known.learn_from and file.exists():
+            raise ConfigError(
+                f"--learn-from is for a campaign that begins; {file.name} learns by gollum learn "
+                f"{quoted(known.campaign)} {' '.join(map(quoted, known.learn_from))}"
+            )
         keys = {"model.name" if n == "model" else n: v for n, v in policy.items()} | known.keys
         aims = goal is not None or known.objective or details
         others = (known.template, known.failed_word, known.ordinal)
