@@ -531,6 +531,7 @@ OTHER = {
     "transfer.results": 0,
     "transfer.unseen": "ligand",
     "transfer.control": "inverted_labels",
+    "transfer.controlled": ["freesolv"],
     "initial": "farthest_point",
     "n_init": 3,
     "n_iters": 0,

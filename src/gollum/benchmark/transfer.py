@@ -34,9 +34,10 @@ def _drawn(problem: Problem, name: str, keys: TransferConfig, seed: int) -> Sour
     rows = np.flatnonzero(_known(problem, pool, keys.unseen, seed))
     rows = np.sort(rng.permutation(rows)[: keys.results or len(rows)])
     utility = pool.utility[rows]
-    if keys.control == "permuted_labels":
+    control = keys.control if name in (keys.controlled or keys.sources or ()) else "none"
+    if control == "permuted_labels":
         utility = rng.permutation(utility)
-    if keys.control == "inverted_labels":
+    if control == "inverted_labels":
         utility = utility.max() + utility.min() - utility
     numbers = {*pool.numeric_columns()} ^ {*target.numeric_columns()}
     unlike = [c for c in pool.table.columns if c in numbers and c in target.table.columns]

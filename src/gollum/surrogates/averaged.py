@@ -593,10 +593,6 @@ def _told(process: SlotProcess, theta: Tensor) -> dict[str, float]:
     trust = zip(heard, process.trust(theta).T, strict=True) if heard else ()
     return {
         **{f"source {name}": weight.median().item() for name, weight in trust},
-        **{
-            f"source {n}": b.median().item()
-            for n, b in zip(heard, process.trust(theta).T, strict=True)
-        },
         **{f"weight {n}": w.median().item() for n, w in zip(names, weights.T, strict=True)},
         **{f"scale {n}": s.median().item() for n, s in zip(parts, own.T, strict=True)},
         "outputscale": whole.median().item(),
