@@ -116,6 +116,8 @@ class TransferConfig(Frozen):
     """What is done to these results, to see what a source that misleads costs."""
     controlled: list[str] | None = None
     """The sources to which it is done; all by default."""
+    form: Literal["results", "rankings"] = "results"
+    """Whether results are known, or only which options of each column did better on average."""
 
 
 class OnData(Settings):

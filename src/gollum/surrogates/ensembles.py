@@ -22,7 +22,7 @@ from gollum.features.representations import Setup
 from gollum.runtime import seeded
 from gollum.surrogates.averaged import Averaged, FittedAverage
 from gollum.surrogates.base import Fitted, OnRepresentation, Rows, Standardised
-from gollum.surrogates.sources import MOST, STREAM, Make, Sources, sources_of
+from gollum.surrogates.sources import DRAWN, MOST, STREAM, Make, Sources, sources_of
 
 DRAWS = 256  # of the ranking, by which models are weighed
 DILUTED = 0.95  # quantile of the target's ranking loss that half of a source's may not exceed
@@ -55,7 +55,7 @@ class Pooled(OnRepresentation):
         if joined.pool.table.empty and not joined.texts:
             raise DataError(f"{problem.pool.name}: the sources have no column in common with it.")
         features = make(replace(setup, problem=joined))
-        every = Averaged(joined.pool, features, setup.settings, setup.runtime)
+        every = Averaged(joined.pool, features, setup.settings, setup.runtime, drawn=DRAWN)
         values = np.concatenate([source.utility for source in sources])
         return cls(problem.pool, features, setup.settings, setup.runtime, every, values)
 
