@@ -27,7 +27,7 @@ def test_a_control_changes_the_sources_that_it_names():
 
 
 def test_a_control_of_what_is_no_source_is_refused():
-    with pytest.raises(ConfigError, match="transfer.controlled names 'bh-2-pyridyl'"):
+    with pytest.raises(ConfigError, match=r"transfer\.controlled names 'bh-2-pyridyl'"):
         sources(control="inverted_labels", controlled=["bh-2-pyridyl"])
 
 
