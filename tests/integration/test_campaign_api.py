@@ -322,9 +322,10 @@ def test_another_sheet_of_a_workbook_and_a_head_further_down_are_pointed_out(mad
 def test_what_is_known_of_inexact_results_reaches_the_model_and_replays(tmp_path):
     table = pd.DataFrame([(a, t) for a in "abc" for t in (20.0, 40.0, 60.0, 80.0)],
                          columns=["base", "temperature"])  # fmt: skip
-    campaign, _ = Campaign.create(tmp_path / "c.gollum", table=table, objective="yield_pct",
-                                  surrogate="averaged",
-                                  keys={"averaging.particles": 16, "averaging.moves": 2})  # fmt: skip
+    few = {"averaging.particles": 16, "averaging.moves": 2}
+    campaign, _ = Campaign.create(
+        tmp_path / "c.gollum", table=table, objective="yield_pct", surrogate="averaged", keys=few
+    )
     asked = campaign.suggest(5)
     said = ["<5", "30-40", "52 ± 3", "trace", "61"]
     campaign.record(asked.assign(yield_pct=said))

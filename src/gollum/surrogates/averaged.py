@@ -67,8 +67,7 @@ class SlotProcess:
 
     With source tasks f is Σ_k β_k m_k + β_1 e + what is described above: m_k is what they expect
     (together, and what each says beyond that), e what they leave open together, with their
-    posterior covariance. Of those that stand by themselves each is expected to explain an equal
-    part. A β that is drawn below 0 counts as 0: a source that misleads has no say.
+    posterior covariance. A β that is drawn below 0 counts as 0: a source that misleads has no say.
 
     Attributes:
         layout: the S slots.
@@ -97,11 +96,9 @@ class SlotProcess:
         means = [*(-first if p else -first - 2.0 for p in plain), 0.0]
         means += [-parts + (1.0 if any(plain[s] for s in group) else 0.0) for group in self.groups]
         deviations = [*[1.5] * len(plain), 0.7, *[1.0] * len(self.groups)]
-        if self.sources is not None:
-            base = self.sources.base
-            alone = [of == k for k, of in enumerate(base)]
-            means += [0.7 / math.sqrt(sum(alone)) if by_itself else 0.0 for by_itself in alone]
-            deviations += [0.6 if by_itself else 0.4 for by_itself in alone]
+        if count := self.heard:
+            means += [0.7, *[0.0] * (count - 1)]
+            deviations += [0.6, *[0.4] * (count - 1)]
         deviations += [1.2, 1.0 if self.heard else 0.5]
         return torch.tensor([*means, -4.0, 0.0]).double(), torch.tensor(deviations).double()
 
