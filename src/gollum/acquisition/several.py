@@ -35,7 +35,7 @@ from torch import Tensor
 
 from gollum.acquisition.batch import integer_of, tied
 from gollum.acquisition.limits import Rows
-from gollum.acquisition.scoring import Constraint
+from gollum.acquisition.scoring import Constraint, widened
 from gollum.acquisition.strategy import BatchRequest, Observed, Selection, Vector
 from gollum.data.fronts import (
     desirability,
@@ -262,7 +262,7 @@ class Several:
         every = [*self.models, *(c.fitted for c in self.constraints)]
         factors = list(wider) or [1.0] * len(every)
         moments = [
-            (mean, factor**2 * variance)
+            (mean, widened(variance, factor))
             for factor, (mean, variance) in zip(
                 factors, (model.standardised(rows) for model in every), strict=True
             )

@@ -15,6 +15,8 @@ from gollum.campaign.state import State
 from gollum.data.outcomes import Goal, Scale
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from gollum.acquisition.model_based import Modelled
     from gollum.surrogates.base import Fitted
 
@@ -26,6 +28,13 @@ FEWEST = 8  # distinct experiments before the model's word counts
 QUIET = 8  # results without an improvement before it may say stop
 LITTLE, NOTHING = 0.02, 0.005  # expected gain, as a share of the range of results
 MOSTLY_NOISE = 0.5  # noise variance of standardised results
+THEN = {  # what to do with each
+    "go on": "",
+    "little is left to gain": " Confirm the best one by measuring it again (gollum suggest "
+    "--repeats 1), stop, or widen the space (gollum add).",
+    "stop": " Confirm the best one by measuring it again (gollum suggest --repeats 1), or widen the "
+    "space (gollum add).",
+}
 RULE = (
     f"The gains that the model expects of the {TOP} best open candidates are added up: no batch of "
     f"{TOP} can gain more on average. Little is left to gain when the sum is below "
@@ -57,7 +66,7 @@ class Advice:
 
     Attributes:
         decision: what to do.
-        sentence: the decision with its reason.
+        sentence: the decision with its reason, and what to do.
         outlook: what the best open candidates may bring, a sentence; empty where nothing can be
             said.
         candidates: up to 8 open candidates of the largest gain, in its order: id, mean and
@@ -181,6 +190,7 @@ def advice(
     wider: float = 1.0,
     scale: Scale | None = None,
     modelled: Modelled | None = None,
+    everywhere: tuple[Tensor, Tensor] | None = None,
 ) -> Advice:
     """Go on, or is little left to gain?
 
@@ -193,8 +203,9 @@ def advice(
         wider: factor on its deviations.
         scale: on which it has learned the objective; by default the campaign's.
         modelled: all outcomes with their models, where there are several.
+        everywhere: standardised mean and variance of all N candidates, if they are known already.
     """
-    left = state.table.index[state.open()]
+    left = np.flatnonzero(state.open())
     table = progress(state)
     improvements = np.flatnonzero(table["improved"].to_numpy(dtype=bool))
     quiet = len(table) - 1 - int(improvements[-1]) if len(improvements) else len(table)
@@ -202,7 +213,10 @@ def advice(
     candidates = pd.DataFrame(columns=["id", "mean", "deviation", "low", "high", "gain", "chance"])
     if len(left) and len(means):
         known = scale or state.scale()
-        candidates = _promising(state, fitted, list(left), wider, known, modelled)
+        moments = fitted.standardised(left)
+        if everywhere is not None:
+            moments = everywhere[0][left], everywhere[1][left]
+        candidates = _promising(state, fitted, left, moments, wider, known, modelled)
     gain = float(candidates["gain"].sum())
     spread = float(np.ptp(means["mean"].to_numpy())) if len(means) else 0.0
     rule = RULE
@@ -218,7 +232,7 @@ def advice(
     )
     return Advice(
         decision=decision,
-        sentence=f"{decision.capitalize()}: {reason}.",
+        sentence=f"{decision.capitalize()}: {reason}.{THEN[decision]}",
         outlook=_outlook(state, candidates, chance) if len(candidates) else "",
         candidates=candidates,
         gain=gain,
@@ -279,12 +293,15 @@ def decide(
 def _promising(
     state: State,
     fitted: Fitted,
-    left: list[str],
+    left: NDArray[np.int64],
+    moments: tuple[Tensor, Tensor],
     wider: float,
     scale: Scale,
     modelled: Modelled | None,
 ) -> pd.DataFrame:
-    """The open candidates of the largest gain."""
+    """The open candidates of the largest gain, by their positions and standardised moments."""
+    from gollum.acquisition.scoring import widened  # PyTorch: only where a model is
+
     means = state.means_of_all
     allowed = state.feasible(means) if state.limits else np.ones(len(means), dtype=bool)
     measured = means[state.objective.name].notna().to_numpy()
@@ -294,8 +311,8 @@ def _promising(
     # While no experiment is within the limits, the worst one is what there is to improve on.
     place = np.argmax(merits) if (measured & allowed).any() else np.argmin(merits)
     level = float(believed[place])
-    moments = [moment.cpu().numpy() for moment in fitted.posterior(left)]
-    utility, spread = moments[0], wider * np.sqrt(moments[1])
+    utility = (fitted.location + fitted.scale * moments[0]).cpu().numpy()
+    spread = (fitted.scale * widened(moments[1], wider).sqrt()).cpu().numpy()
     mean, deviation = scale.values(utility), scale.deviation(utility, spread)
     lows, highs = scale.interval(utility, INTERVAL * spread)
     linear = scale.transform == "identity"  # beyond a bound is what counts as the bound
@@ -304,10 +321,10 @@ def _promising(
     most = {"maximize": high, "minimize": low}.get(state.goal.kind) if linear else None
     gain, chance = improvement(centre, np.maximum(deviation, 1e-12), level, state.goal, most)
     if modelled is not None:
-        gain, chance = _of_all(modelled, fitted.pool.positions(left), gain, chance)
+        gain, chance = _of_all(modelled, left, gain, chance)
     table = pd.DataFrame(
         {
-            "id": left, "mean": mean, "deviation": deviation, "low": lows, "high": highs,
+            "id": fitted.pool.ids[left], "mean": mean, "deviation": deviation, "low": lows, "high": highs,
             "gain": gain, "chance": chance,
         }
     )  # fmt: skip

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from gollum.acquisition.limits import Rows
 from gollum.acquisition.model_based import Modelled
-from gollum.acquisition.scoring import Aim
+from gollum.acquisition.scoring import Aim, widened
 from gollum.acquisition.strategy import Observed, Selection
+from gollum.campaign.advice import Advice, advice
 from gollum.campaign.calibration import INTERVAL
 from gollum.campaign.events import Effect, Neighbour, Prediction, Suggestion
 from gollum.campaign.state import State
@@ -132,7 +133,7 @@ class Explained:
         chosen, scale, fitted = self.chosen, self.outcomes[0].scale, self.chosen.fitted
         assert fitted is not None  # noqa: S101 (there are no reasons without a model)
         rows = fitted.pool.positions(chosen.ids)
-        predicted = scale.values(fitted.marginals(np.arange(len(fitted.pool)))[0].cpu().numpy())
+        predicted = scale.values(_centre(fitted, self._everywhere[0]))
         effects, means = main_effects(self.state, predicted), predicted[rows]
         lows, highs = self._interval(self.outcomes[0], fitted, rows)
         chances, intents = self._hopes(fitted, rows)
@@ -158,13 +159,26 @@ class Explained:
             for i, row in enumerate(rows)
         ]
 
+    def advice(self) -> Advice:
+        """Whether to go on, before the chosen experiments are done."""
+        first, fitted = self.outcomes[0], self.chosen.fitted
+        assert fitted is not None  # noqa: S101 (likewise)
+        modelled = self._modelled if self.chosen.others else None
+        wide = self.wider[first.outcome.name]
+        return advice(self.state, fitted, wide, first.scale, modelled, self._everywhere)
+
+    @cached_property
+    def _everywhere(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Standardised mean and variance of all N candidates."""
+        assert self.chosen.fitted is not None  # noqa: S101 (likewise)
+        return self.chosen.fitted.standardised(np.arange(len(self.chosen.fitted.pool)))
+
     def _interval(self, one: Observed, fitted: Fitted, rows: Rows) -> tuple[Vector, Vector]:
         """Between which values 95 % of measurements are predicted."""
         mean, variance = fitted.standardised(rows)
-        wide = self.wider[one.outcome.name] * INTERVAL * fitted.scale
-        reach = wide * (variance + fitted.noise).sqrt()
-        centre = fitted.location + fitted.scale * mean
-        return one.scale.interval(centre.cpu().numpy(), reach.cpu().numpy())
+        spread = widened(variance + fitted.noise, self.wider[one.outcome.name]).sqrt()
+        reach = INTERVAL * fitted.scale * spread
+        return one.scale.interval(_centre(fitted, mean), reach.cpu().numpy())
 
     @cached_property
     def _modelled(self) -> Modelled:
@@ -195,12 +209,18 @@ class Explained:
         target = None if goal.kind != "target" else float(scale.utility(np.array([goal.target]))[0])
         aim = Aim.of(fitted, self.state.policy.acquisition, target, modelled.constraints)
         mean, variance = fitted.standardised(rows)
-        best, wide = aim.best(fitted), self.wider[first.outcome.name]
-        chance = aim.chance(mean, wide**2 * variance, best).cpu().numpy()
+        best, wide = aim.best(fitted), widened(variance, self.wider[first.outcome.name])
+        chance = aim.chance(mean, wide, best).cpu().numpy()
         held = modelled.log_limits(rows, self.wider)
         chance = chance if held is None else chance * np.exp(held)
         merit, deviation = aim.merit(mean).tolist(), variance.sqrt().tolist()
         return chance.tolist(), intent(merit, deviation, best.item())
+
+
+def _centre(fitted: Fitted, mean: torch.Tensor) -> Vector:
+    """Utilities of standardised means."""
+    found: Vector = (fitted.location + fitted.scale * mean).cpu().numpy()
+    return found
 
 
 def _by_chance(chance: float) -> Intent:

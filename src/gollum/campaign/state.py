@@ -176,6 +176,11 @@ class State:
             and plan.suggestion.id not in answered
         ]
 
+    def without_pending(self) -> State:
+        """With all that is pending withdrawn."""
+        runs = {plan.suggestion.run for plan in self.pending()}
+        return replace(self, withdrawn=self.withdrawn | runs)
+
     def asked(self, run: str) -> str | None:
         """The id that a run, or the one that it repeats, was suggested for; None if it never was.
 
@@ -503,13 +508,9 @@ def _suggested(state: State, event: Suggested) -> State:
     if event.joined is not None:
         state = state.joined(event.joined)
     _refuse_strangers(state, [s.id for s in event.suggestions])
-    withdrawn = state.withdrawn
-    if event.fresh:
-        withdrawn |= {plan.suggestion.run for plan in state.pending()}
+    state = state.without_pending() if event.fresh else state
     new = {s.run: Planned(s, event.batch) for s in event.suggestions}
-    return replace(
-        state, plans=state.plans | new, withdrawn=withdrawn, batches=(*state.batches, event)
-    )
+    return replace(state, plans=state.plans | new, batches=(*state.batches, event))
 
 
 def _recorded(state: State, entry: Logged, event: Recorded) -> State:

@@ -24,6 +24,7 @@ PLOT_WIDTH, PLOT_HEIGHT = 60, 9  # characters
 LISTED = 24  # pending experiments, and what is avoided
 BATCH = 8
 RECENT = 8  # results, of which is told what they added
+HOPELESS = 0.02  # chance below which an experiment is not done for its result
 FORESEEN = 4  # measured suggestions of which a mean says something
 WORDS = {  # of representations
     "one_hot": "value", "morgan": "Morgan fingerprint", "fragments": "functional groups",
@@ -53,6 +54,8 @@ def print_status(console: Console, state: State, file: str | None = None) -> Non
         say(line)
     say()
     for line in _best(state, write):
+        say(line)
+    for line in outlook(state):
         say(line)
     values, reached = (table[c].to_numpy(dtype=np.float64) for c in ("value", "best"))
     if np.isfinite(values).sum() > 1:
@@ -149,6 +152,25 @@ def next_step(state: State, file: str) -> str:
     if not state.open().any():
         return f"Next: no candidate is left; see what was learned:  gollum report {name}"
     return f"Next: ask what to do:  {suggest} -o next.xlsx"
+
+
+def outlook(state: State) -> list[str]:
+    """Whether to go on, as it was told with the last batch, and how many of it have no chance."""
+    last = state.batches[-1] if state.batches else None
+    if last is None or not last.advice:
+        return []
+    if state.learned > last.basis:
+        return [f"Before the last results: {last.advice}"]
+    hopeless = sum(s.chance is not None and s.chance < HOPELESS for s in last.suggestions)
+    if 2 * hopeless < len(last.suggestions):
+        return [last.advice]
+    success = "join the front" if state.seeks_front else "beat the best"
+    return [
+        last.advice,
+        f"{hopeless} of these {len(last.suggestions)} {success} with less than "
+        f"{100 * HOPELESS:.0f} %: they are there for what the model learns from them; a smaller -n "
+        "leaves some of them out.",
+    ]
 
 
 def conditions(state: State, candidate: str, columns: Iterable[str]) -> list[tuple[str, str]]:
