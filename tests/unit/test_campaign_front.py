@@ -7,11 +7,12 @@ import pytest
 from rich.console import Console
 
 from campaigns import campaign, candidates
-from gollum.campaign.advice import best, improvement, progress
+from gollum.campaign.advice import best, improvement, progress, progress_of
 from gollum.campaign.events import Configured, Recorded, Result
 from gollum.campaign.front import bindings, front_of
 from gollum.campaign.insights import insights
 from gollum.campaign.sheets import sheet_names
+from gollum.campaign.state import Logged
 from gollum.data.fronts import hypervolume, reference_point
 from gollum.data.outcomes import Goal, Outcome
 from gollum.report.campaign.page import render
@@ -148,8 +149,31 @@ def test_the_page_and_advice_with_models():
         page = Page(render(state, log, found))
         front = goals[1] == "minimize"
         assert ("2 experiments on the front" in page.text) == front
-        assert ("expected gain of hypervolume" in page.text) == front
+        assert ("gain of hypervolume" in page.text) == front
         assert ("Side by side" in page.text) == front
+        assert [learned.outcome.name for learned in found.learned] == ["yield", "cost", "ee"]
+        assert page.text.count("Is the language model helping?") == 3
+        assert [*found.advice.further] == ["cost", "ee"]
+        assert found.advice.limits.shape == (8,)
+
+
+def test_each_outcome_has_its_own_best_so_far():
+    state, _ = begun("maximize", "minimize", "at-least=90", results=RESULTS[:4])
+    cost, ee = (progress_of(state, outcome) for outcome in state.outcomes[1:])
+    assert cost["best"].tolist() == np.minimum.accumulate(cost["value"]).tolist()
+    assert ee["best"].isna().all()
+    assert ee["value"].notna().all()
+
+
+def test_the_best_by_weight_is_told_with_its_desirability():
+    state, _ = begun("maximize", "minimize", results=RESULTS[:4])
+    weighed = tuple(
+        o.model_copy(update={"weight": 1.0, "bounds": (0.0, 100.0)}) for o in state.outcomes
+    )
+    after = state.after(Logged(state.sequence + 1, "", "", Configured(outcomes=weighed)))
+    found = best(after)
+    assert found.desirability == pytest.approx(after.worth(after.means_of_all).max())
+    assert progress(after)["best"].iloc[-1] == found.value
 
 
 def test_gains_end_at_the_best_there_can_be():

@@ -12,10 +12,11 @@ from rich.console import Console
 from campaigns import campaign, candidates, measured, recorded, suggested
 from gollum.campaign.advice import Advice
 from gollum.campaign.events import Avoided, Goal, Recorded, Result, Retold, Source
-from gollum.campaign.insights import Insights
+from gollum.campaign.insights import Insights, Learned
 from gollum.campaign.trust import trust
 from gollum.errors import ConfigError
-from gollum.report.campaign.page import describe, outcomes, render, write_page
+from gollum.report.campaign.learned import outcomes
+from gollum.report.campaign.page import describe, render, write_page
 from gollum.report.campaign.status import next_step, print_status, text_plot, written_like
 from pages import Page
 
@@ -57,14 +58,18 @@ def insights(state, **changes):
         [("ligand", "XPhos", 8.5, 2), ("ligand", "SPhos", -3.0, 0), ("hours", "0 to 5", 0.5, 4)],
         columns=["column", "value", "effect", "measured"],
     )
-    usual = {
+    learned = {
         "trust": trust(state, {}),
+        "effects": effects,
+        "weights": {"one_hot:ligand": (0.7, 0.5, 0.9), "one_hot:hours": (0.3, 0.1, 0.5)},
+    }
+    learned |= {key: changes.pop(key) for key in [*changes] if key in learned}
+    usual = {
+        "learned": (Learned(state.objective, state.scale(), **learned),),
         "advice": Advice(
             "go on", "Go on: there is more.", "A lot.", promising, 2.5, 0.4, 0.4, 5, 1
         ),
-        "effects": effects,
         "hyperparameters": {"noise": 0.01, "lengthscale": 1.5},
-        "weights": {"one_hot:ligand": (0.7, 0.5, 0.9), "one_hot:hours": (0.3, 0.1, 0.5)},
         "notes": ("A note.",),
     }
     return Insights(**usual | changes)

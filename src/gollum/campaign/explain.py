@@ -20,6 +20,7 @@ from gollum.campaign.advice import Advice, advice
 from gollum.campaign.calibration import INTERVAL
 from gollum.campaign.events import Effect, Neighbour, Prediction, Suggestion
 from gollum.campaign.state import State
+from gollum.data.outcomes import Outcome
 from gollum.data.pool import cell_text
 from gollum.surrogates.base import Fitted
 
@@ -58,7 +59,7 @@ class MainEffects:
         )
 
 
-def main_effects(state: State, predicted: Vector) -> MainEffects:
+def main_effects(state: State, predicted: Vector, outcome: Outcome | None = None) -> MainEffects:
     """First-order effects of the posterior mean over the pool.
 
     Left out are columns with one value, and those where most values occur once, of which a mean
@@ -66,9 +67,10 @@ def main_effects(state: State, predicted: Vector) -> MainEffects:
 
     Args:
         state: the campaign.
-        predicted: N posterior means, in units of the objective.
+        predicted: N posterior means, in units of the outcome.
+        outcome: what is predicted; the objective by default.
     """
-    ids, _ = state.observations()
+    ids, _ = state.observations(outcome)
     measured = state.table.index.isin(ids)
     overall = float(predicted.mean())
     tables: list[pd.DataFrame] = []
@@ -164,8 +166,7 @@ class Explained:
         first, fitted = self.outcomes[0], self.chosen.fitted
         assert fitted is not None  # noqa: S101 (likewise)
         modelled = self._modelled if self.chosen.others else None
-        wide = self.wider[first.outcome.name]
-        return advice(self.state, fitted, wide, first.scale, modelled, self._everywhere)
+        return advice(self.state, fitted, self.wider, first.scale, modelled, self._everywhere)
 
     @cached_property
     def _everywhere(self) -> tuple[torch.Tensor, torch.Tensor]:

@@ -72,7 +72,7 @@ def front_of(state: State) -> Front | None:
     if len(outcomes) < 2 or state.weighed or not len(means):
         return None
     merits, feasible = merits_of(outcomes, means), state.feasible(means)
-    point = _reference(outcomes, merits)
+    point = reference_of(outcomes, merits)
     counted = merits[feasible]
     after = [hypervolume(counted[: n + 1], point) for n in range(len(counted))]
     volume = np.concatenate([[0.0], after])[np.cumsum(feasible)]
@@ -109,14 +109,20 @@ def _gain(state: State, merits: Vector, free: np.ndarray, bound: np.ndarray) -> 
     if state.weighed:
         worth = desirability(state.pursued, merits)
         return float(worth[free].max() - worth[bound].max())
-    point = _reference(state.pursued, merits)
+    point = reference_of(state.pursued, merits)
     known = hypervolume(merits[bound], point)
     return hypervolume(merits[free], point) / known - 1.0 if known > 0 else float("inf")
 
 
-def _reference(outcomes: tuple[Outcome, ...], merits: Vector) -> Vector:
-    """Below all results, so that each counts."""
-    return reference_point(merits, [outcome.least_merit for outcome in outcomes])
+def reference_of(outcomes: tuple[Outcome, ...], merits: Vector) -> Vector:
+    """Below all results, so that each counts, and within the bounds."""
+    point = reference_point(merits, [outcome.least_merit for outcome in outcomes])
+    for k, outcome in enumerate(outcomes):
+        ends = [end for end in outcome.bounds if end is not None]
+        goal = outcome.goal if outcome.goal.pursued else outcome.goal.alone
+        worst = goal.merit(np.array(ends)).min() if len(ends) == 2 else -np.inf
+        point[k] = max(point[k], worst)
+    return point
 
 
 def _box(merits: Vector, point: Vector) -> float:

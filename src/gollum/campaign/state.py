@@ -237,6 +237,13 @@ class State:
         """Whether several objectives are pursued side by side."""
         return len(self.pursued) > 1 and not self.weighed
 
+    def front_of(self, suggestion: Suggestion) -> bool:
+        """Whether the chance of a suggestion is that to join the front.
+
+        While a single objective has results, its chance is that to beat the best in it.
+        """
+        return self.seeks_front and any(o.name in suggestion.others for o in self.pursued[1:])
+
     @property
     def limits(self) -> tuple[Outcome, ...]:
         """Further outcomes that are limits."""

@@ -256,6 +256,8 @@ def _best(state: State, write: Write) -> list[str]:
     if found is None:
         return ["No experiment is known to meet all limits so far.", *told]
     often = f", mean of {found.count} measurements" if found.count > 1 else ""
+    if found.desirability is not None:
+        often += f", desirability {found.desirability:.2f}"
     lines = [f"Best so far: {state.created.objective} {write(found.value)} ({found.id}{often})"]
     further = state.means_of_all.loc[found.id].iloc[1:].dropna()
     cells = [
@@ -281,12 +283,19 @@ def front_words(front: Front) -> list[str]:
         lines.append(f"  {candidate}: " + ", ".join(f"{n} {write[n](row[n])}" for n in names))
     if len(members) > LISTED:
         lines.append(f"  … and {len(members) - LISTED} more")
+    return [*lines, *volume_words(front)]
+
+
+def volume_words(front: Front) -> list[str]:
+    """The hypervolume, and what the last results added to it."""
+    names = [outcome.name for outcome in front.outcomes]
+    write = {name: written_like(front.table[name]) for name in names}
     point = ", ".join(f"{n} {write[n](v)}" for n, v in zip(names, front.reference, strict=True))
     volume = front.table["volume"].to_numpy(dtype=np.float64)
-    lines.append(
+    lines = [
         f"Hypervolume: {100 * volume[-1]:.0f} % of what an experiment would have that is as good "
         f"in all of them as the best so far is in each, from {point} on."
-    )
+    ]
     if len(volume) > RECENT and volume[-1] > 0:
         grown = 1.0 - volume[-1 - RECENT] / volume[-1]
         lines.append(f"The last {RECENT} results made {100 * grown:.0f} % of it.")
