@@ -222,6 +222,7 @@ def init(known: argparse.Namespace) -> int:
     """Begin a campaign, or change what is wanted, the template and the policy of one."""
     from gollum.api import Campaign
     from gollum.data.outcomes import wanted_lines, wanted_words
+    from gollum.report.campaign.status import next_step
 
     console = _console()
     file = Path(known.campaign).expanduser()
@@ -285,7 +286,7 @@ def init(known: argparse.Namespace) -> int:
          f"{wanted_words(start.created.outcomes)}.")  # fmt: skip
     _show_text(console, start.template, campaign)
     _learn_first(console, campaign, known)
-    _say(console, f"Next: gollum suggest {quoted(known.campaign)} -n 8 -o next.xlsx")
+    _say(console, next_step(campaign.state(), known.campaign))
     return 0
 
 

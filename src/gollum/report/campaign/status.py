@@ -16,7 +16,7 @@ from gollum.campaign.front import Binding, Front, bindings, front_of
 from gollum.campaign.sheets import in_unit
 from gollum.campaign.state import State
 from gollum.data.outcomes import alone_words, wanted_words
-from gollum.data.pool import cell_text
+from gollum.data.pool import cell_text, telling_columns
 from gollum.errors import quoted
 from gollum.report.drawing import shortened
 
@@ -150,7 +150,9 @@ def next_step(state: State, file: str) -> str:
         runs = "the experiment" if pending == 1 else f"the {pending} experiments"
         return f"Next: do {runs} and record what came out:  gollum record {name} next.xlsx"
     if not state.open().any():
-        return f"Next: no candidate is left; see what was learned:  gollum report {name}"
+        return (
+            f"Next: no candidate is left; see what was learned:  gollum report {name}, or add some."
+        )
     return f"Next: ask what to do:  {suggest} -o next.xlsx"
 
 
@@ -180,10 +182,8 @@ def conditions(state: State, candidate: str, columns: Iterable[str]) -> list[tup
 
 
 def telling(state: State) -> list[str]:
-    """Input columns to know an experiment by: those that differ, structures only without others."""
-    columns = [str(c) for c in state.table]
-    varied = [c for c in columns if state.table[c].nunique() > 1] or columns
-    return [c for c in varied if c not in state.created.structures] or varied
+    """Input columns to know an experiment by: those that differ, structures only without names."""
+    return telling_columns(state.table, state.created.structures)
 
 
 def written_like(values: Iterable[float]) -> Write:
