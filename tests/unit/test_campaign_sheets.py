@@ -205,7 +205,7 @@ def test_results_show_the_latest_word_and_history_the_earlier_ones_too():
     assert results["batch"].tolist()[:2] == [1, 1]
     assert results["batch"].isna().tolist()[2:] == [True, True]
     assert results["predicted yield"].tolist()[0] == 71
-    assert results["time (UTC)"].tolist()[0] == state.measurements["1-1"].time
+    assert f"{results['time (UTC)'][0].isoformat()}+00:00" == state.measurements["1-1"].time
     history = export_frame(state, "history")
     assert history["yield"].tolist()[:2] == [70, 75]
     assert history["replaced"].tolist() == ["yes", "", "", "", ""]

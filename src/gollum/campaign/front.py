@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from gollum.campaign.events import Suggestion
 from gollum.campaign.state import State
 from gollum.data.fronts import desirability, hypervolume, on_front, reference_point
 from gollum.data.outcomes import Outcome, Vector
@@ -54,6 +56,42 @@ class Binding:
     met: int
     known: int
     gain: float
+
+
+def trades(state: State, suggestions: Sequence[Suggestion]) -> list[str]:
+    """What each suggestion gains and loses against the best that is known: 'r9: yield −3, ee +5'.
+
+    The best one of a single objective or of weighed ones, within the limits; of a front, the member
+    that is most like what is predicted. Empty where there is none, or no prediction.
+    """
+    means, front = state.means_of_all, front_of(state)
+    worth = state.worth(means)
+    best = str(means.index[int(np.argmax(worth))]) if np.isfinite(worth).any() else None
+    found = []
+    for suggestion in suggestions:
+        said = {name: predicted.mean for name, predicted in suggestion.others.items()}
+        if suggestion.mean is not None:
+            said[state.objective.name] = suggestion.mean
+        known = best
+        if front is not None and len(front.members) and _tells_all(front, said):
+            known = _most_alike(front, said)
+        there = {} if known is None else means.loc[known].dropna().to_dict()
+        parts = [f"{name} {said[name] - there[name]:+.3g}" for name in there if name in said]
+        found.append(f"{known}: {', '.join(parts)}".replace("-", "−") if parts else "")
+    return found
+
+
+def _tells_all(front: Front, said: Mapping[str, float]) -> bool:
+    return all(outcome.name in said for outcome in front.outcomes)
+
+
+def _most_alike(front: Front, said: Mapping[str, float]) -> str:
+    """The member of a front next to some values, in units of the width of all results."""
+    width = np.maximum(np.ptp(merits_of(front.outcomes, front.table), axis=0), 1e-12)
+    members = front.members
+    wanted = merits_of(front.outcomes, pd.DataFrame([said]))
+    off = ((merits_of(front.outcomes, members) - wanted) / width) ** 2
+    return str(members.index[int(np.argmin(off.sum(axis=1)))])
 
 
 def merits_of(outcomes: tuple[Outcome, ...], means: pd.DataFrame) -> Vector:

@@ -17,6 +17,7 @@ from gollum.data.naming import meant
 from gollum.errors import ConfigError, ModelError, UserError, listed, quoted
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.console import Console
 
     from gollum.api import Campaign
@@ -127,6 +128,8 @@ def add_commands(known: Any) -> None:
                      help="up to K measured ones again, where noise decides")  # fmt: skip
     ask.add_argument("--cost-weight", type=float, default=0.0, metavar="W",
                      help="divide expected improvement by cost to this power [0]")  # fmt: skip
+    ask.add_argument("--plate", type=int, metavar="WELLS",
+                     help="a well for each, and a map of the plate: 24, 48, 96, 384")  # fmt: skip
     ask.add_argument("--quiet", action="store_true")
 
     take = command("record", record, "take in results")
@@ -303,11 +306,13 @@ def _learn_first(console: Console, campaign: Campaign, known: argparse.Namespace
 def suggest(known: argparse.Namespace) -> int:
     """Choose experiments, show them, and write the sheet to fill in."""
     from gollum.api import Campaign
-    from gollum.campaign.sheets import head, headed
-    from gollum.data.writers import write_sheet
+    from gollum.campaign.plates import check_plate
+    from gollum.campaign.sheets import head
     from gollum.report.campaign.display import Display, print_suggestions
 
     campaign, console = Campaign(known.campaign), _console()
+    if known.plate is not None:
+        check_plate(known.plate, known.n)
     if known.output:
         _keep_results(campaign, campaign.output(known.output, SHEETS))
     with Display(console, known.quiet) as display, _changeable(known.campaign):
@@ -326,12 +331,31 @@ def suggest(known: argparse.Namespace) -> int:
         _say(console, f"Note: only {len(sheet)} experiments meet the request.")
     if known.output:
         state = campaign.state()
-        write_sheet(headed(state, sheet), known.output)
+        _write_batch(state, sheet, known.output, known.plate)
         heads = [head(state, one.name) for one in state.outcomes if state.known(one) is None]
         what = f"column{'s' * (len(heads) > 1)} {listed(heads)}"
         _say(console, f"{known.output}: fill in the {what}, then "
              f"gollum record {quoted(known.campaign)} {quoted(known.output)}")  # fmt: skip
     return 0
+
+
+def _write_batch(state: State, sheet: pd.DataFrame, file: str, plate: int | None) -> None:
+    """Write the sheet to fill in, and the map of its plate."""
+    from gollum.campaign.plates import MAP, lines_of, plate_map, with_wells
+    from gollum.campaign.sheets import head, headed, look_of
+    from gollum.data.spreadsheets.looks import Look
+    from gollum.data.writers import write_sheet
+
+    more = None
+    if plate is not None:
+        more = {MAP: (plate_map(state, sheet, plate), Look(tall=lines_of(state)))}
+        sheet = with_wells(state, sheet, plate)
+    told = headed(state, sheet)
+    look = look_of(state, told)
+    rest = [column for column in told if column not in look.fill_in]
+    inputs = 1 + max(rest.index(head(state, str(column))) for column in state.table)
+    told = told[[*rest[:inputs], *look.fill_in, *rest[inputs:]]]  # what is printed comes first
+    write_sheet(told, file, look, more)
 
 
 def record(known: argparse.Namespace) -> int:

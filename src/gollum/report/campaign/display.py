@@ -88,8 +88,9 @@ def print_suggestions(console: Console, state: State, sheet: pd.DataFrame) -> No
         suggestion = state.plans[run].suggestion
         cells = conditions(state, suggestion.id, columns)
         what = ", ".join(f"{column} {shortened(cell)}" for column, cell in cells)
+        expected = _expected(suggestion, objective, by, state.front_of(suggestion))
         for line in (
-            f"  {run} ({suggestion.id})  {_expected(suggestion, objective, by, state.seeks_front)}",
+            f"  {run} ({suggestion.id})  {expected}",
             *(f"    {line}" for line in _further(suggestion)),
             f"    {what}",
         ):

@@ -166,7 +166,7 @@ def outlook(state: State) -> list[str]:
     hopeless = sum(s.chance is not None and s.chance < HOPELESS for s in last.suggestions)
     if 2 * hopeless < len(last.suggestions):
         return [last.advice]
-    success = "join the front" if state.seeks_front else "beat the best"
+    success = "join the front" if any(map(state.front_of, last.suggestions)) else "beat the best"
     return [
         last.advice,
         f"{hopeless} of these {len(last.suggestions)} {success} with less than "
