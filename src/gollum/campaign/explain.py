@@ -135,28 +135,45 @@ class Explained:
         chosen, scale, fitted = self.chosen, self.outcomes[0].scale, self.chosen.fitted
         assert fitted is not None  # noqa: S101 (there are no reasons without a model)
         rows = fitted.pool.positions(chosen.ids)
-        predicted = scale.values(_centre(fitted, self._everywhere[0]))
-        effects, means = main_effects(self.state, predicted), predicted[rows]
+        effects = main_effects(self.state, self.predicted)
+        inherited = fitted.inherited(rows)
+        before = None if inherited is None else scale.values(inherited.cpu().numpy())
+        return [
+            expected.model_copy(
+                update={
+                    "acquisition": chosen.scores[i],
+                    "inherited": None if before is None else float(before[i]),
+                    "neighbours": neighbours(self.state, fitted, int(row)),
+                    "effects": effects.effects(int(row)),
+                }
+            )
+            for i, (row, expected) in enumerate(zip(rows, self.expected(rows), strict=True))
+        ]
+
+    @cached_property
+    def predicted(self) -> Vector:
+        """N predicted values of the objective."""
+        assert self.chosen.fitted is not None  # noqa: S101 (likewise)
+        return self.outcomes[0].scale.values(_centre(self.chosen.fitted, self._everywhere[0]))
+
+    def expected(self, rows: Rows) -> list[Suggestion]:
+        """What is expected of m candidates, without reasons."""
+        fitted = self.chosen.fitted
+        assert fitted is not None  # noqa: S101 (likewise)
         lows, highs = self._interval(self.outcomes[0], fitted, rows)
         chances, intents = self._hopes(fitted, rows)
         held, others = self._modelled.log_limits(rows, self.wider), self._others(rows)
-        inherited = fitted.inherited(rows)
-        before = None if inherited is None else scale.values(inherited.cpu().numpy())
         return [
             Suggestion(
                 run="",
                 id=str(fitted.pool.ids[row]),
-                mean=float(means[i]),
+                mean=float(self.predicted[row]),
                 low=float(lows[i]),
                 high=float(highs[i]),
                 chance=min(1.0, max(0.0, float(chances[i]))) if len(fitted.rows) else None,
                 limits=None if held is None else float(np.exp(held[i])),
                 others={name: parts[i] for name, parts in others.items()},
-                acquisition=chosen.scores[i],
-                inherited=None if before is None else float(before[i]),
                 intent=intents[i],
-                neighbours=neighbours(self.state, fitted, int(row)),
-                effects=effects.effects(int(row)),
             )
             for i, row in enumerate(rows)
         ]

@@ -384,6 +384,22 @@ def _predict_others(
             frame[column] = _floats(getattr(p, key) if p else None for p in found)
 
 
+def predicted_frame(state: State, expected: Sequence[Suggestion]) -> pd.DataFrame:
+    """All candidates, with what is expected of each.
+
+    Args:
+        state: the campaign.
+        expected: of each candidate, in their order.
+    """
+    names, frame = sheet_names(state), _candidates(state)
+    _predict(frame, names, expected)
+    frame[names.chance] = _floats(s.chance for s in expected)
+    _predict_others(frame, names, expected)
+    if state.limits:
+        frame[names.limits] = _floats(s.limits for s in expected)
+    return frame
+
+
 def _plan_of(state: State, run: str) -> Planned | None:
     """The plan of a run, or of the run that this one repeats."""
     return state.plans.get(run) or state.plans.get(run.rpartition("~")[0])

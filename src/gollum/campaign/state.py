@@ -20,6 +20,7 @@ from gollum.campaign.events import (
     Created,
     Event,
     Learned,
+    Met,
     Recorded,
     Renamed,
     Result,
@@ -28,6 +29,7 @@ from gollum.campaign.events import (
     Status,
     Suggested,
     Suggestion,
+    Together,
 )
 from gollum.data.fronts import desirability
 from gollum.data.outcomes import Goal, Outcome, Scale
@@ -102,7 +104,7 @@ class State:
         plans: run → suggestion, in order, withdrawn ones included.
         withdrawn: runs that were replaced before they had a result.
         measurements: run → what came of it, in order of first arrival.
-        avoided: (column or None for ids, value or span) → reason.
+        avoided: (column, or None for ids and for what meets; value or span) → reason.
         batches: the events that suggested, in order.
         changed: number of the last event that is not a suggestion.
         learned: number of the last event that a model learns from.
@@ -121,7 +123,7 @@ class State:
     plans: dict[str, Planned] = field(default_factory=dict)
     withdrawn: frozenset[str] = frozenset()
     measurements: dict[str, Measurement] = field(default_factory=dict)
-    avoided: dict[tuple[str | None, str | Span], str] = field(default_factory=dict)
+    avoided: dict[tuple[str | None, str | Span | Together], str] = field(default_factory=dict)
     batches: tuple[Suggested, ...] = ()
     changed: int = 1
     learned: int = 1
@@ -347,7 +349,9 @@ class State:
         flags = np.zeros(len(self.table), dtype=bool)
         by_column: dict[str | None, set[str]] = {}
         for column, value in self.avoided:
-            if isinstance(value, Span):
+            if isinstance(value, Together):
+                flags |= np.logical_and.reduce([self._meets(met) for met in value.cells])
+            elif isinstance(value, Span):
                 flags |= within(self.table[column].to_numpy(dtype=np.float64), value)
             else:
                 by_column.setdefault(column, set()).add(value)
@@ -358,10 +362,19 @@ class State:
             flags |= np.array([cell_text(level) in values for level in levels], dtype=bool)[codes]
         return flags
 
+    def _meets(self, met: Met) -> NDArray[np.bool_]:
+        """N flags: candidates with a cell, or a number of a span."""
+        cells = self.table[met.column]
+        if isinstance(met.value, Span):
+            return within(cells.to_numpy(dtype=np.float64), met.value)
+        codes, levels = pd.factorize(cells, use_na_sentinel=False)
+        return np.array([cell_text(level) == met.value for level in levels], dtype=bool)[codes]
+
     def avoidances(self) -> list[str]:
         """What is avoided, a phrase each: 'ligand XPhos (out of stock)'."""
         return [
-            f"{column or 'id'} {value}" + (f" ({reason})" if reason else "")
+            (str(value) if isinstance(value, Together) else f"{column or 'id'} {value}")
+            + (f" ({reason})" if reason else "")
             for (column, value), reason in self.avoided.items()
         ]
 
@@ -586,7 +599,7 @@ def _renamed(state: State, event: Renamed) -> State:
               for (c, old), new in state.renamed.items()}  # fmt: skip
     former |= {(column, old): new for old, new in names.items()}
     avoided = {
-        (c, names.get(value, value) if c == column and isinstance(value, str) else value): reason
+        (c, _told(value, c == column, column, names)): reason
         for (c, value), reason in state.avoided.items()
     }
     kind = state.table[column].dtype
@@ -604,12 +617,27 @@ def _renamed(state: State, event: Renamed) -> State:
     )
 
 
+def _told(
+    value: str | Span | Together, own: bool, column: str, names: dict[str, str]
+) -> str | Span | Together:
+    """What is avoided, of its `own` column or not, in the new names of a column."""
+    if not isinstance(value, Together):
+        return names.get(value, value) if own and isinstance(value, str) else value
+    cells = (
+        m.model_copy(update={"value": names.get(m.value, m.value)})
+        if m.column == column and isinstance(m.value, str)
+        else m
+        for m in value.cells
+    )
+    return Together(cells=tuple(cells))
+
+
 def _whole(column: pd.Series) -> bool:
     return bool(column.notna().all() and (column.astype("float64") % 1 == 0).all())
 
 
 def _avoided(state: State, event: Avoided) -> State:
-    what: tuple[str | Span, ...] = (*event.values, *event.spans)
+    what: tuple[str | Span | Together, ...] = (*event.values, *event.spans, *event.together)
     keys = [(event.column, value) for value in what]
     if event.lifted:
         left = {k: v for k, v in state.avoided.items() if k not in set(keys)}

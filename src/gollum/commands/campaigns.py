@@ -30,10 +30,11 @@ SHEETS, PAGES = (".xlsx", ".csv"), (".html", ".htm")
 POLICY = ("surrogate", "preset", "acquisition", "model")  # options that are keys of the policy
 DETAILS = ("bounds", "transform", "failed_as", "reference", "weight")  # options of outcomes
 COLUMNS = 30  # of a table, that are shown
+_AND = re.compile(r"\s+(?:and|&)\s+")  # between what is avoided where it meets
 _SIGN = re.compile(r"[<>]=?|=")  # of what to avoid
 _LIMIT = re.compile(r"\s*([^=]+)=\s*([0-9]+)\s*(?:,|$)")  # of --at-most
 _LIMITS = re.compile(rf"(?:{_LIMIT.pattern})+")
-WHAT = ("results", "suggestions", "history", "candidates")
+WHAT = ("results", "suggestions", "history", "candidates", "predictions")
 
 
 LEARNED = "campaign, FILE:COLUMN with results, or public:TASK, to learn from"
@@ -187,7 +188,8 @@ def add_commands(known: Any) -> None:
 
     lock = command(
         "avoid", avoid, "lock candidates, such as what is out of stock",
-        usage='gollum avoid CAMPAIGN [COLUMN=VALUE | "COLUMN>VALUE" | COLUMN=FROM:TO | ID …] '
+        usage='gollum avoid CAMPAIGN [COLUMN=VALUE | "COLUMN>VALUE" | COLUMN=FROM:TO | ID '
+        '| "COLUMN=VALUE and COLUMN=VALUE" …] '
         "[--lift] [--reason TEXT]",
     )  # fmt: skip
     lock.add_argument("what", nargs="*", metavar="WHAT",
@@ -493,14 +495,22 @@ def avoid(known: argparse.Namespace) -> int:
             _say(console, "Nothing is avoided.")
         return 0
     groups: dict[str | None, list[str]] = {}
-    for word in known.what:
+    pairs = [_meeting(word, state) for word in known.what]
+    for word, pair in zip(known.what, pairs, strict=True):
+        if pair:
+            continue
         column, value = _avoided(word, state)
         groups.setdefault(column, []).append(value)
     ids = groups.pop(None, [])
     cells = {str(column): values for column, values in groups.items()}
     with Display(console) as display:
         locked = campaign.avoid(
-            ids, cells=cells, lift=known.lift, reason=known.reason, listener=display
+            ids,
+            cells=cells,
+            together=list(filter(None, pairs)),
+            lift=known.lift,
+            reason=known.reason,
+            listener=display,
         )
     state = campaign.state()
     away = set(state.table.index[state.locked()])
@@ -549,7 +559,8 @@ def replay(known: argparse.Namespace) -> int:
 def export(known: argparse.Namespace) -> int:
     """Write results, suggestions, history, candidates, or everything."""
     from gollum.api import Campaign
-    from gollum.campaign.sheets import headed
+    from gollum.campaign.sheets import headed, look_of
+    from gollum.data.spreadsheets.looks import Look
     from gollum.data.writers import write_sheet
     from gollum.files import write_text
 
@@ -565,8 +576,17 @@ def export(known: argparse.Namespace) -> int:
         _say(_console(), f"{file}: the whole campaign.")
         return 0
     _keep_results(campaign, file)
-    table = campaign.export(known.what)
-    write_sheet(headed(campaign.state(), table), file)
+    if known.what == "predictions":
+        from gollum.report.campaign.display import Display
+
+        with Display(_console()) as display:
+            table, cells = campaign.predictions(display)
+        told = headed(campaign.state(), table)
+        more = {"map": (cells, Look(heat=True))} if len(cells) else None
+        write_sheet(told, file, look_of(campaign.state(), told), more)
+    else:
+        table = campaign.export(known.what)
+        write_sheet(headed(campaign.state(), table), file)
     _say(_console(), f"{file}: {len(table)} rows of {known.what}.")
     return 0
 
@@ -739,6 +759,15 @@ def _summary(intake: Intake) -> str:
     parts[:0] = [f"{c} added to {n} run{'s' * (n > 1)}" for c, n in intake.added.items()]
     told = ", ".join(parts)
     return (told or "no rows with results") + "."
+
+
+def _meeting(word: str, state: State) -> dict[str, str]:
+    """'ligand=XPhos and solvent=DMF' by column; empty for anything else."""
+    parts = [_avoided(part, state) for part in _AND.split(word)]
+    columns = {column for column, _ in parts if column is not None}
+    if len(parts) < 2 or len(columns) < len(parts):
+        return {}
+    return {str(column): value for column, value in parts}
 
 
 def _avoided(word: str, state: State) -> tuple[str | None, str]:

@@ -228,6 +228,7 @@ def describe(event: Event) -> str:
             return f"{len(event.results)} results{source}{joined}"
         case Avoided():
             what = f"{event.column or 'id'}: {', '.join([*event.values, *map(str, event.spans)])}"
+            what = ", ".join(map(str, event.together)) or what
             reason = f" ({event.reason})" if event.reason else ""
             return f"{what} {'allowed again' if event.lifted else 'avoided'}{reason}"
         case Added():
