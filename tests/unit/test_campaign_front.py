@@ -8,13 +8,16 @@ from rich.console import Console
 
 from campaigns import campaign, candidates
 from gollum.campaign.advice import best, improvement, progress, progress_of
-from gollum.campaign.events import Configured, Recorded, Result
-from gollum.campaign.front import bindings, front_of
+from gollum.campaign.changes import changed
+from gollum.campaign.events import Configured, Prediction, Recorded, Result, Suggestion
+from gollum.campaign.forecast import forecast
+from gollum.campaign.front import bindings, front_of, trades
 from gollum.campaign.insights import insights
 from gollum.campaign.sheets import sheet_names
 from gollum.campaign.state import Logged
 from gollum.data.fronts import hypervolume, reference_point
 from gollum.data.outcomes import Goal, Outcome
+from gollum.errors import UserError
 from gollum.report.campaign.page import render
 from gollum.report.campaign.status import print_status
 from pages import Page
@@ -205,3 +208,38 @@ def test_own_columns_for_each_outcome():
         "ee": ("predicted ee", "low 95 % ee", "high 95 % ee"),
     }
     assert set(names.others["ee"]) <= set(names.every)
+
+
+def test_a_row_says_what_it_trades_against_the_best_known():
+    state, _ = begun("maximize", "minimize", "at-least=90", results=RESULTS[:4])
+    others = {
+        "cost": Prediction(mean=11.0, low=9, high=13),
+        "ee": Prediction(mean=92, low=9, high=95),
+    }
+    like = Suggestion(run="a", id="r9", mean=50.0, low=0, high=90, others=others)
+    assert trades(state, [like]) == ["r3: yield −5, cost −1, ee +1"]
+    alone = like.model_copy(update={"others": {}})
+    assert state.front_of(like)
+    assert not state.front_of(alone)
+    assert trades(state, [alone])[0].endswith("yield −5")
+
+
+def test_every_candidate_is_predicted_with_a_map_of_two_columns():
+    state, _ = begun("maximize", "minimize", "at-least=90", results=RESULTS[:4])
+    table, cells = forecast(state)
+    names = sheet_names(state)
+    assert len(table) == 12
+    assert (table[names.low] <= table[names.predicted]).all()
+    assert table[names.limits].between(0, 1).all()
+    assert cells.shape[0] > 1
+    state, _ = begun("maximize", results=RESULTS[:0])
+    with pytest.raises(UserError, match="no model yet"):
+        forecast(state)
+
+
+def test_what_a_failure_counts_as_is_taken_back():
+    state, _ = begun("maximize", results=RESULTS[:2])
+    for value, kept in ((0.0, 0.0), ("none", None)):
+        event = changed(state, (), None, {"failed_as": value})
+        state = state.after(Logged(state.sequence + 1, "", "", event))
+        assert state.objective.failed_as == state.created.failed_as == kept

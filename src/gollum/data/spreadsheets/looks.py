@@ -110,7 +110,9 @@ def cell_styles(
 def _rounded(cells: Sequence[Any], decimals: int | None) -> dict[str, Any]:
     """Shown decimals of numbers with more: by default those of a thousandth of their range."""
     numbers = [cell for cell in cells if isinstance(cell, float)]
-    spread = max(numbers) - min(numbers) if numbers else 0.0
+    if not numbers:
+        return {}
+    spread = max(numbers) - min(numbers)
     if decimals is None and spread > 0:
         decimals = max(1, 3 - math.ceil(math.log10(spread)))
     if decimals is None or decimals > MOST_DECIMALS or max(map(abs, numbers)) >= LARGEST:
