@@ -69,7 +69,7 @@ def add_commands(known: Any) -> None:
         "the preset says.",
     )  # fmt: skip
     begin.add_argument("--table", metavar="FILE", help="possible experiments, one per row")
-    begin.add_argument("--factors", metavar="FILE", help="instead: YAML with options or columns")
+    begin.add_argument("--factors", metavar="FILE", help="instead: options, YAML or a spreadsheet")
     _add_reading(begin)
     begin.add_argument("--objective", action="append", metavar="COLUMN[:GOAL]",
                        help="what to optimize; several with goals such as ee:at-least=90, "
