@@ -31,6 +31,7 @@ from gollum.campaign.requests import (
     check_cells,
     open_batch,
     span_meant,
+    together_meant,
 )
 from gollum.campaign.sheets import export_frame, export_json, suggestion_sheet
 from gollum.campaign.state import Logged, State
@@ -413,6 +414,7 @@ class Campaign:
         ids: Sequence[str] = (),
         *,
         cells: Mapping[str, Sequence[object]] | None = None,
+        together: Sequence[Mapping[str, object]] = (),
         lift: bool = False,
         reason: str = "",
         listener: Listener = SILENT,
@@ -423,6 +425,8 @@ class Campaign:
             ids: candidates.
             cells: input column → values whose candidates are meant; of numbers also '> 100',
                 '<= 40' or '90:120', for candidates to come as well.
+            together: columns with the value of each, avoided only where all of them meet:
+                [{'ligand': 'XPhos', 'solvent': 'DMF'}].
             lift: free them.
             reason: kept in the file.
             listener: told what was understood in a special way.
@@ -455,6 +459,12 @@ class Campaign:
                     reason=reason,
                 )
                 if lift or any(ledger.state.avoided.get((column, v)) != reason for v in wanted):
+                    ledger.append(event)
+            pairs = tuple(together_meant(ledger.state, one, notes) for one in together)
+            check_cells(ledger.state, None, pairs if lift else (), lift)
+            if lift or any(ledger.state.avoided.get((None, p)) != reason for p in pairs):
+                event = Avoided(values=(), together=pairs, lifted=lift, reason=reason)
+                if pairs:
                     ledger.append(event)
         listener.noted(notes)
         return int(self.state().locked().sum())
@@ -750,6 +760,20 @@ class Campaign:
         if what not in get_args(What):
             raise UserError(f"export {', '.join(get_args(What))}, not '{what}'.")
         return export_frame(self.state(), what)
+
+    def predictions(self, listener: Listener = SILENT) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """What the model expects of every candidate, and the map of the two telling columns.
+
+        Args:
+            listener: told what it is at.
+
+        Raises:
+            UserError: there is no model yet.
+            FitError: it could not be fitted.
+        """
+        from gollum.campaign.forecast import forecast
+
+        return forecast(self.state(), listener)
 
     def export_json(self) -> str:
         """The whole campaign, every event included."""

@@ -23,7 +23,7 @@ from scipy.stats import norm
 from gollum.acquisition import batch as building
 from gollum.acquisition.batch import RESCORED, ROUNDING, SAMPLES, select
 from gollum.acquisition.criteria import CRITERIA, UCB_BETA
-from gollum.acquisition.scoring import Aim, score
+from gollum.acquisition.scoring import Aim, score, widened
 from gollum.errors import ConfigError, DataError
 from gollum.features.base import FixedFeatures
 from gollum.features.layout import Layout, Slot
@@ -676,3 +676,9 @@ def test_a_plate_of_96_after_one_measurement(criterion):
     fitted = given(rng.normal(size=(97, 3)), rng.normal(size=97), np.array([40]))
     batch = choose(fitted, criterion=criterion, batch_size=96)
     assert sorted(batch.ids) == sorted(set(fitted.pool.ids) - {"c40"})
+
+
+def test_deviations_are_widened_up_to_guessing_the_mean():
+    variance = torch.tensor([0.01, 0.5, 1.0, 2.0])
+    assert widened(variance, 3.0).tolist() == pytest.approx([0.09, 1.0, 1.0, 2.0])
+    assert torch.equal(widened(variance, 1.0), variance)

@@ -65,3 +65,20 @@ def test_a_span_is_lifted_as_it_was_set(tmp_path):
     with pytest.raises(UserError, match="hours >= 9 is not avoided"):
         campaign.avoid(cells={"hours": [">=9"]}, lift=True)
     assert campaign.avoid(cells={"hours": ["> 9.0"]}, lift=True) == 1
+
+
+def test_what_meets_is_avoided_together_and_lifted_again(tmp_path):
+    table = candidates().reset_index(drop=True)
+    campaign, _ = Campaign.create(
+        tmp_path / "a.gollum", table=table, objective="yield", surrogate="one_hot"
+    )
+    meeting = {"hours": "> 5", "Ligand": "XPhos"}
+    assert campaign.avoid(together=[meeting], reason="smell") == 2  # of 6 and 4
+    assert campaign.state().avoidances() == ["ligand=XPhos and hours > 5 (smell)"]
+    campaign.rename("ligand", {"XPhos": "x-phos"})
+    state = campaign.state()
+    assert state.table["ligand"][state.locked()].tolist() == ["x-phos"] * 2
+    assert campaign.avoid(together=[{"ligand": "x-phos", "hours": "> 5"}], lift=True) == 0
+    for wrong in ({"ligand": "SPhos"}, {"ligand": "nope", "hours": 5}):
+        with pytest.raises(UserError, match=r"two columns|never holds"):
+            campaign.avoid(together=[wrong])

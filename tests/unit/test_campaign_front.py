@@ -7,13 +7,17 @@ import pytest
 from rich.console import Console
 
 from campaigns import campaign, candidates
-from gollum.campaign.advice import best, improvement, progress
-from gollum.campaign.events import Configured, Recorded, Result
-from gollum.campaign.front import bindings, front_of
+from gollum.campaign.advice import best, improvement, progress, progress_of
+from gollum.campaign.changes import changed
+from gollum.campaign.events import Configured, Prediction, Recorded, Result, Suggestion
+from gollum.campaign.forecast import forecast
+from gollum.campaign.front import bindings, front_of, trades
 from gollum.campaign.insights import insights
 from gollum.campaign.sheets import sheet_names
+from gollum.campaign.state import Logged
 from gollum.data.fronts import hypervolume, reference_point
 from gollum.data.outcomes import Goal, Outcome
+from gollum.errors import UserError
 from gollum.report.campaign.page import render
 from gollum.report.campaign.status import print_status
 from pages import Page
@@ -148,8 +152,31 @@ def test_the_page_and_advice_with_models():
         page = Page(render(state, log, found))
         front = goals[1] == "minimize"
         assert ("2 experiments on the front" in page.text) == front
-        assert ("expected gain of hypervolume" in page.text) == front
+        assert ("gain of hypervolume" in page.text) == front
         assert ("Side by side" in page.text) == front
+        assert [learned.outcome.name for learned in found.learned] == ["yield", "cost", "ee"]
+        assert page.text.count("Is the language model helping?") == 3
+        assert [*found.advice.further] == ["cost", "ee"]
+        assert found.advice.limits.shape == (8,)
+
+
+def test_each_outcome_has_its_own_best_so_far():
+    state, _ = begun("maximize", "minimize", "at-least=90", results=RESULTS[:4])
+    cost, ee = (progress_of(state, outcome) for outcome in state.outcomes[1:])
+    assert cost["best"].tolist() == np.minimum.accumulate(cost["value"]).tolist()
+    assert ee["best"].isna().all()
+    assert ee["value"].notna().all()
+
+
+def test_the_best_by_weight_is_told_with_its_desirability():
+    state, _ = begun("maximize", "minimize", results=RESULTS[:4])
+    weighed = tuple(
+        o.model_copy(update={"weight": 1.0, "bounds": (0.0, 100.0)}) for o in state.outcomes
+    )
+    after = state.after(Logged(state.sequence + 1, "", "", Configured(outcomes=weighed)))
+    found = best(after)
+    assert found.desirability == pytest.approx(after.worth(after.means_of_all).max())
+    assert progress(after)["best"].iloc[-1] == found.value
 
 
 def test_gains_end_at_the_best_there_can_be():
@@ -181,3 +208,38 @@ def test_own_columns_for_each_outcome():
         "ee": ("predicted ee", "low 95 % ee", "high 95 % ee"),
     }
     assert set(names.others["ee"]) <= set(names.every)
+
+
+def test_a_row_says_what_it_trades_against_the_best_known():
+    state, _ = begun("maximize", "minimize", "at-least=90", results=RESULTS[:4])
+    others = {
+        "cost": Prediction(mean=11.0, low=9, high=13),
+        "ee": Prediction(mean=92, low=9, high=95),
+    }
+    like = Suggestion(run="a", id="r9", mean=50.0, low=0, high=90, others=others)
+    assert trades(state, [like]) == ["r3: yield −5, cost −1, ee +1"]
+    alone = like.model_copy(update={"others": {}})
+    assert state.front_of(like)
+    assert not state.front_of(alone)
+    assert trades(state, [alone])[0].endswith("yield −5")
+
+
+def test_every_candidate_is_predicted_with_a_map_of_two_columns():
+    state, _ = begun("maximize", "minimize", "at-least=90", results=RESULTS[:4])
+    table, cells = forecast(state)
+    names = sheet_names(state)
+    assert len(table) == 12
+    assert (table[names.low] <= table[names.predicted]).all()
+    assert table[names.limits].between(0, 1).all()
+    assert cells.shape[0] > 1
+    state, _ = begun("maximize", results=RESULTS[:0])
+    with pytest.raises(UserError, match="no model yet"):
+        forecast(state)
+
+
+def test_what_a_failure_counts_as_is_taken_back():
+    state, _ = begun("maximize", results=RESULTS[:2])
+    for value, kept in ((0.0, 0.0), ("none", None)):
+        event = changed(state, (), None, {"failed_as": value})
+        state = state.after(Logged(state.sequence + 1, "", "", event))
+        assert state.objective.failed_as == state.created.failed_as == kept

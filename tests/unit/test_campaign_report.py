@@ -11,12 +11,29 @@ from rich.console import Console
 
 from campaigns import campaign, candidates, measured, recorded, suggested
 from gollum.campaign.advice import Advice
-from gollum.campaign.events import Avoided, Goal, Recorded, Result, Retold, Source
-from gollum.campaign.insights import Insights
+from gollum.campaign.events import (
+    Avoided,
+    Goal,
+    Recorded,
+    Result,
+    Retold,
+    Source,
+    Suggested,
+    Suggestion,
+)
+from gollum.campaign.insights import Insights, Learned
 from gollum.campaign.trust import trust
+from gollum.data.pool import telling_columns
 from gollum.errors import ConfigError
-from gollum.report.campaign.page import describe, outcomes, render, write_page
-from gollum.report.campaign.status import next_step, print_status, text_plot, written_like
+from gollum.report.campaign.learned import outcomes
+from gollum.report.campaign.page import describe, render, write_page
+from gollum.report.campaign.status import (
+    next_step,
+    outlook,
+    print_status,
+    text_plot,
+    written_like,
+)
 from pages import Page
 
 HOSTILE = '<script>alert("x")</script>'
@@ -57,14 +74,18 @@ def insights(state, **changes):
         [("ligand", "XPhos", 8.5, 2), ("ligand", "SPhos", -3.0, 0), ("hours", "0 to 5", 0.5, 4)],
         columns=["column", "value", "effect", "measured"],
     )
-    usual = {
+    learned = {
         "trust": trust(state, {}),
+        "effects": effects,
+        "weights": {"one_hot:ligand": (0.7, 0.5, 0.9), "one_hot:hours": (0.3, 0.1, 0.5)},
+    }
+    learned |= {key: changes.pop(key) for key in [*changes] if key in learned}
+    usual = {
+        "learned": (Learned(state.objective, state.scale(), **learned),),
         "advice": Advice(
             "go on", "Go on: there is more.", "A lot.", promising, 2.5, 0.4, 0.4, 5, 1
         ),
-        "effects": effects,
         "hyperparameters": {"noise": 0.01, "lengthscale": 1.5},
-        "weights": {"one_hot:ligand": (0.7, 0.5, 0.9), "one_hot:hours": (0.3, 0.1, 0.5)},
         "notes": ("A note.",),
     }
     return Insights(**usual | changes)
@@ -329,3 +350,28 @@ def test_the_page_is_written_whole_or_refused(tmp_path):
     with pytest.raises(ConfigError, match="can't be written"):
         write_page(tmp_path, state, log, None)
     assert [p.name for p in tmp_path.iterdir()] == ["new"]
+
+
+def test_whether_to_go_on_is_told_with_the_batch_and_in_the_status():
+    hopeless = Suggestion(run="b1-1", id="r1", mean=5, low=1, high=9, chance=0.004)
+    event = Suggested(batch=1, basis=2, asked=1, suggestions=(hopeless,), surrogate="pllm",
+                      advice="Little is left to gain: so it is.")  # fmt: skip
+    state, _ = campaign(candidates(), measured({"r2": 8}), event)
+    assert outlook(state)[0] == "Little is left to gain: so it is."
+    assert "1 of these 1 beat the best with less than 2 %" in outlook(state)[1]
+    assert "Little is left to gain" in shown(state)
+    state, _ = campaign(candidates(), measured({"r2": 8}), event, recorded(("b1-1", "r1", 3)))
+    assert outlook(state) == ["Before the last results: Little is left to gain: so it is."]
+
+
+def test_small_gains_are_no_powers_of_ten():
+    state, log = running()
+    tiny = insights(state)
+    tiny.advice.candidates["gain"] = [2.6e-5]
+    assert "&lt; 0.01" in render(state, log, tiny)
+
+
+def test_structures_are_left_out_where_a_name_says_them():
+    table = pd.DataFrame({"name": ["a", "b", "b"], "smiles": ["C", "O", "O"], "other": list("CNO")})
+    assert telling_columns(table, ("smiles",)) == ["name", "other"]
+    assert telling_columns(table, ("other",)) == ["name", "smiles", "other"]

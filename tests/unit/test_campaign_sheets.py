@@ -18,19 +18,22 @@ from gollum.campaign.events import (
     parse,
 )
 from gollum.campaign.intake import read_results
+from gollum.campaign.plates import MAP, check_plate, plate_map, well, with_wells
 from gollum.campaign.requests import cell_meant
 from gollum.campaign.sheets import (
     export_frame,
     export_json,
     headed,
+    look_of,
     sheet_names,
     suggestion_sheet,
     why,
 )
 from gollum.data.readers import read_table
 from gollum.data.roles import OURS
+from gollum.data.spreadsheets.looks import FILL, Look
 from gollum.data.writers import write_sheet
-from gollum.errors import DataError
+from gollum.errors import ConfigError, DataError
 from gollum.report.campaign.status import conditions
 
 PLAN = suggested(("1-1", "r2", 71.234, 40.5, 99.87654), ("1-2", "r3"))
@@ -205,7 +208,7 @@ def test_results_show_the_latest_word_and_history_the_earlier_ones_too():
     assert results["batch"].tolist()[:2] == [1, 1]
     assert results["batch"].isna().tolist()[2:] == [True, True]
     assert results["predicted yield"].tolist()[0] == 71
-    assert results["time (UTC)"].tolist()[0] == state.measurements["1-1"].time
+    assert f"{results['time (UTC)'][0].isoformat()}+00:00" == state.measurements["1-1"].time
     history = export_frame(state, "history")
     assert history["yield"].tolist()[:2] == [70, 75]
     assert history["replaced"].tolist() == ["yes", "", "", "", ""]
@@ -274,3 +277,32 @@ def test_an_empty_campaign_exports_empty_tables():
     assert (export_frame(state, "candidates")["state"] == "open").all()
     assert json.loads(export_json(state, log))["results"] == []
     assert isinstance(export_frame(state), pd.DataFrame)
+
+
+def test_a_batch_in_a_workbook_is_made_for_the_bench(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    state, _ = campaign(candidates(), suggested(("b1-1", "r1", 5, 1, 9), ("b1-2", "r2", 6, 2, 9)))
+    sheet = with_wells(state, suggestion_sheet(state, state.pending()), 24)
+    look, more = look_of(state, sheet), {MAP: (plate_map(state, sheet, 24), Look(tall=4))}
+    write_sheet(sheet, tmp_path / "next.xlsx", look, more)
+    book = openpyxl.load_workbook(tmp_path / "next.xlsx")
+    page, heads = book.worksheets[0], [cell.value for cell in book.worksheets[0][1]]
+    assert heads[:2] == ["well", "run"]
+    assert [page.cell(row, 1).value for row in (2, 3)] == ["A1", "A2"]
+    assert page.freeze_panes == "A2"
+    assert page.cell(1, 1).font.bold
+    colours = {name: page.cell(2, i).fill.start_color.rgb[2:] for i, name in enumerate(heads, 1)}
+    assert {n for n, colour in colours.items() if colour == FILL} == {"yield", "status", "note"}
+    (choice,) = page.data_validations.dataValidation
+    assert choice.formula1 == '"measured,failed,not run"'
+    assert book[MAP]["B2"].value == "b1-1\nXPhos\n0\nCO"
+    filled = read_table(tmp_path / "next.xlsx").assign(**{"yield": [3.0, 4.0]})
+    assert not any("sheet" in note.code for note in filled.attrs["notes"])
+    assert read_results(state, filled, source=None, name="next.xlsx").measured == 2
+
+
+@pytest.mark.parametrize(("size", "count"), [(7, 1), (24, 25)])
+def test_plates_that_do_not_exist_or_are_too_small_are_refused(size, count):
+    with pytest.raises(ConfigError, match="wells"):
+        check_plate(size, count)
+    assert [well(i, 96) for i in (0, 11, 12, 95)] == ["A1", "A12", "B1", "H12"]

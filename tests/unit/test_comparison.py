@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import rankdata, wilcoxon
 
 from gollum.acquisition.strategy import STRATEGIES
-from gollum.analysis.bootstrap import mean_interval
+from gollum.analysis.bootstrap import further_interval, mean_interval
 from gollum.analysis.comparison import LADDER, compare, over_tasks, paired
 from gollum.analysis.ranking import rank_methods
 from gollum.analysis.runs import PROTOCOL, baselines, directions, labelled
@@ -630,3 +630,20 @@ def test_without_quality_and_traces_the_rest_is_there():
     assert found.quality.empty
     assert found.saved.empty
     assert len(found.overall) == 3
+
+
+def test_an_interval_for_further_tasks_needs_five_and_is_wider_than_for_these():
+    rng = np.random.default_rng(0)
+    strata = [rng.normal(rng.normal(), 1.0, 5) for _ in range(6)]
+    assert np.isnan(further_interval(strata[:4])).all()
+    narrow, wide = mean_interval(strata), further_interval(strata)
+    assert wide.low < narrow.low < narrow.high < wide.high
+
+
+def test_intervals_for_further_tasks_hold_their_mean():
+    rng, hits = np.random.default_rng(1), 0
+    for _ in range(60):
+        strata = [rng.normal(rng.normal(0, 1), 1.0, 4) for _ in range(6)]
+        low, high = further_interval(strata)
+        hits += low <= 0 <= high
+    assert hits >= 54  # of 60, at 95 %

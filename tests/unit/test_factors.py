@@ -1,13 +1,15 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gollum.campaign import grid
 from gollum.campaign.factors import read_factors
-from gollum.errors import UserError
+from gollum.data.writers import write_sheet
+from gollum.errors import ConfigError, UserError
 
 
 def written(folder, text, name="factors.yaml"):
@@ -403,3 +405,19 @@ def test_what_is_too_entangled_is_refused_with_its_line(tmp_path, monkeypatch):
     assert ": line 8: with this line more options are tied" in refusal(
         tmp_path, f"{RELATED}a < b\n"
     )
+
+
+@pytest.mark.parametrize("ending", ["xlsx", "csv"])
+def test_lists_of_options_come_from_the_columns_of_a_spreadsheet(tmp_path, ending):
+    if ending == "xlsx":
+        pytest.importorskip("openpyxl")
+    file = tmp_path / f"lists.{ending}"
+    lists = pd.DataFrame({"ligand": ["X: Phos", "Ü", ""], "t (h)": [1.0, 2.5, 4.0]})
+    write_sheet(lists, file)
+    table = read_factors(file)
+    assert len(table) == 6
+    assert table["ligand"].unique().tolist() == ["X: Phos", "Ü"]
+    assert table["t (h)"].dtype == float
+    write_sheet(pd.DataFrame({"ligand": ["X", "X"], "t": [1, 2]}), file)
+    with pytest.raises(ConfigError, match="'X' twice"):
+        read_factors(file)

@@ -17,7 +17,7 @@ from gollum.acquisition.design import features_of_first_design, few_options, rep
 from gollum.acquisition.limits import Rows
 from gollum.acquisition.moving import moved
 from gollum.acquisition.policy import Policy
-from gollum.acquisition.scoring import Aim, Constraint, score
+from gollum.acquisition.scoring import Aim, Constraint, score, widened
 from gollum.acquisition.strategy import (
     STRATEGIES,
     BatchRequest,
@@ -287,8 +287,8 @@ class Modelled:
         found = None
         for one, constraint in self.limits:
             mean, variance = constraint.fitted.standardised(rows)
-            wide = wider.get(one.outcome.name, 1.0) ** 2
-            part = constraint.log_chance(mean, wide * variance).cpu().numpy()
+            variance = widened(variance, wider.get(one.outcome.name, 1.0))
+            part = constraint.log_chance(mean, variance).cpu().numpy()
             found = part if found is None else found + part
         return found
 

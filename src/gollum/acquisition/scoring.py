@@ -69,6 +69,15 @@ def _hinge(z: Tensor) -> Tensor:
     return value
 
 
+def widened(variance: Tensor, factor: float) -> Tensor:
+    """Variances of standardised values for deviations larger by a factor; the same shape.
+
+    None becomes larger than 1, the variance of the results themselves: a model that is too sure of
+    what it has seen knows no less of the rest than guessing the mean does.
+    """
+    return torch.maximum(variance, (factor**2 * variance).clamp_max(1.0))
+
+
 @dataclass(frozen=True, eq=False)
 class Constraint:
     """An outcome that has to lie within limits, independent of the objective given its results.

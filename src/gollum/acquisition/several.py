@@ -35,7 +35,7 @@ from torch import Tensor
 
 from gollum.acquisition.batch import integer_of, tied
 from gollum.acquisition.limits import Rows
-from gollum.acquisition.scoring import Constraint
+from gollum.acquisition.scoring import Constraint, widened
 from gollum.acquisition.strategy import BatchRequest, Observed, Selection, Vector
 from gollum.data.fronts import (
     desirability,
@@ -164,14 +164,17 @@ class Several:
         return torch.as_tensor(found).to(merits)
 
     @torch.no_grad()
-    def alone(self, rows: Rows, weights: Sequence[Tensor]) -> list[Tensor]:
+    def alone(
+        self, rows: Rows, weights: Sequence[Tensor], point: Vector | None = None
+    ) -> list[Tensor]:
         """Log of what each of N candidates brings by itself, from marginals; a list of N.
 
         Of hypervolumes and desirabilities there is one such value; of scalarizations one for each
         of several weights, k each.
         """
         chance, moments = self.log_chance(rows), self.moments(rows)[: len(self.models)]
-        point = self.reference(rows) if self.by == "hypervolume" else None
+        if point is None and self.by == "hypervolume":
+            point = self.reference(rows)
         found = [
             self._alone([(m[i : i + SCREENED], v[i : i + SCREENED]) for m, v in moments],
                         chance[i : i + SCREENED], weights, point)
@@ -240,16 +243,22 @@ class Several:
         ]
         return self.merits(torch.stack(columns, dim=-1))
 
-    def gains(self, rows: Rows) -> Vector:
+    def gains(self, rows: Rows, point: Vector | None = None) -> Vector:
         """What each of N candidates is expected to add, by itself and within the limits; N.
 
         As a share of the hypervolume so far, or as desirability.
+
+        Args:
+            rows: N candidates.
+            point: reference of the hypervolume, k merits; `reference` by default.
         """
         volumes = replace(self, by="desirability" if self.by == "desirability" else "hypervolume")
-        found: Vector = volumes.alone(rows, [torch.ones(1)])[0].exp().cpu().numpy()
-        if self.by == "desirability":
+        if point is None and self.by != "desirability":
+            point = volumes.reference(rows)
+        found: Vector = volumes.alone(rows, [torch.ones(1)], point)[0].exp().cpu().numpy()
+        if point is None:
             return found
-        return found / max(hypervolume(self.front, volumes.reference(rows)), 1e-300)
+        return found / max(hypervolume(self.front, point), 1e-300)
 
     @torch.no_grad()
     def chances(self, rows: Rows, wider: Sequence[float] = ()) -> Vector:
@@ -262,7 +271,7 @@ class Several:
         every = [*self.models, *(c.fitted for c in self.constraints)]
         factors = list(wider) or [1.0] * len(every)
         moments = [
-            (mean, factor**2 * variance)
+            (mean, widened(variance, factor))
             for factor, (mean, variance) in zip(
                 factors, (model.standardised(rows) for model in every), strict=True
             )

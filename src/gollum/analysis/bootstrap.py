@@ -15,6 +15,7 @@ RESAMPLES = 9999
 # The mean of so few resampled values can't leave their range often enough: with n values, the
 # whole range holds the true mean with probability 1 − 2^(1−n) only.
 FEWEST_FOR_LEVEL = 5
+FEWEST_TASKS = 5  # below, nothing can be said of further ones
 
 
 class Interval(NamedTuple):
@@ -65,3 +66,36 @@ def mean_interval(strata: Sequence[Vector], level: float = LEVEL, seed: int = 0)
         rng=np.random.default_rng(seed),
     )
     return Interval(*map(float, result.confidence_interval))
+
+
+def further_interval(strata: Sequence[Vector], level: float = LEVEL, seed: int = 0) -> Interval:
+    """Bootstrap interval of the mean of each stratum's mean, for further strata of their kind.
+
+    Strata are resampled, and values within each drawn one: two-stage bootstrap, which counts the
+    noise of the values twice and so never claims more than they tell (Davison & Hinkley, Bootstrap
+    Methods and their Application, 1997, sec. 3.8). The percentiles are moved outwards as those of
+    `mean_interval` for as many values as there are strata.
+
+    Args:
+        strata: for each stratum its values.
+        level: probability that the interval holds the mean over all strata of the kind, in (0, 1).
+        seed: of the resampling.
+
+    Returns:
+        No interval (NaN) for fewer than `FEWEST_TASKS` strata, or where all values are equal.
+    """
+    from scipy.stats import norm, t
+
+    count = len(strata)
+    if count < FEWEST_TASKS or np.ptp(np.concatenate(list(strata))) == 0:
+        return NONE
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(count, size=(RESAMPLES, count))
+    means = np.empty(drawn.shape)
+    for k, values in enumerate(strata):
+        at = np.nonzero(drawn == k)
+        picked = rng.integers(len(values), size=(len(at[0]), len(values)))
+        means[at] = values[picked].mean(axis=1)
+    tail = norm.sf(np.sqrt(count / (count - 1)) * t.isf((1 - level) / 2, count - 1))
+    low, high = np.quantile(means.mean(axis=1), [tail, 1 - tail])
+    return Interval(float(low), float(high))

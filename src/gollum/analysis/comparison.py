@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from gollum.analysis import savings
-from gollum.analysis.bootstrap import FEWEST_FOR_LEVEL, mean_interval
+from gollum.analysis.bootstrap import FEWEST_FOR_LEVEL, further_interval, mean_interval
 from gollum.analysis.metrics import QUALITY
 from gollum.analysis.ranking import Ranking, rank_methods
 from gollum.analysis.runs import (
@@ -135,8 +135,10 @@ def compare(
         index="task", columns="method", values="score"
     )
     standing = scores.rank(axis=1, ascending=False, pct=True).mean().sort_values(kind="stable")
-    methods = tuple(str(m) for m in standing.index)
     averaged = metric != "best" or runs["task"].nunique() == 1
+    if averaged and scores.notna().all(axis=None):  # means of other tasks can't be compared
+        standing = -scores.mean()
+    methods = tuple(str(m) for m in standing.sort_values(kind="stable").index)
     compared = _reference(reference, methods, baselines(runs), scores)
     pairs = paired(runs, compared)
     saved = savings.iterations_saved(traces, ways, baselines(recorded))
@@ -184,9 +186,8 @@ def over_tasks(runs: pd.DataFrame, column: str, averaged: bool = True) -> pd.Dat
 
     `low` to `high` is for these very tasks: seeds are resampled within each task (stratified), so
     it says how much another set of seeds would change the mean. `wide_low` to `wide_high` is for
-    further tasks of the same kind: whole tasks are resampled. A task's mean carries the noise of
-    its seeds already, so drawing seeds again within it would count that noise twice. With few
-    tasks it is rough itself, and may by chance be narrower than the first.
+    further tasks of the same kind: tasks are resampled, and seeds within each. There is none below
+    five tasks.
 
     Args:
         runs: one row per run, with `task`, `method` and the column.
@@ -197,7 +198,7 @@ def over_tasks(runs: pd.DataFrame, column: str, averaged: bool = True) -> pd.Dat
     for method, group in runs.groupby("method"):
         strata = [g.to_numpy(dtype=np.float64) for _, g in group.groupby("task")[column]]
         means = np.array([values.mean() for values in strata])
-        figures = [means.mean(), *mean_interval(strata), *mean_interval([means])]
+        figures = [means.mean(), *mean_interval(strata), *further_interval(strata)]
         shown = figures if averaged else [float("nan")] * len(figures)
         rows.append((method, len(strata), len(group), *shown))
     columns = ["method", "tasks", "runs", "mean", "low", "high", "wide_low", "wide_high"]

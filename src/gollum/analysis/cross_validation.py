@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gollum.analysis.bootstrap import mean_interval
-from gollum.analysis.metrics import nlpd
+from gollum.analysis.metrics import log_losses, nlpd
 
 Vector = NDArray[np.float64]
 
@@ -58,6 +58,21 @@ class Gain(NamedTuple):
     share: float
     low: float
     high: float
+
+
+class Lead(NamedTuple):
+    """By how much the log loss (NLPD) of one method is smaller than that of another.
+
+    Attributes:
+        nats: mean difference; negative where it is larger.
+        nats_low: lower end of the 95 % bootstrap interval over experiments; NaN where there is
+            none.
+        nats_high: its upper end.
+    """
+
+    nats: float
+    nats_low: float
+    nats_high: float
 
 
 def folds(
@@ -136,6 +151,29 @@ def gain(ids: Sequence[str], y: Vector, mean: Vector, other: Vector, seed: int =
     fewer = (each["other"] - each["own"]).to_numpy(dtype=np.float64) / whole
     low, high = mean_interval([fewer], seed=seed)
     return Gain(float(fewer.mean()), low, min(high, 1.0))
+
+
+def lead(
+    ids: Sequence[str],
+    y: Vector,
+    own: tuple[Vector, Vector],
+    other: tuple[Vector, Vector],
+    seed: int = 0,
+) -> Lead:
+    """Compare the log losses of two methods on the same n measurements.
+
+    That of an experiment is averaged over its measurements first.
+
+    Args:
+        ids: n ids of experiments, measurements of one experiment having the same.
+        y: n measurements.
+        own: n means and n variances > 0 of the method, noise included.
+        other: those of the method that it is compared with.
+        seed: of the resampling.
+    """
+    less = pd.Series(log_losses(y, *other) - log_losses(y, *own))
+    each = np.asarray(less.groupby(list(ids)).mean(), dtype=np.float64)
+    return Lead(float(each.mean()), *mean_interval([each], seed=seed))
 
 
 def _spearman(a: Vector, b: Vector) -> float:

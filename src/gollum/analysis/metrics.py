@@ -150,8 +150,14 @@ def nlpd(y: Vector, mean: ArrayLike, variance: ArrayLike) -> float:
         mean: N predictive means μ (or one for all).
         variance: N predictive variances σ² > 0 of a measurement, noise included.
     """
+    return float(np.mean(log_losses(y, mean, variance)))
+
+
+def log_losses(y: Vector, mean: ArrayLike, variance: ArrayLike) -> Vector:
+    """Negative log predictive density of each of N values; as `nlpd` takes them."""
     mean, variance = np.asarray(mean), np.asarray(variance)
-    return float(np.mean(0.5 * (np.log(2 * np.pi * variance) + (y - mean) ** 2 / variance)))
+    losses: Vector = 0.5 * (np.log(2 * np.pi * variance) + (y - mean) ** 2 / variance)
+    return losses
 
 
 def msll(

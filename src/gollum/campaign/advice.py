@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -10,11 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gollum.campaign.calibration import INTERVAL
-from gollum.campaign.front import front_of
+from gollum.campaign.front import front_of, reference_of
 from gollum.campaign.state import State
-from gollum.data.outcomes import Goal, Scale
+from gollum.data.outcomes import Goal, Outcome, Scale
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from gollum.acquisition.model_based import Modelled
     from gollum.surrogates.base import Fitted
 
@@ -26,6 +29,12 @@ FEWEST = 8  # distinct experiments before the model's word counts
 QUIET = 8  # results without an improvement before it may say stop
 LITTLE, NOTHING = 0.02, 0.005  # expected gain, as a share of the range of results
 MOSTLY_NOISE = 0.5  # noise variance of standardised results
+CONFIRM = "Measure the best one again to be sure (gollum suggest --repeats 1)"
+THEN = {  # what to do with each
+    "go on": "",
+    "little is left to gain": f" {CONFIRM}, stop, or widen the space (gollum add).",
+    "stop": f" {CONFIRM}, or widen the space (gollum add).",
+}
 RULE = (
     f"The gains that the model expects of the {TOP} best open candidates are added up: no batch of "
     f"{TOP} can gain more on average. Little is left to gain when the sum is below "
@@ -44,11 +53,13 @@ class Best:
         id: the candidate.
         value: mean of its measurements, in the objective's unit.
         count: how often it was measured.
+        desirability: from 0 to 1, where several objectives are weighed; else None.
     """
 
     id: str
     value: float
     count: int
+    desirability: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +68,7 @@ class Advice:
 
     Attributes:
         decision: what to do.
-        sentence: the decision with its reason.
+        sentence: the decision with its reason, and what to do.
         outlook: what the best open candidates may bring, a sentence; empty where nothing can be
             said.
         candidates: up to 8 open candidates of the largest gain, in its order: id, mean and
@@ -69,6 +80,10 @@ class Advice:
         single: … and that of the best one alone, a lower bound.
         left: number of open candidates.
         quiet: results since the last improvement.
+        further: outcome → mean, low and high (median and 95 % interval of its true value) of the
+            same candidates.
+        limits: probability that all limits hold, of each; None without limits.
+        front: whether gains are shares of the hypervolume, and chances those to join the front.
         rule: how the decision was made.
     """
 
@@ -81,6 +96,9 @@ class Advice:
     single: float
     left: int
     quiet: int
+    further: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    limits: Vector | None = None
+    front: bool = False
     rule: str = RULE
 
 
@@ -90,11 +108,13 @@ def progress(state: State) -> pd.DataFrame:
     Returns:
         Columns run, id, status, value (NaN if failed), best (mean of the measurements of the best
         experiment so far within all limits; it falls when a repeat disappoints) and improved
-        (whether no experiment was as good before).
+        (whether no experiment was as good before). Where objectives are weighed, the best has the
+        largest desirability.
     """
     objective = state.created.objective
     means = state.means_of_all
-    within = set(means.index[state.feasible(means)])
+    worth = dict(zip(means.index, state.worth(means).tolist(), strict=True))
+    within = {candidate for candidate, value in worth.items() if np.isfinite(value)}
     totals: dict[str, tuple[float, int]] = {}
     utilities: dict[str, float] = {}
     top, peak, rows = "", -np.inf, []
@@ -106,7 +126,8 @@ def progress(state: State) -> pd.DataFrame:
             totals[result.id] = total + value, count + 1
             mean = np.array([(total + value) / (count + 1)])
             if result.id in within:
-                utilities[result.id] = float(state.utility(mean)[0])
+                own = worth[result.id] if state.weighed else float(state.utility(mean)[0])
+                utilities[result.id] = own
             if top == result.id:  # a repeat of the best: is it still?
                 top = max(utilities, key=utilities.__getitem__)
             elif result.id in within and (not top or utilities[result.id] > utilities[top]):
@@ -121,6 +142,26 @@ def progress(state: State) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["run", "id", "status", "value", "best", "improved"])
 
 
+def progress_of(state: State, outcome: Outcome) -> pd.DataFrame:
+    """What came of a further outcome, in order of arrival.
+
+    Returns:
+        Columns run, status, value (NaN if missing) and best: the best value so far of an objective,
+        NaN of a limit and of what is only watched.
+    """
+    rows = []
+    for run, measurement in state.measurements.items():
+        result = measurement.result
+        if result.status in ("measured", "failed"):
+            rows.append((run, result.status, result.values.get(outcome.name, np.nan)))
+    table = pd.DataFrame(rows, columns=["run", "status", "value"])
+    value = table["value"].to_numpy(dtype=np.float64)
+    merit = np.where(np.isnan(value), -np.inf, outcome.goal.merit(value))
+    at = [int(np.argmax(merit[: n + 1])) for n in range(len(merit))]
+    known = outcome.goal.pursued & np.isfinite(merit[at])
+    return table.assign(best=np.where(known, value[at], np.nan))
+
+
 def best(state: State) -> Best | None:
     """The experiment whose measurements have the best mean; None before the first.
 
@@ -131,7 +172,8 @@ def best(state: State) -> Best | None:
     if means.empty or not np.isfinite(worth).any():
         return None
     row = means.loc[state.means_of_all.index[int(np.argmax(worth))]]
-    return Best(str(row.name), float(row["mean"]), int(row["count"]))
+    desirable = float(worth.max()) if state.weighed else None
+    return Best(str(row.name), float(row["mean"]), int(row["count"]), desirable)
 
 
 def improvement(
@@ -178,9 +220,10 @@ def improvement(
 def advice(
     state: State,
     fitted: Fitted,
-    wider: float = 1.0,
+    wider: Mapping[str, float] | None = None,
     scale: Scale | None = None,
     modelled: Modelled | None = None,
+    everywhere: tuple[Tensor, Tensor] | None = None,
 ) -> Advice:
     """Go on, or is little left to gain?
 
@@ -190,42 +233,55 @@ def advice(
     Args:
         state: the campaign.
         fitted: the model, given all results.
-        wider: factor on its deviations.
+        wider: outcome → factor on the deviations of its model, 1 by default.
         scale: on which it has learned the objective; by default the campaign's.
         modelled: all outcomes with their models, where there are several.
+        everywhere: standardised mean and variance of all N candidates, if they are known already.
     """
-    left = state.table.index[state.open()]
+    left = np.flatnonzero(state.open())
     table = progress(state)
     improvements = np.flatnonzero(table["improved"].to_numpy(dtype=bool))
     quiet = len(table) - 1 - int(improvements[-1]) if len(improvements) else len(table)
     means = state.measured()
     candidates = pd.DataFrame(columns=["id", "mean", "deviation", "low", "high", "gain", "chance"])
+    wide, several = wider or {}, None if modelled is None else modelled.several
     if len(left) and len(means):
         known = scale or state.scale()
-        candidates = _promising(state, fitted, list(left), wider, known, modelled)
+        moments = fitted.standardised(left)
+        if everywhere is not None:
+            moments = everywhere[0][left], everywhere[1][left]
+        factor = wide.get(state.objective.name, 1.0)
+        candidates = _promising(state, fitted, left, moments, factor, known, modelled)
     gain = float(candidates["gain"].sum())
     spread = float(np.ptp(means["mean"].to_numpy())) if len(means) else 0.0
     rule = RULE
-    if len(state.pursued) > 1:
+    if several is not None:
         whole = "the best desirability" if state.weighed else "the hypervolume so far"
         rule, spread = RULE.replace("the range of your results", whole), float(spread > 0)
         quiet = _quiet(state)
     chance = min(1.0, float(candidates["chance"].sum()))
     single = float(candidates["chance"].max()) if len(candidates) else 0.0
-    noise = fitted.noise
+    noise, front = fitted.noise, several is not None and not state.weighed
+    further, held = dict[str, pd.DataFrame](), None
+    if modelled is not None and len(candidates):
+        rows = fitted.pool.positions(candidates["id"])
+        further, held = _others(modelled, rows, wide), modelled.log_limits(rows, wide)
     decision, reason = decide(
         gain, spread, experiments=len(means), left=len(left), quiet=quiet, noise=noise
     )
     return Advice(
         decision=decision,
-        sentence=f"{decision.capitalize()}: {reason}.",
-        outlook=_outlook(state, candidates, chance) if len(candidates) else "",
+        sentence=f"{decision.capitalize()}: {reason}.{THEN[decision]}",
+        outlook=_outlook(state, candidates, chance, front) if len(candidates) else "",
         candidates=candidates,
         gain=gain,
         chance=chance,
         single=single,
         left=len(left),
         quiet=quiet,
+        further=further,
+        limits=None if held is None else np.exp(held),
+        front=front,
         rule=rule,
     )
 
@@ -279,12 +335,15 @@ def decide(
 def _promising(
     state: State,
     fitted: Fitted,
-    left: list[str],
+    left: NDArray[np.int64],
+    moments: tuple[Tensor, Tensor],
     wider: float,
     scale: Scale,
     modelled: Modelled | None,
 ) -> pd.DataFrame:
-    """The open candidates of the largest gain."""
+    """The open candidates of the largest gain, by their positions and standardised moments."""
+    from gollum.acquisition.scoring import widened  # PyTorch: only where a model is
+
     means = state.means_of_all
     allowed = state.feasible(means) if state.limits else np.ones(len(means), dtype=bool)
     measured = means[state.objective.name].notna().to_numpy()
@@ -294,8 +353,8 @@ def _promising(
     # While no experiment is within the limits, the worst one is what there is to improve on.
     place = np.argmax(merits) if (measured & allowed).any() else np.argmin(merits)
     level = float(believed[place])
-    moments = [moment.cpu().numpy() for moment in fitted.posterior(left)]
-    utility, spread = moments[0], wider * np.sqrt(moments[1])
+    utility = (fitted.location + fitted.scale * moments[0]).cpu().numpy()
+    spread = (fitted.scale * widened(moments[1], wider).sqrt()).cpu().numpy()
     mean, deviation = scale.values(utility), scale.deviation(utility, spread)
     lows, highs = scale.interval(utility, INTERVAL * spread)
     linear = scale.transform == "identity"  # beyond a bound is what counts as the bound
@@ -304,18 +363,18 @@ def _promising(
     most = {"maximize": high, "minimize": low}.get(state.goal.kind) if linear else None
     gain, chance = improvement(centre, np.maximum(deviation, 1e-12), level, state.goal, most)
     if modelled is not None:
-        gain, chance = _of_all(modelled, fitted.pool.positions(left), gain, chance)
+        gain, chance = _of_all(state, modelled, left, gain, chance)
     table = pd.DataFrame(
         {
-            "id": left, "mean": mean, "deviation": deviation, "low": lows, "high": highs,
-            "gain": gain, "chance": chance,
+            "id": fitted.pool.ids[left], "mean": mean, "deviation": deviation,
+            "low": lows, "high": highs, "gain": gain, "chance": chance,
         }
     )  # fmt: skip
     return table.nlargest(TOP, "gain").reset_index(drop=True)
 
 
 def _of_all(
-    modelled: Modelled, rows: NDArray[np.int64], gain: Vector, chance: Vector
+    state: State, modelled: Modelled, rows: NDArray[np.int64], gain: Vector, chance: Vector
 ) -> tuple[Vector, Vector]:
     """Gains and chances of several outcomes: within the limits, and of all objectives."""
     several = modelled.several
@@ -323,18 +382,39 @@ def _of_all(
         held = modelled.log_limits(rows, {})
         share = np.ones(len(rows)) if held is None else np.exp(held)
         return gain * share, chance * share
-    gain, chance = several.gains(rows), np.zeros(len(rows))
+    point = None
+    if not state.weighed and len(several.known[0]):
+        pursued = tuple(one.outcome for one in several.objectives)
+        point = reference_of(pursued, several.known[1])  # that of status and report
+    gain, chance = several.gains(rows, point), np.zeros(len(rows))
     best = np.argsort(-gain, kind="stable")[:TOP]
     chance[best] = several.chances(rows[best])
     return gain, chance
 
 
-def _outlook(state: State, candidates: pd.DataFrame, chance: float) -> str:
+def _others(
+    modelled: Modelled, rows: NDArray[np.int64], wider: Mapping[str, float]
+) -> dict[str, pd.DataFrame]:
+    """What is predicted of further outcomes at m candidates."""
+    from gollum.acquisition.scoring import widened
+
+    found = {}
+    for one, model in modelled.further:
+        mean, variance = model.standardised(rows)
+        spread = model.scale * widened(variance, wider.get(one.outcome.name, 1.0)).sqrt()
+        utility = (model.location + model.scale * mean).cpu().numpy()
+        low, high = one.scale.interval(utility, INTERVAL * spread.cpu().numpy())
+        columns = {"mean": one.scale.values(utility), "low": low, "high": high}
+        found[one.outcome.name] = pd.DataFrame(columns)
+    return found
+
+
+def _outlook(state: State, candidates: pd.DataFrame, chance: float, front: bool) -> str:
     """What the open candidates may bring, a sentence."""
     closer = state.goal.kind == "target"
     better = f"{'comes closer to the target' if closer else 'is better'} than the best so far"
-    better = "joins the front" if state.seeks_front else better
-    unit = " of the hypervolume" if state.seeks_front else ""
+    better = "joins the front" if front else better
+    unit = " of the hypervolume" if front else ""
     low, high = f"{100 * candidates['chance'].max():.0f} %", f"{100 * chance:.0f} %"
     between = f"about {low}" if low == high else f"between {low} and {high}"
     count = len(candidates)

@@ -84,6 +84,7 @@ def _brief(state: State, outcomes: tuple[Outcome, ...]) -> Configured:
         goal = None if first.goal == before.goal else first.goal
         failed = None if first.failed_as == before.failed_as else first.failed_as
         return Configured(goal=goal, failed_as=failed)
-    if not state.created.outcomes and outcomes == (same,):
+    kept = first.failed_as == before.failed_as
+    if not state.created.outcomes and outcomes == (same,) and kept:
         return Configured(goal=first.goal)
     return Configured(outcomes=outcomes)

@@ -224,6 +224,8 @@ class Suggested(Part):
     trust: dict[str, tuple[float, float, float]] = {}
     """Of each source, how much what it says beyond the others counts: 1 as it stands, 0 not at
     all; with where 90 % of what the model averages over lies."""
+    advice: str = ""
+    """Whether to go on, as it was told with the batch; empty without a model."""
     revision: str = ""
     """Hash of the language model's weights."""
     provenance: dict[str, Any] = {}
@@ -276,6 +278,28 @@ class Span(Part):
         return f"{sign}{'=' * self.closed} {end:.15g}"
 
 
+class Met(Part):
+    """A cell, or numbers, of a column."""
+
+    column: str
+    value: str | Span
+
+
+class Together(Part):
+    """Cells of several columns that one candidate has."""
+
+    cells: tuple[Met, ...]
+
+    def __str__(self) -> str:
+        """'ligand=XPhos and temperature_C > 80', as it is typed."""
+        parts = [
+            f"{m.column} {m.value}" if isinstance(m.value, Span) and str(m.value)[0] in "<>"
+            else f"{m.column}={m.value}"
+            for m in self.cells
+        ]  # fmt: skip
+        return " and ".join(parts)
+
+
 class Avoided(Part):
     """Candidates are locked, or free again."""
 
@@ -286,6 +310,8 @@ class Avoided(Part):
     """Cells of the column as text, or ids."""
     spans: tuple[Span, ...] = ()
     """Numbers of the column, likewise."""
+    together: tuple[Together, ...] = ()
+    """What is avoided only where it meets; then there is no column."""
     lifted: bool = False
     reason: str = ""
 

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from gollum.acquisition.limits import Rows
 from gollum.acquisition.model_based import Modelled
-from gollum.acquisition.scoring import Aim
+from gollum.acquisition.scoring import Aim, widened
 from gollum.acquisition.strategy import Observed, Selection
+from gollum.campaign.advice import Advice, advice
 from gollum.campaign.calibration import INTERVAL
 from gollum.campaign.events import Effect, Neighbour, Prediction, Suggestion
 from gollum.campaign.state import State
+from gollum.data.outcomes import Outcome
 from gollum.data.pool import cell_text
 from gollum.surrogates.base import Fitted
 
@@ -57,7 +59,7 @@ class MainEffects:
         )
 
 
-def main_effects(state: State, predicted: Vector) -> MainEffects:
+def main_effects(state: State, predicted: Vector, outcome: Outcome | None = None) -> MainEffects:
     """First-order effects of the posterior mean over the pool.
 
     Left out are columns with one value, and those where most values occur once, of which a mean
@@ -65,9 +67,10 @@ def main_effects(state: State, predicted: Vector) -> MainEffects:
 
     Args:
         state: the campaign.
-        predicted: N posterior means, in units of the objective.
+        predicted: N posterior means, in units of the outcome.
+        outcome: what is predicted; the objective by default.
     """
-    ids, _ = state.observations()
+    ids, _ = state.observations(outcome)
     measured = state.table.index.isin(ids)
     overall = float(predicted.mean())
     tables: list[pd.DataFrame] = []
@@ -132,39 +135,68 @@ class Explained:
         chosen, scale, fitted = self.chosen, self.outcomes[0].scale, self.chosen.fitted
         assert fitted is not None  # noqa: S101 (there are no reasons without a model)
         rows = fitted.pool.positions(chosen.ids)
-        predicted = scale.values(fitted.marginals(np.arange(len(fitted.pool)))[0].cpu().numpy())
-        effects, means = main_effects(self.state, predicted), predicted[rows]
+        effects = main_effects(self.state, self.predicted)
+        inherited = fitted.inherited(rows)
+        before = None if inherited is None else scale.values(inherited.cpu().numpy())
+        return [
+            expected.model_copy(
+                update={
+                    "acquisition": chosen.scores[i],
+                    "inherited": None if before is None else float(before[i]),
+                    "neighbours": neighbours(self.state, fitted, int(row)),
+                    "effects": effects.effects(int(row)),
+                }
+            )
+            for i, (row, expected) in enumerate(zip(rows, self.expected(rows), strict=True))
+        ]
+
+    @cached_property
+    def predicted(self) -> Vector:
+        """N predicted values of the objective."""
+        assert self.chosen.fitted is not None  # noqa: S101 (likewise)
+        return self.outcomes[0].scale.values(_centre(self.chosen.fitted, self._everywhere[0]))
+
+    def expected(self, rows: Rows) -> list[Suggestion]:
+        """What is expected of m candidates, without reasons."""
+        fitted = self.chosen.fitted
+        assert fitted is not None  # noqa: S101 (likewise)
         lows, highs = self._interval(self.outcomes[0], fitted, rows)
         chances, intents = self._hopes(fitted, rows)
         held, others = self._modelled.log_limits(rows, self.wider), self._others(rows)
-        inherited = fitted.inherited(rows)
-        before = None if inherited is None else scale.values(inherited.cpu().numpy())
         return [
             Suggestion(
                 run="",
                 id=str(fitted.pool.ids[row]),
-                mean=float(means[i]),
+                mean=float(self.predicted[row]),
                 low=float(lows[i]),
                 high=float(highs[i]),
                 chance=min(1.0, max(0.0, float(chances[i]))) if len(fitted.rows) else None,
                 limits=None if held is None else float(np.exp(held[i])),
                 others={name: parts[i] for name, parts in others.items()},
-                acquisition=chosen.scores[i],
-                inherited=None if before is None else float(before[i]),
                 intent=intents[i],
-                neighbours=neighbours(self.state, fitted, int(row)),
-                effects=effects.effects(int(row)),
             )
             for i, row in enumerate(rows)
         ]
 
+    def advice(self) -> Advice:
+        """Whether to go on, before the chosen experiments are done."""
+        first, fitted = self.outcomes[0], self.chosen.fitted
+        assert fitted is not None  # noqa: S101 (likewise)
+        modelled = self._modelled if self.chosen.others else None
+        return advice(self.state, fitted, self.wider, first.scale, modelled, self._everywhere)
+
+    @cached_property
+    def _everywhere(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Standardised mean and variance of all N candidates."""
+        assert self.chosen.fitted is not None  # noqa: S101 (likewise)
+        return self.chosen.fitted.standardised(np.arange(len(self.chosen.fitted.pool)))
+
     def _interval(self, one: Observed, fitted: Fitted, rows: Rows) -> tuple[Vector, Vector]:
         """Between which values 95 % of measurements are predicted."""
         mean, variance = fitted.standardised(rows)
-        wide = self.wider[one.outcome.name] * INTERVAL * fitted.scale
-        reach = wide * (variance + fitted.noise).sqrt()
-        centre = fitted.location + fitted.scale * mean
-        return one.scale.interval(centre.cpu().numpy(), reach.cpu().numpy())
+        spread = widened(variance + fitted.noise, self.wider[one.outcome.name]).sqrt()
+        reach = INTERVAL * fitted.scale * spread
+        return one.scale.interval(_centre(fitted, mean), reach.cpu().numpy())
 
     @cached_property
     def _modelled(self) -> Modelled:
@@ -195,12 +227,18 @@ class Explained:
         target = None if goal.kind != "target" else float(scale.utility(np.array([goal.target]))[0])
         aim = Aim.of(fitted, self.state.policy.acquisition, target, modelled.constraints)
         mean, variance = fitted.standardised(rows)
-        best, wide = aim.best(fitted), self.wider[first.outcome.name]
-        chance = aim.chance(mean, wide**2 * variance, best).cpu().numpy()
+        best, wide = aim.best(fitted), widened(variance, self.wider[first.outcome.name])
+        chance = aim.chance(mean, wide, best).cpu().numpy()
         held = modelled.log_limits(rows, self.wider)
         chance = chance if held is None else chance * np.exp(held)
         merit, deviation = aim.merit(mean).tolist(), variance.sqrt().tolist()
         return chance.tolist(), intent(merit, deviation, best.item())
+
+
+def _centre(fitted: Fitted, mean: torch.Tensor) -> Vector:
+    """Utilities of standardised means."""
+    found: Vector = (fitted.location + fitted.scale * mean).cpu().numpy()
+    return found
 
 
 def _by_chance(chance: float) -> Intent:

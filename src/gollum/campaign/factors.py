@@ -38,6 +38,7 @@ ordinal, which are names in the order of the options, or in one that is said as 
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ from gollum.campaign.options import Factor, read_factor, read_mixture
 from gollum.campaign.outcome_lines import read_outcomes
 from gollum.campaign.rules import PAIR, Rules
 from gollum.campaign.strict_yaml import Entries, YamlFile
+from gollum.data.pool import cell_text
 from gollum.data.readers import read_table
 from gollum.errors import ConfigError, listed
 from gollum.notes import Notes
@@ -62,6 +64,7 @@ MOST_COMBINATIONS = 1_000_000
 PARTS = (
     "factors", "mixture", "exclude", "together", "relations", "sample", "columns", "outcomes",
 )  # fmt: skip
+LISTS = (".xlsx", ".ods", ".csv", ".tsv")  # endings of spreadsheets with a column for each factor
 OF_TABLE = ("table", "columns", "outcomes")
 NOTHING_LEFT = "with this line every combination is excluded; change it or take it away"
 ENTANGLED = (
@@ -76,7 +79,7 @@ def read_factors(
     """What a YAML file describes: combinations of options, or a table.
 
     Args:
-        path: the file.
+        path: the file; or a spreadsheet with the options of each factor in a column of its own.
         seed: of a sample.
         sheet: which sheet, where the table is a workbook.
         encoding: as `read_table` takes it.
@@ -92,14 +95,18 @@ def read_factors(
         ConfigError: the file is not as this module describes it; the message names the line.
         DataError: the file or its table can't be read.
     """
-    file = YamlFile.read(path, encoding)
+    lists = path.suffix.lower() in LISTS
+    if lists:
+        file = YamlFile(path, _in_lines(read_table(path, sheet=sheet, encoding=encoding), path))
+    else:
+        file = YamlFile.read(path, encoding)
     parts = file.entries(file.root, "the file should begin with 'factors:' or 'table:'")
     file.refuse_unknown(parts, OF_TABLE if "table" in parts else PARTS)
     if "table" in parts:
         source = path.parent / file.word(parts["table"][1])
         table = read_table(source, sheet=sheet, encoding=encoding)
         table.attrs["notes"] = Notes((*file.notes, *table.attrs["notes"]))
-    elif sheet is not None:
+    elif sheet is not None and not lists:
         raise ConfigError(f"{path}: only the table of a workbook has sheets; leave out '{sheet}'.")
     else:
         source, table = path, _combinations(file, parts, seed)
@@ -107,6 +114,29 @@ def read_factors(
     outcomes = read_outcomes(file, parts["outcomes"][1]) if "outcomes" in parts else ()
     table.attrs |= {"file": source, "columns": columns, "outcomes": outcomes}
     return table
+
+
+def _in_lines(table: pd.DataFrame, path: Path) -> str:
+    """Columns of options, of different lengths, as this module's YAML: numbers as such, or names.
+
+    Raises:
+        ConfigError: a column has an option twice, or none.
+    """
+    lines = ["factors:"]
+    for name in map(str, table.columns):
+        cells = [cell for cell in table[name].map(cell_text) if cell]
+        twice = next((cell for i, cell in enumerate(cells) if cell in cells[:i]), None)
+        if twice is not None:
+            raise ConfigError(
+                f"{path}: column '{name}' has the option '{twice}' twice; keep one in a list of "
+                "options, or say --table if its rows are experiments."
+            )
+        if not cells:
+            raise ConfigError(f"{path}: column '{name}' has no options; fill it in or delete it.")
+        numeric = pd.api.types.is_numeric_dtype(table[name])
+        options = ", ".join(cells if numeric else map(json.dumps, cells))
+        lines.append(f"  {json.dumps(name)}: [{options}]")
+    return "\n".join(lines)
 
 
 @cache

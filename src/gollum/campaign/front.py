@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from gollum.campaign.events import Suggestion
 from gollum.campaign.state import State
 from gollum.data.fronts import desirability, hypervolume, on_front, reference_point
 from gollum.data.outcomes import Outcome, Vector
@@ -56,6 +58,42 @@ class Binding:
     gain: float
 
 
+def trades(state: State, suggestions: Sequence[Suggestion]) -> list[str]:
+    """What each suggestion gains and loses against the best that is known: 'r9: yield −3, ee +5'.
+
+    The best one of a single objective or of weighed ones, within the limits; of a front, the member
+    that is most like what is predicted. Empty where there is none, or no prediction.
+    """
+    means, front = state.means_of_all, front_of(state)
+    worth = state.worth(means)
+    best = str(means.index[int(np.argmax(worth))]) if np.isfinite(worth).any() else None
+    found = []
+    for suggestion in suggestions:
+        said = {name: predicted.mean for name, predicted in suggestion.others.items()}
+        if suggestion.mean is not None:
+            said[state.objective.name] = suggestion.mean
+        known = best
+        if front is not None and len(front.members) and _tells_all(front, said):
+            known = _most_alike(front, said)
+        there = {} if known is None else means.loc[known].dropna().to_dict()
+        parts = [f"{name} {said[name] - there[name]:+.3g}" for name in there if name in said]
+        found.append(f"{known}: {', '.join(parts)}".replace("-", "−") if parts else "")
+    return found
+
+
+def _tells_all(front: Front, said: Mapping[str, float]) -> bool:
+    return all(outcome.name in said for outcome in front.outcomes)
+
+
+def _most_alike(front: Front, said: Mapping[str, float]) -> str:
+    """The member of a front next to some values, in units of the width of all results."""
+    width = np.maximum(np.ptp(merits_of(front.outcomes, front.table), axis=0), 1e-12)
+    members = front.members
+    wanted = merits_of(front.outcomes, pd.DataFrame([said]))
+    off = ((merits_of(front.outcomes, members) - wanted) / width) ** 2
+    return str(members.index[int(np.argmin(off.sum(axis=1)))])
+
+
 def merits_of(outcomes: tuple[Outcome, ...], means: pd.DataFrame) -> Vector:
     """Merits n x k of experiments by their means."""
     columns = [
@@ -72,7 +110,7 @@ def front_of(state: State) -> Front | None:
     if len(outcomes) < 2 or state.weighed or not len(means):
         return None
     merits, feasible = merits_of(outcomes, means), state.feasible(means)
-    point = _reference(outcomes, merits)
+    point = reference_of(outcomes, merits)
     counted = merits[feasible]
     after = [hypervolume(counted[: n + 1], point) for n in range(len(counted))]
     volume = np.concatenate([[0.0], after])[np.cumsum(feasible)]
@@ -109,14 +147,20 @@ def _gain(state: State, merits: Vector, free: np.ndarray, bound: np.ndarray) -> 
     if state.weighed:
         worth = desirability(state.pursued, merits)
         return float(worth[free].max() - worth[bound].max())
-    point = _reference(state.pursued, merits)
+    point = reference_of(state.pursued, merits)
     known = hypervolume(merits[bound], point)
     return hypervolume(merits[free], point) / known - 1.0 if known > 0 else float("inf")
 
 
-def _reference(outcomes: tuple[Outcome, ...], merits: Vector) -> Vector:
-    """Below all results, so that each counts."""
-    return reference_point(merits, [outcome.least_merit for outcome in outcomes])
+def reference_of(outcomes: tuple[Outcome, ...], merits: Vector) -> Vector:
+    """Below all results, so that each counts, and within the bounds."""
+    point = reference_point(merits, [outcome.least_merit for outcome in outcomes])
+    for k, outcome in enumerate(outcomes):
+        ends = [end for end in outcome.bounds if end is not None]
+        goal = outcome.goal if outcome.goal.pursued else outcome.goal.alone
+        worst = goal.merit(np.array(ends)).min() if len(ends) == 2 else -np.inf
+        point[k] = max(point[k], worst)
+    return point
 
 
 def _box(merits: Vector, point: Vector) -> float:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import torch
 
-from gollum.acquisition.model_based import Modelled, others_of
+from gollum.acquisition.model_based import Modelled, others_of, unaided
+from gollum.acquisition.scoring import widened
+from gollum.acquisition.strategy import Observed
 from gollum.campaign.advice import Advice, advice
+from gollum.campaign.calibration import INTERVAL
 from gollum.campaign.explain import main_effects
 from gollum.campaign.planning import (
     has_enough,
@@ -21,13 +26,55 @@ from gollum.campaign.planning import (
     weighed,
 )
 from gollum.campaign.state import State
-from gollum.campaign.trust import Trust, own_name, trust
+from gollum.campaign.trust import RANDOM, Trust, own_name, trust
+from gollum.data.outcomes import Outcome, Scale
 from gollum.errors import UserError
 from gollum.listener import SILENT, Listener
 from gollum.notes import Note
+from gollum.surrogates.base import Fitted, Surrogate
 
 BASELINES = ("one_hot", "morgan")  # what a language model has to beat
 WORDED, WORDLESS = "combined", "wordless"
+SLIGHTLY = 1.05  # widening that is worth a word
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """What a model makes of the results for one outcome.
+
+    Attributes:
+        outcome: what is predicted.
+        scale: on which it is learned.
+        trust: how it predicts experiments that it has not seen.
+        effects: column, value, effect (on the prediction, outcome's unit), measured.
+        weights: how much each column and representation tells experiments apart, together 1, with
+            the interval of what is averaged over.
+        widening: factor on the model's deviations in suggestions, at least 1.
+    """
+
+    outcome: Outcome
+    scale: Scale
+    trust: Trust
+    effects: pd.DataFrame
+    weights: dict[str, tuple[float, float, float]]
+    widening: float = 1.0
+
+    @property
+    def left_out(self) -> pd.DataFrame:
+        """Predictions of left-out results by the first model, as wide as those of suggestions are.
+
+        Returns:
+            Columns of `Trust.predictions`, low and high (95 % interval, inside the bounds); empty
+            without a model.
+        """
+        models = [m for m in self.trust.errors["method"] if m != RANDOM]
+        rows = self.trust.predictions[self.trust.predictions["method"] == next(iter(models), None)]
+        spread = float(rows["observed"].std()) if len(rows) > 1 else 1.0
+        share = (rows["deviation"].to_numpy(dtype=np.float64) / (spread or 1.0)) ** 2
+        wide = spread * widened(torch.from_numpy(share), self.widening).sqrt().numpy()
+        mean = rows["mean"].to_numpy(dtype=np.float64)
+        low, high = mean - INTERVAL * wide, mean + INTERVAL * wide
+        return rows.assign(low=self.scale.inside(low), high=self.scale.inside(high))
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,21 +82,21 @@ class Insights:
     """What a model makes of the results.
 
     Attributes:
-        trust: how it predicts experiments that it has not seen.
+        learned: of each outcome that is predicted, the objective first.
         advice: whether to go on.
-        effects: column, value, effect (on the prediction, objective's unit), measured.
-        hyperparameters: of the fit.
-        weights: how much each column and representation tells experiments apart, together 1, with
-            the interval of what is averaged over.
+        hyperparameters: of the objective's fit.
         notes: what a user should know, one sentence each.
     """
 
-    trust: Trust
+    learned: tuple[Learned, ...]
     advice: Advice
-    effects: pd.DataFrame
     hyperparameters: dict[str, float]
-    weights: dict[str, tuple[float, float, float]]
     notes: tuple[str, ...]
+
+    @property
+    def trust(self) -> Trust:
+        """How the objective is predicted where it was not seen."""
+        return self.learned[0].trust
 
 
 def insights(state: State, listener: Listener = SILENT) -> Insights | None:
@@ -77,28 +124,51 @@ def insights(state: State, listener: Listener = SILENT) -> Insights | None:
             notes.append(Note("no-comparison", "", f"No comparison with {baseline}: {error}"))
     listener.stage("Fitting the model")
     outcomes = observed(state, strategy_of(state))
-    first, scale = outcomes[0], outcomes[0].scale
-    fitted = learn(own, state, scale)
+    first = outcomes[0]
+    fitted = learn(own, state, first.scale)
     others, untold = others_of(own, outcomes, stream_of(state))
     notes += untold
     modelled = Modelled(outcomes, fitted, others) if others else None
-    mean, _ = fitted.marginals(np.arange(len(fitted.pool)))
-    effects = main_effects(state, scale.values(mean.cpu().numpy())).table
-    listener.stage("Leaving experiments out")
-    judged = trust(state, surrogates, listener.advanced, scale)
-    listener.stage("Checking the intervals")
-    inflation = inflation_of(state, own, listener, first)
-    if inflation > 1:
-        what = (
-            f"Intervals of suggestions, and of what is left to gain, are {inflation:.2g} times as "
-            "wide as the model's own, which are too narrow for results that it has not seen."
-        )
-        notes.append(Note("wider-intervals", "", what))
+    learned = [_learned(state, surrogates, first, fitted, listener)]
+    bare = {name: unaided(surrogate) for name, surrogate in surrogates.items()}
+    for one in outcomes[1:]:
+        if one.known is None and one.outcome.name in others:
+            model = others[one.outcome.name]
+            learned.append(_learned(state, bare, one, model, listener))
+    for found in learned:
+        several = len(learned) > 1
+        of = f" for {found.outcome.name}" * several
+        if found.widening >= SLIGHTLY:
+            what = (
+                "Intervals of suggestions, of left-out experiments in the picture and of what is "
+                f"left to gain are up to {found.widening:.2g} times as wide as the model's own{of}"
+                ", which are too narrow for results that it has not seen. The table shows its own."
+            )
+            notes.append(Note("wider-intervals", "", what))
+        told = found.trust.notes
+        notes += [note.within(found.outcome.name) for note in told] if several else told
+    wider = {found.outcome.name: found.widening for found in learned}
     return Insights(
-        trust=judged,
-        advice=advice(state, fitted, inflation, scale, modelled),
-        effects=effects,
+        learned=tuple(learned),
+        advice=advice(state, fitted, wider, first.scale, modelled),
         hyperparameters=fitted.report.hyperparameters or {},
-        weights=weighed(fitted),
-        notes=(*notes, *judged.notes, *fitted.report.notes),
+        notes=(*notes, *fitted.report.notes),
     )
+
+
+def _learned(
+    state: State,
+    surrogates: Mapping[str, Surrogate],
+    one: Observed,
+    fitted: Fitted,
+    listener: Listener,
+) -> Learned:
+    """What the first of some surrogates makes of one outcome, beside the others."""
+    outcome, scale = one.outcome, one.scale
+    mean, _ = fitted.marginals(np.arange(len(fitted.pool)))
+    effects = main_effects(state, scale.values(mean.cpu().numpy()), outcome).table
+    listener.stage("Leaving experiments out")
+    judged = trust(state, surrogates, listener.advanced, scale, outcome)
+    listener.stage("Checking the intervals")
+    inflation = inflation_of(state, next(iter(surrogates.values())), listener, one)
+    return Learned(outcome, scale, judged, effects, weighed(fitted), inflation)

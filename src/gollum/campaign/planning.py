@@ -171,7 +171,7 @@ def propose(
     joined = None if chosen.joined is None else Cells.of(chosen.joined)
     after = state if joined is None else state.joined(joined)
     batch = state.batch if extends else state.batch + 1
-    fit: dict[str, float] = {}
+    fit, told = dict[str, float](), ""
     kind: Literal["start", "chosen"] = "start" if state.policy.factory is not None else "chosen"
     suggestions = [Suggestion(run="", id=candidate, intent=kind) for candidate in chosen.ids]
     if chosen.fitted is not None and strategy.surrogate is not None:
@@ -182,7 +182,8 @@ def propose(
             if one is first or one.outcome.name in chosen.others
         }
         fit = {**_figures(chosen.fitted), "widening": wider[first.outcome.name]}
-        suggestions = Explained(after, chosen, outcomes, wider).suggestions()
+        explained = Explained(after.without_pending() if fresh else after, chosen, outcomes, wider)
+        suggestions, told = explained.suggestions(), explained.advice().sentence
     named = tuple(
         s.model_copy(update={"run": f"b{batch}-{len(held) + i}"})
         for i, s in enumerate(suggestions, start=1)
@@ -203,6 +204,7 @@ def propose(
         },
         weights={} if chosen.fitted is None else weighed(chosen.fitted),
         trust={} if chosen.fitted is None else chosen.fitted.trust_in_sources(),
+        advice=told,
         revision=chosen.revision,
         provenance={"gollum": __version__, "commit": commit(), **_runtime(state.policy).describe()},
         seconds=round(time.perf_counter() - began, 3),

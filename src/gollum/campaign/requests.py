@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from gollum.campaign.events import Request, Span
+from gollum.campaign.events import Met, Request, Span, Together
 from gollum.campaign.state import Planned, State
 from gollum.data.naming import meant
 from gollum.data.pool import cell_text
@@ -132,7 +132,32 @@ def span_meant(state: State, column: str | None, value: object) -> Span | None:
     return Span(low=low, high=high)
 
 
-def check_cells(state: State, column: str | None, values: Sequence[str | Span], lift: bool) -> None:
+def together_meant(
+    state: State, cells: Mapping[str, object], notes: list[Note] | None = None
+) -> Together:
+    """Cells, or spans of numbers, of several columns that are avoided where they meet.
+
+    Raises:
+        UserError: there is no such column or value, or there are fewer than two.
+    """
+    columns, found = [str(c) for c in state.table.columns], list[Met]()
+    for name, value in cells.items():
+        column = meant(name, columns, list[Note]() if notes is None else notes)
+        span = span_meant(state, column, value)
+        wanted = span or cell_meant(state, column, value, notes)
+        check_cells(state, column, [wanted], lift=False)
+        found.append(Met(column=column, value=wanted))
+    if len({met.column for met in found}) < max(2, len(cells)):
+        raise UserError(
+            "what is avoided together are values of two columns or more, each named once, such as "
+            "'ligand=XPhos and solvent=DMF'."
+        )
+    return Together(cells=tuple(sorted(found, key=lambda met: columns.index(met.column))))
+
+
+def check_cells(
+    state: State, column: str | None, values: Sequence[str | Span | Together], lift: bool
+) -> None:
     """Refuse to avoid cells (or ids, of column None) that no candidate has, or to lift others.
 
     Raises:
@@ -141,6 +166,7 @@ def check_cells(state: State, column: str | None, values: Sequence[str | Span], 
     if lift:
         for value in (v for v in values if (column, v) not in state.avoided):
             what = f"{column or 'id'} {value if isinstance(value, Span) else repr(str(value))}"
+            what = str(value) if isinstance(value, Together) else what
             raise UserError(f"{what} is not avoided; there is nothing to lift.")
         return
     columns = [str(c) for c in state.table.columns]

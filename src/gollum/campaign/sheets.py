@@ -6,13 +6,15 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
-from gollum.campaign.events import Result, Suggestion
+from gollum.campaign.events import Result, Status, Suggestion
+from gollum.campaign.front import trades
 from gollum.campaign.state import Logged, Planned, State
+from gollum.data.spreadsheets.looks import Look
 from gollum.data.spreadsheets.units import says_unit
 
 _INTENT = {
@@ -46,6 +48,10 @@ class Names:
     results: str
     mean: str
     limits: str
+    trades: str
+    well: str
+    unlike: str
+    """What `chance` is called where it is another one."""
     others: dict[str, tuple[str, str, str]]
     """Of a further outcome: predicted, low and high."""
 
@@ -65,6 +71,9 @@ def sheet_names(state: State) -> Names:
     def free(name: str) -> str:
         return free(f"{name} (gollum)") if name.casefold() in taken else name
 
+    last = state.batches[-1].suggestions if state.batches else ()
+    front = state.seeks_front and (not last or any(map(state.front_of, last)))
+    chances = [free("chance to beat best"), free("chance to join front")]
     return Names(
         run=free("run"),
         id=created.id_column or free("id"),
@@ -73,7 +82,8 @@ def sheet_names(state: State) -> Names:
         predicted=free(f"predicted {created.objective}"),
         low=free("low 95 %"),
         high=free("high 95 %"),
-        chance=free("chance to join front" if state.seeks_front else "chance to beat best"),
+        chance=chances[front],
+        unlike=chances[not front],
         why=free("why"),
         batch=free("batch"),
         time=free("time (UTC)"),
@@ -83,6 +93,8 @@ def sheet_names(state: State) -> Names:
         results=free("results"),
         mean=free(f"mean {created.objective}"),
         limits=free("chance that limits hold"),
+        trades=free("against the best known"),
+        well=free("well"),
         others={
             one.name: (
                 free(f"predicted {one.name}"),
@@ -127,6 +139,23 @@ def suggestion_sheet(state: State, plans: Sequence[Planned]) -> pd.DataFrame:
     frame = _plans(state, plans).drop(columns=names.batch).round(rounding | {names.limits: 3})
     blank = dict.fromkeys((state.created.objective, *state.created.also), np.nan)
     return frame.assign(**blank, **{names.status: "", names.note: ""})
+
+
+def look_of(state: State, sheet: pd.DataFrame) -> Look:
+    """How a batch looks in a workbook: what to fill in, and what to choose from.
+
+    Args:
+        state: the campaign.
+        sheet: with heads as `headed` gives them.
+    """
+    names = sheet_names(state)
+    wanted = [head(state, c) for c in (state.created.objective, *state.created.also)]
+    known = {c for c in (*wanted, *users_columns(state), names.status, names.note) if c in sheet}
+    return Look(
+        fill_in=[c for c in sheet if c in {*wanted, names.status, names.note} & known],
+        choices={c: get_args(Status) for c in [names.status] if c in known},
+        shares=[c for c in (names.chance, names.limits) if c in sheet],
+    )
 
 
 def export_frame(
@@ -242,6 +271,8 @@ def _plans(state: State, plans: Sequence[Planned]) -> pd.DataFrame:
     _predict_others(frame, names, suggestions)
     if state.limits:
         frame[names.limits] = _floats(s.limits for s in suggestions)
+    if len(state.outcomes) > 1:
+        frame[names.trades] = _texts(trades(state, suggestions))
     created = state.created
     frame[names.why] = _texts(why(s, created.objective, digits, created.units) for s in suggestions)
     return frame
@@ -301,7 +332,9 @@ def _results(state: State, *, history: bool) -> pd.DataFrame:
     predicted = [p.suggestion if p and not state.otherwise(r) else None for p, r in pairs]
     _predict(frame, names, predicted)
     _predict_others(frame, names, predicted)
-    frame[names.time] = _texts(time for _, time in told)
+    times = pd.Series([time or None for _, time in told], dtype="str")
+    moments = pd.to_datetime(times, utc=True, format="ISO8601")
+    frame[names.time] = moments.dt.tz_localize(None).dt.floor("s")
     if history:
         frame[names.replaced] = _texts("" if time else "yes" for _, time in told)
     return frame
@@ -349,6 +382,22 @@ def _predict_others(
         found = [s.others.get(outcome) if s else None for s in suggestions]
         for column, key in zip(columns, ("mean", "low", "high"), strict=True):
             frame[column] = _floats(getattr(p, key) if p else None for p in found)
+
+
+def predicted_frame(state: State, expected: Sequence[Suggestion]) -> pd.DataFrame:
+    """All candidates, with what is expected of each.
+
+    Args:
+        state: the campaign.
+        expected: of each candidate, in their order.
+    """
+    names, frame = sheet_names(state), _candidates(state)
+    _predict(frame, names, expected)
+    frame[names.chance] = _floats(s.chance for s in expected)
+    _predict_others(frame, names, expected)
+    if state.limits:
+        frame[names.limits] = _floats(s.limits for s in expected)
+    return frame
 
 
 def _plan_of(state: State, run: str) -> Planned | None:

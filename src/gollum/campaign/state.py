@@ -20,6 +20,7 @@ from gollum.campaign.events import (
     Created,
     Event,
     Learned,
+    Met,
     Recorded,
     Renamed,
     Result,
@@ -28,6 +29,7 @@ from gollum.campaign.events import (
     Status,
     Suggested,
     Suggestion,
+    Together,
 )
 from gollum.data.extents import Extents
 from gollum.data.fronts import desirability
@@ -103,7 +105,7 @@ class State:
         plans: run → suggestion, in order, withdrawn ones included.
         withdrawn: runs that were replaced before they had a result.
         measurements: run → what came of it, in order of first arrival.
-        avoided: (column or None for ids, value or span) → reason.
+        avoided: (column, or None for ids and for what meets; value or span) → reason.
         batches: the events that suggested, in order.
         changed: number of the last event that is not a suggestion.
         learned: number of the last event that a model learns from.
@@ -122,7 +124,7 @@ class State:
     plans: dict[str, Planned] = field(default_factory=dict)
     withdrawn: frozenset[str] = frozenset()
     measurements: dict[str, Measurement] = field(default_factory=dict)
-    avoided: dict[tuple[str | None, str | Span], str] = field(default_factory=dict)
+    avoided: dict[tuple[str | None, str | Span | Together], str] = field(default_factory=dict)
     batches: tuple[Suggested, ...] = ()
     changed: int = 1
     learned: int = 1
@@ -176,6 +178,11 @@ class State:
             and run not in self.withdrawn
             and plan.suggestion.id not in answered
         ]
+
+    def without_pending(self) -> State:
+        """With all that is pending withdrawn."""
+        runs = {plan.suggestion.run for plan in self.pending()}
+        return replace(self, withdrawn=self.withdrawn | runs)
 
     def asked(self, run: str) -> str | None:
         """The id that a run, or the one that it repeats, was suggested for; None if it never was.
@@ -232,6 +239,13 @@ class State:
     def seeks_front(self) -> bool:
         """Whether several objectives are pursued side by side."""
         return len(self.pursued) > 1 and not self.weighed
+
+    def front_of(self, suggestion: Suggestion) -> bool:
+        """Whether the chance of a suggestion is that to join the front.
+
+        While a single objective has results, its chance is that to beat the best in it.
+        """
+        return self.seeks_front and any(o.name in suggestion.others for o in self.pursued[1:])
 
     @property
     def limits(self) -> tuple[Outcome, ...]:
@@ -355,7 +369,9 @@ class State:
         flags = np.zeros(len(self.table), dtype=bool)
         by_column: dict[str | None, set[str]] = {}
         for column, value in self.avoided:
-            if isinstance(value, Span):
+            if isinstance(value, Together):
+                flags |= np.logical_and.reduce([self._meets(met) for met in value.cells])
+            elif isinstance(value, Span):
                 flags |= within(self.table[column].to_numpy(dtype=np.float64), value)
             else:
                 by_column.setdefault(column, set()).add(value)
@@ -366,10 +382,19 @@ class State:
             flags |= np.array([cell_text(level) in values for level in levels], dtype=bool)[codes]
         return flags
 
+    def _meets(self, met: Met) -> NDArray[np.bool_]:
+        """N flags: candidates with a cell, or a number of a span."""
+        cells = self.table[met.column]
+        if isinstance(met.value, Span):
+            return within(cells.to_numpy(dtype=np.float64), met.value)
+        codes, levels = pd.factorize(cells, use_na_sentinel=False)
+        return np.array([cell_text(level) == met.value for level in levels], dtype=bool)[codes]
+
     def avoidances(self) -> list[str]:
         """What is avoided, a phrase each: 'ligand XPhos (out of stock)'."""
         return [
-            f"{column or 'id'} {value}" + (f" ({reason})" if reason else "")
+            (str(value) if isinstance(value, Together) else f"{column or 'id'} {value}")
+            + (f" ({reason})" if reason else "")
             for (column, value), reason in self.avoided.items()
         ]
 
@@ -523,13 +548,9 @@ def _suggested(state: State, event: Suggested) -> State:
     if event.joined is not None:
         state = state.joined(event.joined)
     _refuse_strangers(state, [s.id for s in event.suggestions])
-    withdrawn = state.withdrawn
-    if event.fresh:
-        withdrawn |= {plan.suggestion.run for plan in state.pending()}
+    state = state.without_pending() if event.fresh else state
     new = {s.run: Planned(s, event.batch) for s in event.suggestions}
-    return replace(
-        state, plans=state.plans | new, withdrawn=withdrawn, batches=(*state.batches, event)
-    )
+    return replace(state, plans=state.plans | new, batches=(*state.batches, event))
 
 
 def _recorded(state: State, entry: Logged, event: Recorded) -> State:
@@ -598,7 +619,7 @@ def _renamed(state: State, event: Renamed) -> State:
               for (c, old), new in state.renamed.items()}  # fmt: skip
     former |= {(column, old): new for old, new in names.items()}
     avoided = {
-        (c, names.get(value, value) if c == column and isinstance(value, str) else value): reason
+        (c, _told(value, c == column, column, names)): reason
         for (c, value), reason in state.avoided.items()
     }
     kind = state.table[column].dtype
@@ -616,12 +637,27 @@ def _renamed(state: State, event: Renamed) -> State:
     )
 
 
+def _told(
+    value: str | Span | Together, own: bool, column: str, names: dict[str, str]
+) -> str | Span | Together:
+    """What is avoided, of its `own` column or not, in the new names of a column."""
+    if not isinstance(value, Together):
+        return names.get(value, value) if own and isinstance(value, str) else value
+    cells = (
+        m.model_copy(update={"value": names.get(m.value, m.value)})
+        if m.column == column and isinstance(m.value, str)
+        else m
+        for m in value.cells
+    )
+    return Together(cells=tuple(cells))
+
+
 def _whole(column: pd.Series) -> bool:
     return bool(column.notna().all() and (column.astype("float64") % 1 == 0).all())
 
 
 def _avoided(state: State, event: Avoided) -> State:
-    what: tuple[str | Span, ...] = (*event.values, *event.spans)
+    what: tuple[str | Span | Together, ...] = (*event.values, *event.spans, *event.together)
     keys = [(event.column, value) for value in what]
     if event.lifted:
         left = {k: v for k, v in state.avoided.items() if k not in set(keys)}

@@ -14,10 +14,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gollum.analysis.cross_validation import EXACT, PARTS, Errors, Gain, errors, folds, gain
+from gollum.analysis.cross_validation import (
+    EXACT,
+    PARTS,
+    Errors,
+    Gain,
+    Lead,
+    errors,
+    folds,
+    gain,
+    lead,
+)
 from gollum.campaign.calibration import left_out
 from gollum.campaign.state import State
-from gollum.data.outcomes import Scale
+from gollum.data.outcomes import Outcome, Scale
 from gollum.errors import FitError
 from gollum.notes import Note
 from gollum.surrogates import specs
@@ -33,6 +43,7 @@ FEWEST = 8  # distinct experiments before methods are compared
 FEWEST_LEFT_OUT = 3  # distinct experiments, so that those that are left have a spread
 UNLIKELY = 0.025  # that so few results fall inside honest intervals
 RANDOM = "random"
+_GAINS = ["other", *Gain._fields, *Lead._fields]
 _COLUMNS = ["method", "id", "fold", "observed", "baseline", "mean", "deviation"]
 
 
@@ -50,7 +61,7 @@ class Trust:
             of what the model had seen), mean, deviation (of a measurement, noise included), in the
             objective's unit; empty where nothing could be left out.
         errors: method, then the fields of `Errors`.
-        gains: other, then the fields of `Gain` of the language model over that method.
+        gains: other, then the fields of `Gain` and `Lead` of the language model over that method.
         notes: what went wrong, and which model is too sure of itself.
     """
 
@@ -70,6 +81,7 @@ def trust(
     surrogates: Mapping[str, Surrogate],
     progress: Progress | None = None,
     scale: Scale | None = None,
+    outcome: Outcome | None = None,
 ) -> Trust:
     """Leave experiments out, predict them, and compare.
 
@@ -81,17 +93,19 @@ def trust(
         state: the campaign.
         surrogates: name → surrogate on the campaign's candidates; its own by `own_name`.
         progress: called with (fits done, fits in all).
-        scale: on which the objective is learned; by default the campaign's.
+        scale: on which the outcome is learned; by default the campaign's.
+        outcome: what was measured; the objective by default.
 
     Returns:
         A surrogate that can't be fitted is missing, with a note.
     """
-    ids, values = state.observations()
+    ids, values = state.observations(outcome)
     count = len(set(ids))
     possible = count >= FEWEST_LEFT_OUT and float(np.ptp(values)) > 0
     predictions, notes = pd.DataFrame(columns=_COLUMNS), list[Note]()
     if possible:
-        predictions, notes = _left_out(state, surrogates, progress, scale or state.scale())
+        known = scale or state.scale(outcome)
+        predictions, notes = _left_out(state, surrogates, progress, known, outcome)
     methods = {str(method): rows for method, rows in predictions.groupby("method", sort=False)}
     own = own_name(state)
     language = next(
@@ -103,7 +117,7 @@ def trust(
         ),
         None,
     )
-    gains = pd.DataFrame(columns=["other", *Gain._fields])
+    gains = pd.DataFrame(columns=_GAINS)
     if language is not None and count >= FEWEST:
         gains = _gains(methods, language)
     answer, headline = _verdict(gains, language, count, possible)
@@ -134,10 +148,14 @@ def named(method: str) -> str:
 
 
 def _left_out(
-    state: State, surrogates: Mapping[str, Surrogate], progress: Progress | None, scale: Scale
+    state: State,
+    surrogates: Mapping[str, Surrogate],
+    progress: Progress | None,
+    scale: Scale,
+    outcome: Outcome | None,
 ) -> tuple[pd.DataFrame, list[Note]]:
     """Predictions of every method, and what went wrong."""
-    ids, values = state.observations()
+    ids, values = state.observations(outcome)
     part = folds(ids, state.created.seed)
     parts, fits = int(part.max()) + 1, 0
 
@@ -153,7 +171,7 @@ def _left_out(
     notes = []
     for number, (name, surrogate) in enumerate(surrogates.items(), start=1):
         try:
-            learned = left_out(surrogate, state, part, tick, scale=scale)
+            learned = left_out(surrogate, state, part, tick, scale=scale, outcome=outcome)
             mean, deviation = scale.values(learned[0]), scale.deviation(*learned)
         except FitError as error:
             what = f"{named(name)} could not be fitted and is left out: {error}"
@@ -204,20 +222,24 @@ def _overconfident(judged: pd.DataFrame) -> list[Note]:
 
 
 def _gains(methods: Mapping[str, pd.DataFrame], language: str) -> pd.DataFrame:
-    own = methods[language]
-    y, mean = (own[c].to_numpy(dtype=np.float64) for c in ("observed", "mean"))
+    def moments(method: str) -> tuple[Vector, Vector]:
+        mean, deviation = methods[method][["mean", "deviation"]].to_numpy(dtype=np.float64).T
+        return mean, deviation**2
+
+    ids = methods[language]["id"].tolist()
+    y, own = methods[language]["observed"].to_numpy(dtype=np.float64), moments(language)
     rows = [
-        (other, *gain(own["id"].tolist(), y, mean, table["mean"].to_numpy(dtype=np.float64)))
-        for other, table in methods.items()
-        if other != language
+        (o, *gain(ids, y, own[0], moments(o)[0]), *lead(ids, y, own, moments(o)))
+        for o in methods
+        if o != language
     ]
-    return pd.DataFrame(rows, columns=["other", *Gain._fields])
+    return pd.DataFrame(rows, columns=_GAINS)
 
 
 def _verdict(
     gains: pd.DataFrame, language: str | None, count: int, possible: bool
 ) -> tuple[Answer, str]:
-    """Yes if it beats all others for certain, no if another beats it for certain."""
+    """Yes if its log loss is smaller than all others' for certain, no if another's is."""
     if count < FEWEST:
         more = FEWEST - count
         return "can't tell yet", (
@@ -229,10 +251,10 @@ def _verdict(
     if language is None:
         return "can't tell yet", "Can't tell: no language model was among the models compared."
     model = f"the language model ({language})"
-    worse = gains[gains["high"] < 0]
-    unsure = gains.loc[~(gains["low"] > 0), "other"]
+    worse = gains[gains["nats_high"] < 0]
+    unsure = gains.loc[~(gains["nats_low"] > 0), "other"]
     if len(worse):
-        best = named(str(worse.sort_values("share")["other"].iloc[0]))
+        best = named(str(worse.sort_values("nats")["other"].iloc[0]))
         return "no", f"No: on your results, {best} predicts better than {model}."
     if not len(unsure):
         return "yes", f"Yes: {model} predicts your results better than all it was compared with."
@@ -244,22 +266,23 @@ def _verdict(
 
 
 def _in_words(row: Mapping[Any, Any]) -> str:
-    """One comparison; errors are squared ones."""
+    """One comparison: of log losses, which decide, and of squared errors."""
+    text = f"Its log loss is {_smaller(row['nats'])} than that of {named(row['other'])}"
+    if not np.isnan(row["nats_low"]):
+        low, high, chance = _smaller(row["nats_low"]), _smaller(row["nats_high"]), ""
+        if row["nats_low"] <= 0 <= row["nats_high"]:
+            chance = ", which may be chance"
+        else:
+            low = low.removesuffix(" smaller").removesuffix(" larger")
+        text += f" (95 % interval: {low} to {high}){chance}"
     if np.isnan(row["share"]):
-        return f"{named(row['other']).capitalize()} makes no error at all."
-    text = f"Its squared error is {_smaller(row['share'])} than that of {named(row['other'])}"
-    if np.isnan(row["low"]):
-        return f"{text}."
-    low, high, chance = _smaller(row["low"]), _smaller(row["high"]), ""
-    if row["low"] <= 0 <= row["high"]:
-        chance = ", so this may be chance"
-    else:
-        low = low.removesuffix(" smaller").removesuffix(" larger")
-    return f"{text} (95 % interval: {low} to {high}){chance}."
+        return f"{text}; that one makes no error at all."
+    way = "smaller" if row["share"] >= 0 else "larger"
+    return f"{text}; its squared error is {100 * abs(row['share']):.0f} % {way}."
 
 
-def _smaller(share: float) -> str:
-    return f"{100 * abs(share):.0f} % {'smaller' if share >= 0 else 'larger'}"
+def _smaller(difference: float) -> str:
+    return f"{abs(difference):.2f} {'smaller' if difference >= 0 else 'larger'}"
 
 
 def _scheme(count: int) -> str:

@@ -25,7 +25,7 @@ from gollum.errors import ConfigError, listed, nearest
 
 _WITH_GOAL = re.compile(r"(.+):(\s*[A-Za-z_-]+(?:\s*[=\s].*)?)")
 DETAILS = ("bounds", "transform", "failed_as", "reference", "weight")  # of an outcome, by name
-_RETURNED = ("reference", "weight")  # those that None or 'none' takes back
+_RETURNED = ("failed_as", "reference", "weight")  # those that None or 'none' takes back
 
 
 def outcome_of(said: str | Outcome, columns: Collection[str] = ()) -> Outcome:
@@ -63,7 +63,7 @@ def outcomes_of(
         goal: of those that say none; 'maximize' by default.
         columns: of the table.
         details: `DETAILS`, each a mapping of names to values; for a single outcome, a value. A
-            weight or reference of None or 'none' is taken back.
+            weight, reference or failed_as of None or 'none' is taken back.
 
     Raises:
         ConfigError: one is given twice, or what is said contradicts itself.

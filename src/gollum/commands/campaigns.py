@@ -17,6 +17,7 @@ from gollum.data.naming import meant
 from gollum.errors import ConfigError, ModelError, UserError, listed, quoted
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.console import Console
 
     from gollum.api import Campaign
@@ -29,10 +30,11 @@ SHEETS, PAGES = (".xlsx", ".csv"), (".html", ".htm")
 POLICY = ("surrogate", "preset", "acquisition", "model")  # options that are keys of the policy
 DETAILS = ("bounds", "transform", "failed_as", "reference", "weight")  # options of outcomes
 COLUMNS = 30  # of a table, that are shown
+_AND = re.compile(r"\s+(?:and|&)\s+")  # between what is avoided where it meets
 _SIGN = re.compile(r"[<>]=?|=")  # of what to avoid
 _LIMIT = re.compile(r"\s*([^=]+)=\s*([0-9]+)\s*(?:,|$)")  # of --at-most
 _LIMITS = re.compile(rf"(?:{_LIMIT.pattern})+")
-WHAT = ("results", "suggestions", "history", "candidates")
+WHAT = ("results", "suggestions", "history", "candidates", "predictions")
 
 
 LEARNED = "campaign, FILE:COLUMN with results, or public:TASK, to learn from"
@@ -67,7 +69,7 @@ def add_commands(known: Any) -> None:
         "the preset says.",
     )  # fmt: skip
     begin.add_argument("--table", metavar="FILE", help="possible experiments, one per row")
-    begin.add_argument("--factors", metavar="FILE", help="instead: YAML with options or columns")
+    begin.add_argument("--factors", metavar="FILE", help="instead: options, YAML or a spreadsheet")
     _add_reading(begin)
     begin.add_argument("--objective", action="append", metavar="COLUMN[:GOAL]",
                        help="what to optimize; several with goals such as ee:at-least=90, "
@@ -127,6 +129,8 @@ def add_commands(known: Any) -> None:
                      help="up to K measured ones again, where noise decides")  # fmt: skip
     ask.add_argument("--cost-weight", type=float, default=0.0, metavar="W",
                      help="divide expected improvement by cost to this power [0]")  # fmt: skip
+    ask.add_argument("--plate", type=int, metavar="WELLS",
+                     help="a well for each, and a map of the plate: 24, 48, 96, 384")  # fmt: skip
     ask.add_argument("--quiet", action="store_true")
 
     take = command("record", record, "take in results")
@@ -200,7 +204,8 @@ def add_commands(known: Any) -> None:
 
     lock = command(
         "avoid", avoid, "lock candidates, such as what is out of stock",
-        usage='gollum avoid CAMPAIGN [COLUMN=VALUE | "COLUMN>VALUE" | COLUMN=FROM:TO | ID …] '
+        usage='gollum avoid CAMPAIGN [COLUMN=VALUE | "COLUMN>VALUE" | COLUMN=FROM:TO | ID '
+        '| "COLUMN=VALUE and COLUMN=VALUE" …] '
         "[--lift] [--reason TEXT]",
     )  # fmt: skip
     lock.add_argument("what", nargs="*", metavar="WHAT",
@@ -238,6 +243,7 @@ def init(known: argparse.Namespace) -> int:
     """Begin a campaign, or change what is wanted, the template and the policy of one."""
     from gollum.api import Campaign
     from gollum.data.outcomes import wanted_lines, wanted_words
+    from gollum.report.campaign.status import next_step
 
     console = _console()
     file = Path(known.campaign).expanduser()
@@ -301,7 +307,7 @@ def init(known: argparse.Namespace) -> int:
          f"{wanted_words(start.created.outcomes)}.")  # fmt: skip
     _show_text(console, start.template, campaign)
     _learn_first(console, campaign, known)
-    _say(console, f"Next: gollum suggest {quoted(known.campaign)} -n 8 -o next.xlsx")
+    _say(console, next_step(campaign.state(), known.campaign))
     return 0
 
 
@@ -318,11 +324,13 @@ def _learn_first(console: Console, campaign: Campaign, known: argparse.Namespace
 def suggest(known: argparse.Namespace) -> int:
     """Choose experiments, show them, and write the sheet to fill in."""
     from gollum.api import Campaign
-    from gollum.campaign.sheets import head, headed
-    from gollum.data.writers import write_sheet
+    from gollum.campaign.plates import check_plate
+    from gollum.campaign.sheets import head
     from gollum.report.campaign.display import Display, print_suggestions
 
     campaign, console = Campaign(known.campaign), _console()
+    if known.plate is not None:
+        check_plate(known.plate, known.n)
     if known.output:
         _keep_results(campaign, campaign.output(known.output, SHEETS))
     with Display(console, known.quiet) as display, _changeable(known.campaign):
@@ -341,12 +349,31 @@ def suggest(known: argparse.Namespace) -> int:
         _say(console, f"Note: only {len(sheet)} experiments meet the request.")
     if known.output:
         state = campaign.state()
-        write_sheet(headed(state, sheet), known.output)
+        _write_batch(state, sheet, known.output, known.plate)
         heads = [head(state, one.name) for one in state.outcomes if state.known(one) is None]
         what = f"column{'s' * (len(heads) > 1)} {listed(heads)}"
         _say(console, f"{known.output}: fill in the {what}, then "
              f"gollum record {quoted(known.campaign)} {quoted(known.output)}")  # fmt: skip
     return 0
+
+
+def _write_batch(state: State, sheet: pd.DataFrame, file: str, plate: int | None) -> None:
+    """Write the sheet to fill in, and the map of its plate."""
+    from gollum.campaign.plates import MAP, lines_of, plate_map, with_wells
+    from gollum.campaign.sheets import head, headed, look_of
+    from gollum.data.spreadsheets.looks import Look
+    from gollum.data.writers import write_sheet
+
+    more = None
+    if plate is not None:
+        more = {MAP: (plate_map(state, sheet, plate), Look(tall=lines_of(state)))}
+        sheet = with_wells(state, sheet, plate)
+    told = headed(state, sheet)
+    look = look_of(state, told)
+    rest = [column for column in told if column not in look.fill_in]
+    inputs = 1 + max(rest.index(head(state, str(column))) for column in state.table)
+    told = told[[*rest[:inputs], *look.fill_in, *rest[inputs:]]]  # what is printed comes first
+    write_sheet(told, file, look, more)
 
 
 def record(known: argparse.Namespace) -> int:
@@ -502,14 +529,22 @@ def avoid(known: argparse.Namespace) -> int:
             _say(console, "Nothing is avoided.")
         return 0
     groups: dict[str | None, list[str]] = {}
-    for word in known.what:
+    pairs = [_meeting(word, state) for word in known.what]
+    for word, pair in zip(known.what, pairs, strict=True):
+        if pair:
+            continue
         column, value = _avoided(word, state)
         groups.setdefault(column, []).append(value)
     ids = groups.pop(None, [])
     cells = {str(column): values for column, values in groups.items()}
     with Display(console) as display:
         locked = campaign.avoid(
-            ids, cells=cells, lift=known.lift, reason=known.reason, listener=display
+            ids,
+            cells=cells,
+            together=list(filter(None, pairs)),
+            lift=known.lift,
+            reason=known.reason,
+            listener=display,
         )
     state = campaign.state()
     away = set(state.table.index[state.locked()])
@@ -558,7 +593,8 @@ def replay(known: argparse.Namespace) -> int:
 def export(known: argparse.Namespace) -> int:
     """Write results, suggestions, history, candidates, or everything."""
     from gollum.api import Campaign
-    from gollum.campaign.sheets import headed
+    from gollum.campaign.sheets import headed, look_of
+    from gollum.data.spreadsheets.looks import Look
     from gollum.data.writers import write_sheet
     from gollum.files import write_text
 
@@ -574,8 +610,17 @@ def export(known: argparse.Namespace) -> int:
         _say(_console(), f"{file}: the whole campaign.")
         return 0
     _keep_results(campaign, file)
-    table = campaign.export(known.what)
-    write_sheet(headed(campaign.state(), table), file)
+    if known.what == "predictions":
+        from gollum.report.campaign.display import Display
+
+        with Display(_console()) as display:
+            table, cells = campaign.predictions(display)
+        told = headed(campaign.state(), table)
+        more = {"map": (cells, Look(heat=True))} if len(cells) else None
+        write_sheet(told, file, look_of(campaign.state(), told), more)
+    else:
+        table = campaign.export(known.what)
+        write_sheet(headed(campaign.state(), table), file)
     _say(_console(), f"{file}: {len(table)} rows of {known.what}.")
     return 0
 
@@ -748,6 +793,15 @@ def _summary(intake: Intake) -> str:
     parts[:0] = [f"{c} added to {n} run{'s' * (n > 1)}" for c, n in intake.added.items()]
     told = ", ".join(parts)
     return (told or "no rows with results") + "."
+
+
+def _meeting(word: str, state: State) -> dict[str, str]:
+    """'ligand=XPhos and solvent=DMF' by column; empty for anything else."""
+    parts = [_avoided(part, state) for part in _AND.split(word)]
+    columns = {column for column, _ in parts if column is not None}
+    if len(parts) < 2 or len(columns) < len(parts):
+        return {}
+    return {str(column): value for column, value in parts}
 
 
 def _avoided(word: str, state: State) -> tuple[str | None, str]:

@@ -208,6 +208,24 @@ def is_blank(cells: pd.Series) -> NDArray[np.bool_]:
     return (cells.str.strip(SPACES) == "").to_numpy(dtype=bool)
 
 
+def telling_columns(table: pd.DataFrame, structures: Sequence[str] = ()) -> list[str]:
+    """Columns to know rows by: those that differ, less structures that a name beside them says.
+
+    Args:
+        table: N rows.
+        structures: columns with SMILES.
+    """
+    columns = [str(c) for c in table]
+    varied = [c for c in columns if table[c].nunique(dropna=False) > 1] or columns
+    names = [c for c in varied if c not in structures]
+
+    def is_said(structure: str, name: str) -> bool:
+        pairs = table[[name, structure]].drop_duplicates()
+        return len(pairs) == pairs[name].nunique(dropna=False)
+
+    return [c for c in varied if c in names or not any(is_said(c, name) for name in names)]
+
+
 def cell_text(value: object) -> str:
     """A cell as text: numbers in the shortest form that reads back, so that 80.0 is '80'."""
     if isinstance(value, float | np.floating):

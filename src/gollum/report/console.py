@@ -14,6 +14,7 @@ from rich.table import Table
 
 from gollum.benchmark.run import RunResult
 from gollum.benchmark.spec import RunConfig
+from gollum.data.pool import cell_text, telling_columns
 from gollum.features.problem import Problem
 from gollum.listener import Listener
 
@@ -24,7 +25,7 @@ class ConsoleListener(Listener):
     """Shows iteration, best value, share of the top 5 % found, seconds and time left."""
 
     def __init__(self, console: Console, quiet: bool = False) -> None:
-        self.console = console
+        self.console, self.quiet = console, quiet
         self.live = console.is_terminal and not quiet
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
@@ -55,13 +56,13 @@ class ConsoleListener(Listener):
         pool = problem.pool
         self._config, self._unit, self._resumed_at = config, problem.unit, done
         self._began = time.monotonic()
-        self._say(f"{problem.title}: {len(pool)} candidates, {pool.direction} {pool.objective}.")
-        self._say(
+        self._tell(f"{problem.title}: {len(pool)} candidates, {pool.direction} {pool.objective}.")
+        self._tell(
             f"Surrogate {config.surrogate} ({config.preset} preset), {config.n_init} starting "
             f"points, {config.n_iters} iterations, seed {config.seed} → {config.folder}"
         )
         if done:
-            self._say(f"Resuming after iteration {done}.")
+            self._tell(f"Resuming after iteration {done}.")
         self._running = self._progress.add_task(
             "Optimizing", total=config.n_iters, completed=done, status="", eta=""
         )
@@ -71,7 +72,7 @@ class ConsoleListener(Listener):
         if self._reading is None:
             self._reading = self._progress.add_task("Reading texts", total=total, status="", eta="")
             if not self.live:
-                self._say(f"The language model reads {total} texts.")
+                self._tell(f"The language model reads {total} texts.")
         self._first = time.monotonic()
         self._progress.update(self._reading, completed=done, visible=done < total)
 
@@ -105,7 +106,7 @@ class ConsoleListener(Listener):
         if not self.live:
             elapsed = time.monotonic() - self._began
             label = f"iteration {iteration}/{self._config.n_iters}"
-            self._say(f"{label} · {status} · {elapsed:.1f} s{' · ' + eta if eta else ''}")
+            self._tell(f"{label} · {status} · {elapsed:.1f} s{' · ' + eta if eta else ''}")
 
     def _eta(self, iteration: int) -> str:
         """Time left, from the iterations of this session; none before the first has ended."""
@@ -118,6 +119,11 @@ class ConsoleListener(Listener):
 
     def _spaced_unit(self) -> str:
         return f" {self._unit}" if self._unit else ""
+
+    def _tell(self, text: str) -> None:
+        """Say how it goes, which a quiet run does not."""
+        if not self.quiet:
+            self._say(text)
 
     def _say(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -165,12 +171,11 @@ def _best_rows(result: RunResult) -> Table:
     pool = result.problem.pool
     ascending = pool.direction == "minimize"
     best = result.trace.sort_values("objective", ascending=ascending, kind="stable").head(TOP_ROWS)
-    varied = [c for c in pool.table if pool.table[c].nunique() > 1]
-    short = [c for c in varied if "smiles" not in str(c).lower()] or varied
+    short = telling_columns(pool.table, result.problem.structures)
     table = Table(title="Best experiments found")
     for column in ("id", *short, pool.objective):
         table.add_column(str(column), overflow="fold")
     for candidate, value in zip(best["id"], best["objective"], strict=True):
         row = pool.table.loc[candidate, short]
-        table.add_row(str(candidate), *(str(v) for v in row), f"{value:.4g}")
+        table.add_row(str(candidate), *map(cell_text, row), f"{value:.4g}")
     return table

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gollum.data.pool import Direction
+from gollum.data.spreadsheets.units import bare_name
 from gollum.files import write_file
 
 Array = NDArray[np.float64]
@@ -59,7 +60,8 @@ def plot_progress(
     left, right = figure.subplots(1, 2)
     extreme = "Highest" if direction == "maximize" else "Lowest"
     measured = f" ({_label(unit, 16)})" if unit else ""
-    _prepare(left, f"{extreme} {_label(objective, 36)} so far{measured}", n_init)
+    name = _label(bare_name(objective), 36)
+    _prepare(left, f"{extreme} {name} so far{measured}", n_init)
     _prepare(right, "Share of the top 5 % found", n_init)
     _random(left, random_best)
     _measurements(left, trace["objective"].to_numpy(dtype=np.float64))
@@ -116,9 +118,10 @@ def _run(axes: Any, values: Array, final: str) -> None:
 
 def _percent_axis(axes: Any, largest: float) -> None:
     """Percent from 0, with some room above the largest value."""
-    from matplotlib.ticker import PercentFormatter
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     axes.set_ylim(0, max(5.0, 1.08 * largest))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(PercentFormatter(decimals=0, symbol=" %"))
 
 

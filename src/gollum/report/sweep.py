@@ -26,7 +26,7 @@ class SweepDisplay:
         jobs: int,
         quiet: bool = False,
     ) -> None:
-        self.console = console
+        self.console, self.quiet = console, quiet
         self.live = console.is_terminal and not quiet
         self._jobs = jobs
         self._total = len(states)
@@ -95,7 +95,7 @@ class SweepDisplay:
         self._count[outcome.kind] += 1
         if outcome.kind == "finished" and outcome.seconds:
             self._taken[self._kinds[label]].append(outcome.seconds)
-        if outcome.kind == "failed" or not self.live:
+        if outcome.kind == "failed" or not (self.live or self.quiet):
             done = self._count["finished"] + self._count["failed"]
             failed = "failed: " if outcome.kind == "failed" else ""
             taken = f" · {outcome.seconds:.1f} s" if outcome.seconds else ""

@@ -120,7 +120,10 @@ def check_kind(file: Path, content: bytes, expected: str) -> None:
     kind = kind_of(content)
     # Of a damaged text, its decoding says more.
     if kind != expected and not (expected == "text" and kind in ("nothing", "binary data")):
-        raise DataError(f"{file} holds {kind}; {_ADVICE[kind]}.")
+        advice = _ADVICE[kind]
+        if file.suffix and advice.startswith(f"rename it to end in {file.suffix.lower()}"):
+            advice = f"{expected} is wanted here"
+        raise DataError(f"{file} holds {kind}; {advice}.")
 
 
 def kind_of(content: bytes) -> str:

@@ -129,6 +129,13 @@ def split_name(name: str) -> tuple[str, str]:
     return text, ""
 
 
+def bare_name(name: str) -> str:
+    """A column's name in words, without its unit: 'yield' of 'yield_pct' and of 'yield (%)'."""
+    bare = split_name(name)[0]
+    ending = next((e for e in ENDINGS if bare.endswith(e) and len(bare) > len(e)), "")
+    return bare.removesuffix(ending).replace("_", " ")
+
+
 def says_unit(name: str, unit: str) -> bool:
     """Whether a column's name says this unit."""
     named = unit_in(name)

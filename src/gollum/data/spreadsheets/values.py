@@ -156,6 +156,13 @@ def _units(column: Column) -> Note:
     first = next(iter(examples.values()))
     unit = unit_of(first) or ""
     other = next((t for u, t in examples.items() if not alike(u or "", unit)), None)
+    if other is None and column.native:
+        row = column.texts[first]
+        return column.note(
+            "unit-among-numbers",
+            f"'{first}' in row {row} has a unit and the numbers beside it have none, so the column "
+            "is read as text; write the number alone, and the unit into the name of the column",
+        )
     if other is None:
         return column.note(
             "one-unit",

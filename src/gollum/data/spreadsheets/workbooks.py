@@ -18,6 +18,7 @@ from gollum.data.spreadsheets.units import split_name
 from gollum.errors import DataError, likewise, nearest, quoted
 from gollum.notes import Note
 
+OURS = ("plate map", "map")  # titles of sheets that we write for people, beside the one to fill in
 _HEADS = 11  # rows in which the names of columns are looked for
 
 
@@ -86,7 +87,7 @@ def choose(
     if not visible:
         hint = f"; choose a hidden one with the key sheet: {_quoted(filled)}" if filled else ""
         raise DataError(f"{file} is empty; it needs a sheet with a header and some rows{hint}.")
-    read, *others = visible
+    read, *others = [title for title in visible if title not in OURS] or visible
     if others and wanted is not None and not _has_head(book, read, wanted):
         _refuse_first(file, read, [t for t in others if _has_head(book, t, wanted)], wanted)
     told = f"sheet '{read}' was read; choose another with the key sheet: {_quoted(others)}."

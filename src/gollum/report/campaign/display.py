@@ -14,7 +14,14 @@ from gollum.campaign.events import Suggestion
 from gollum.campaign.sheets import sheet_names
 from gollum.campaign.state import State
 from gollum.listener import Listener
-from gollum.report.campaign.status import conditions, slot_words, sources, telling, visible
+from gollum.report.campaign.status import (
+    conditions,
+    outlook,
+    slot_words,
+    sources,
+    telling,
+    visible,
+)
 from gollum.report.drawing import shortened
 
 TRUSTED = 5  # columns and representations that are told with a batch
@@ -81,13 +88,14 @@ def print_suggestions(console: Console, state: State, sheet: pd.DataFrame) -> No
         suggestion = state.plans[run].suggestion
         cells = conditions(state, suggestion.id, columns)
         what = ", ".join(f"{column} {shortened(cell)}" for column, cell in cells)
+        expected = _expected(suggestion, objective, by, state.front_of(suggestion))
         for line in (
-            f"  {run} ({suggestion.id})  {_expected(suggestion, objective, by, state.seeks_front)}",
+            f"  {run} ({suggestion.id})  {expected}",
             *(f"    {line}" for line in _further(suggestion)),
             f"    {what}",
         ):
             console.print(visible(console, line), highlight=False, soft_wrap=True)
-    for line in sources(state):
+    for line in (*outlook(state), *sources(state)):
         console.print(visible(console, line), highlight=False, soft_wrap=True)
     weights = state.batches[-1].weights if state.batches else {}
     if len(weights) > 1:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
 from gollum import __version__
-from gollum.analysis.cross_validation import shares_inside
 from gollum.campaign.advice import best, progress
-from gollum.campaign.calibration import INTERVAL
 from gollum.campaign.events import (
     Added,
     Avoided,
@@ -22,28 +18,30 @@ from gollum.campaign.events import (
     Created,
     Event,
     Learned,
+    Prediction,
     Recorded,
     Renamed,
     Result,
     Retold,
     Suggested,
+    Suggestion,
 )
 from gollum.campaign.front import Front, front_of
 from gollum.campaign.sheets import head, sheet_names
 from gollum.campaign.state import Logged, State
-from gollum.campaign.trust import RANDOM, named
+from gollum.campaign.trust import named
 from gollum.data.outcomes import spelt, wanted_lines
 from gollum.data.pool import cell_text
 from gollum.report import html
 from gollum.report.campaign import pictures
+from gollum.report.campaign.learned import views
 from gollum.report.campaign.status import (
     all_limit_words,
     conditions,
     counts,
     foreseen,
-    front_words,
-    slot_words,
     telling,
+    volume_words,
     wanted,
     written_like,
 )
@@ -52,10 +50,7 @@ from gollum.report.drawing import shortened
 if TYPE_CHECKING:
     from gollum.campaign.insights import Insights
 
-FEWEST_FOR_CALIBRATION = 5  # predictions
-LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-LEAST_SHARE = 0.01  # of what tells experiments apart, that is worth a row
-LONGEST = 10  # values shown of one column
+SHORT = 24  # letters of a cell that is not wrapped
 
 
 def write_page(path: Path, state: State, log: Sequence[Logged], insights: Insights | None) -> None:
@@ -75,17 +70,17 @@ def write_page(path: Path, state: State, log: Sequence[Logged], insights: Insigh
 
 def render(state: State, log: Sequence[Logged], insights: Insights | None) -> str:
     """The page; whatever comes from the campaign is escaped."""
-    table, tested = progress(state), outcomes(state)
-    write = written_like(table["value"])
+    write, writers = written_like(progress(state)["value"]), writers_of(state)
     environment = html.environment("gollum.report.campaign")
     environment.filters |= {
         "value": write,
         "named": named,
         "percent": lambda share: "–" if np.isnan(share) else f"{100 * share:.0f} %",
+        "share": lambda share: "< 1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %",
         "figure": lambda number: "–" if np.isnan(number) else f"{number:.2f}",
-        "error": written_like([0.0, *(insights.trust.errors["rmse"] if insights else ())]),
-        "gain": written_like([0.0, *(insights.advice.candidates["gain"] if insights else ())]),
+        "gain": _gains(state),
         "shortened": shortened,
+        "kind": lambda text: "short" if len(text) <= SHORT else "",
     }
     columns = telling(state)
     top = best(state)
@@ -96,28 +91,52 @@ def render(state: State, log: Sequence[Logged], insights: Insights | None) -> st
         counts=counts(state),
         best=top,
         best_conditions=conditions(state, top.id, columns) if top else [],
-        tested=tested,
-        pictures=_pictures(state, table, tested, insights),
-        effects=_effects(state, insights, columns),
+        views=views(state, insights, columns),
         columns=[head(state, column) for column in columns],
-        pending=[(p, _cells(state, p.suggestion.id, columns)) for p in state.pending()],
+        pending=_pending(state, writers, columns),
         further=[name for name in sheet_names(state).others if _predicted(state, name)],
         results=_results(state, columns),
         repeats=_repeats(state),
-        promising=_promising(state, insights, columns),
+        promising=_promising(state, insights, writers, columns),
         sources=_sources(state),
         foreseen=foreseen(state),
-        weights=_weights(insights),
-        averaged=any(
-            low < high for _, low, high in (insights.weights if insights else {}).values()
-        ),
         provenance=_provenance(state, log, insights),
-        several=_several(state, columns),
-        limits=all_limit_words(state, written_like(progress(state)["value"])),
+        several=_several(state, writers, columns),
+        limits=all_limit_words(state, write),
         front_sought=state.seeks_front,
         events=[(entry, describe(entry.event)) for entry in log],
         version=__version__,
     )
+
+
+def writers_of(state: State) -> dict[str, Callable[[float | None], str]]:
+    """How values of each outcome and further result are written."""
+    results = [m.result.values for m in state.with_status("measured")]
+    names = dict.fromkeys((*(o.name for o in state.outcomes), *state.created.also))
+    return {
+        name: written_like(
+            [values[name] for values in results if name in values]
+            or state.means_of_all.get(name, [])
+        )
+        for name in names
+    }
+
+
+def _gains(state: State) -> Callable[[float], str]:
+    """How gains are written: with a digit more than results, and what is smaller as such."""
+    write = written_like(progress(state)["value"] / 10)
+
+    def gain(value: float) -> str:
+        text, zero = write(value), write(0.0)
+        return f"< {zero[:-1]}1" if text == zero and value > 0 else text
+
+    return gain
+
+
+def _between(write: Callable[[float | None], str], low: float | None, high: float | None) -> str:
+    """An interval, or a value that is certain."""
+    ends = dict.fromkeys((write(low), write(high)))
+    return " to ".join(ends)
 
 
 def _predicted(state: State, outcome: str) -> bool:
@@ -125,7 +144,9 @@ def _predicted(state: State, outcome: str) -> bool:
     return any(outcome in p.suggestion.others for p in state.pending())
 
 
-def _several(state: State, columns: Sequence[str]) -> dict[str, Any]:
+def _several(
+    state: State, writers: Mapping[str, Callable[[float | None], str]], columns: Sequence[str]
+) -> dict[str, Any]:
     """What there is to say of several outcomes; empty for a single one."""
     if len(state.outcomes) < 2:
         return {}
@@ -137,8 +158,8 @@ def _several(state: State, columns: Sequence[str]) -> dict[str, Any]:
             "goal": one.goal.words(),
             "bounds": spelt(one.bounds),
             "count": int(means[one.name].notna().sum()),
-            "low": written_like(means[one.name])(means[one.name].min()),
-            "high": written_like(means[one.name])(means[one.name].max()),
+            "low": writers[one.name](means[one.name].min()),
+            "high": writers[one.name](means[one.name].max()),
         }
         for one in state.outcomes
     ]
@@ -149,13 +170,13 @@ def _several(state: State, columns: Sequence[str]) -> dict[str, Any]:
     members = [
         {
             "id": candidate,
-            "values": [f"{row[name]:.6g}" if row[name] == row[name] else "–" for name in names],
+            "values": [writers[name](row[name]) for name in names],
             "cells": _cells(state, str(candidate), columns),
         }
         for candidate, row in found.members.iterrows()
     ]
     return told | empty | {
-        "words": front_words(found)[-1:],
+        "words": volume_words(found),
         "panels": _panels(state, found),
         "volume": pictures.volume(found.table["volume"].to_numpy(dtype=np.float64)),
         "parallel": _parallel(state, found),
@@ -192,27 +213,6 @@ def _parallel(state: State, found: Front) -> str:
     )
 
 
-def outcomes(state: State) -> pd.DataFrame:
-    """Suggestions with a prediction, and what was measured.
-
-    Returns:
-        Columns run, id, observed, mean, low, high, inside; a repeat has the prediction of the
-        suggestion that it repeats.
-    """
-    rows = []
-    for run, measurement in state.measurements.items():
-        result = measurement.result
-        plan = state.plans.get(run) or state.plans.get(run.split("~")[0])
-        observed = result.values.get(state.created.objective)
-        if plan is None or plan.suggestion.id != result.id or result.status != "measured":
-            continue
-        mean, low, high = (getattr(plan.suggestion, key) for key in ("mean", "low", "high"))
-        if None not in (observed, mean, low, high):
-            rows.append((run, result.id, observed, mean, low, high, low <= observed <= high))
-    columns = ["run", "id", "observed", "mean", "low", "high", "inside"]
-    return pd.DataFrame(rows, columns=columns)
-
-
 def describe(event: Event) -> str:
     """What happened, a few words."""
     match event:
@@ -228,6 +228,7 @@ def describe(event: Event) -> str:
             return f"{len(event.results)} results{source}{joined}"
         case Avoided():
             what = f"{event.column or 'id'}: {', '.join([*event.values, *map(str, event.spans)])}"
+            what = ", ".join(map(str, event.together)) or what
             reason = f" ({event.reason})" if event.reason else ""
             return f"{what} {'allowed again' if event.lifted else 'avoided'}{reason}"
         case Added():
@@ -261,49 +262,6 @@ def describe(event: Event) -> str:
             assert_never(event)
 
 
-def _pictures(
-    state: State, table: pd.DataFrame, tested: pd.DataFrame, insights: Insights | None
-) -> dict[str, str]:
-    svg = {"progress": "", "tested": "", "left_out": "", "calibration": ""}
-    if table["value"].notna().any():
-        svg["progress"] = pictures.progress(table, state.created.goal.target)
-    if len(tested):
-        svg["tested"] = pictures.predictions(tested)
-    left_out = _left_out(insights, state.scale().inside)
-    if len(left_out):
-        svg["left_out"] = pictures.predictions(left_out)
-    curves = {
-        name: _shares(predicted)
-        for name, predicted in (("suggestions", tested), ("left out", left_out))
-        if len(predicted) >= FEWEST_FOR_CALIBRATION
-    }
-    if curves:
-        svg["calibration"] = pictures.calibration(LEVELS, curves)
-    return svg
-
-
-def _left_out(
-    insights: Insights | None, inside: Callable[[NDArray[np.float64]], NDArray[np.float64]]
-) -> pd.DataFrame:
-    """Predictions of left-out measurements by the language model (else by the first model)."""
-    if insights is None:
-        return pd.DataFrame()
-    trust = insights.trust
-    models = [m for m in trust.errors["method"] if m != RANDOM]
-    chosen = trust.language or next(iter(models), None)
-    rows = trust.predictions[trust.predictions["method"] == chosen]
-    half = INTERVAL * rows["deviation"]
-    low, high = rows["mean"] - half, rows["mean"] + half
-    return rows.assign(low=inside(low.to_numpy()), high=inside(high.to_numpy()))
-
-
-def _shares(predicted: pd.DataFrame) -> np.ndarray:
-    y, mean, low, high = (
-        predicted[c].to_numpy(dtype=np.float64) for c in ("observed", "mean", "low", "high")
-    )
-    return shares_inside(y, mean, ((high - low) / (2 * INTERVAL)) ** 2, LEVELS)
-
-
 def _sources(state: State) -> list[dict[str, Any]]:
     """What is learned from, and how much each said in the last batch."""
     trust = state.batches[-1].trust if state.batches else {}
@@ -317,52 +275,27 @@ def _sources(state: State) -> list[dict[str, Any]]:
     return found
 
 
-def _weights(insights: Insights | None) -> list[dict[str, Any]]:
-    """What tells experiments apart, largest first; what does less than 1 % of it is left out."""
-    found = [] if insights is None else sorted(insights.weights.items(), key=lambda w: -w[1][0])
-    return [
-        {**slot_words(slot), "share": share, "low": low, "high": high}
-        for slot, (share, low, high) in found
-        if share >= LEAST_SHARE
-    ]
-
-
-def _effects(
-    state: State, insights: Insights | None, columns: Sequence[str]
-) -> list[dict[str, Any]]:
-    """For each column, the strongest first: its values by effect, with bars in percent."""
-    if insights is None:
-        return []
-    effects = insights.effects[insights.effects["column"].isin(columns)]
-    largest, write = float(effects["effect"].abs().max()) or 1.0, written_like(effects["effect"])
-    found = []
-    for column, rows in effects.groupby("column", sort=False):
-        strongest = rows.loc[rows["effect"].abs().nlargest(LONGEST).index]
-        shown = strongest.sort_values("effect", ascending=False, kind="stable")
-        bars = [
-            row | {"width": 50 * abs(e) / largest, "text": f"{'+' if e > 0 else ''}{write(e)}"}
-            for row, e in zip(shown.to_dict("records"), shown["effect"], strict=True)
-        ]
-        span = float(np.ptp(rows["effect"].to_numpy()))
-        found.append(
-            {
-                "column": head(state, str(column)),
-                "bars": bars,
-                "more": len(rows) - len(bars),
-                "span": span,
-            }
-        )
-    return sorted(found, key=lambda panel: -panel["span"])
-
-
 def _cells(state: State, candidate: str, columns: Sequence[str]) -> list[str]:
     row = state.table.loc[candidate]
     return [cell_text(row[column]) for column in columns]
 
 
+def _pending(
+    state: State, writers: Mapping[str, Callable[[float | None], str]], columns: Sequence[str]
+) -> list[dict[str, Any]]:
+    """What is in the laboratory, with what is predicted of each outcome."""
+    rows = []
+    for plan in state.pending():
+        s = plan.suggestion
+        said: dict[str, Suggestion | Prediction] = {state.objective.name: s, **s.others}
+        intervals = {name: _between(writers[name], one.low, one.high) for name, one in said.items()}
+        rows.append({"s": s, "intervals": intervals, "cells": _cells(state, s.id, columns)})
+    return rows
+
+
 def _results(state: State, columns: Sequence[str]) -> list[dict[str, Any]]:
     """All results, the latest first, with the values they had before a correction."""
-    objective = state.created.objective
+    objective, writers = state.created.objective, writers_of(state)
     often = Counter(m.result.id for m in state.with_status("measured"))
     return [
         {
@@ -370,7 +303,7 @@ def _results(state: State, columns: Sequence[str]) -> list[dict[str, Any]]:
             "result": m.result,
             "value": m.result.values.get(objective),
             "said": m.result.said.get(objective),
-            "also": [_also(m.result, name) for name in state.created.also],
+            "also": [_also(m.result, name, writers[name]) for name in state.created.also],
             "cells": _cells(state, m.result.id, columns),
             "repeated": often[m.result.id] > 1,
             "asked": state.asked(run) if state.otherwise(m.result) else None,
@@ -381,10 +314,9 @@ def _results(state: State, columns: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _also(result: Result, name: str) -> str:
+def _also(result: Result, name: str, write: Callable[[float | None], str]) -> str:
     """A further result as it is shown."""
-    value = result.values.get(name)
-    return result.said.get(name) or ("–" if value is None else f"{value:.6g}")
+    return result.said.get(name) or write(result.values.get(name))
 
 
 def _repeats(state: State) -> list[dict[Hashable, Any]]:
@@ -394,12 +326,28 @@ def _repeats(state: State) -> list[dict[Hashable, Any]]:
 
 
 def _promising(
-    state: State, insights: Insights | None, columns: Sequence[str]
+    state: State,
+    insights: Insights | None,
+    writers: Mapping[str, Callable[[float | None], str]],
+    columns: Sequence[str],
 ) -> list[dict[Hashable, Any]]:
+    """The open candidates of the largest gain, with what is predicted of each outcome."""
     if insights is None:
         return []
-    rows = insights.advice.candidates.to_dict("records")
-    return [{**row, "cells": _cells(state, row["id"], columns)} for row in rows]
+    advice = insights.advice
+    rows = advice.candidates.to_dict("records")
+    return [
+        {
+            **row,
+            "others": [
+                _between(writers[name], *table.loc[i, ["low", "high"]])
+                for name, table in advice.further.items()
+            ],
+            "limits": None if advice.limits is None else float(advice.limits[i]),
+            "cells": _cells(state, row["id"], columns),
+        }
+        for i, row in enumerate(rows)
+    ]
 
 
 def _provenance(

@@ -26,21 +26,22 @@ Mask = NDArray[np.bool_]
 _LINES = ((BEST, "o", "-"), (MISS, "s", (0, (5, 1.5))))
 
 
-def progress(table: pd.DataFrame, target: float | None = None) -> str:
+def progress(table: pd.DataFrame, wanted: Sequence[float] = (), small: bool = False) -> str:
     """Results in order of arrival, and the best so far.
 
     Args:
         table: see `gollum.campaign.advice.progress`.
-        target: the value to come close to.
+        wanted: values to come close to, or to stay above or below.
+        small: whether others stand beside it.
     """
     from matplotlib.ticker import MaxNLocator
 
     x = np.arange(1, len(table) + 1)
     value, best = (table[c].to_numpy(dtype=np.float64) for c in ("value", "best"))
     failed = table["status"].to_numpy() == "failed"
-    figure, axes = new_figure(WIDTH, 2.9)
-    if target is not None:
-        axes.axhline(target, color=_GREY, linestyle=(0, (4, 3)), linewidth=1.2)
+    figure, axes = new_figure(*(PANEL if small else (WIDTH, 2.9)))
+    for value_wanted in wanted:
+        axes.axhline(value_wanted, color=_GREY, linestyle=(0, (4, 3)), linewidth=1.2)
     axes.step(x, best, where="post", color=BEST, linewidth=2.2)
     axes.plot(x, value, "o", color=RESULT, ms=4.5 if len(x) < 100 else 3, mew=0, alpha=0.9)
     if failed.any():
@@ -169,14 +170,14 @@ def parallel(values: NDArray[np.float64], better: Sequence[float], members: Mask
             axes.plot(x, line, **style)
     for i, sign in enumerate(better):
         ends = (low[i], high[i]) if sign > 0 else (high[i], low[i])
-        axes.axvline(i, color=INK, linewidth=0.8)
+        axes.plot([i, i], [0, 1], color=INK, linewidth=0.8)
         for at, value, place in ((0, ends[0], "top"), (1, ends[1], "bottom")):
-            axes.annotate(f"{value:.4g}", (i, at), xytext=(0, -3 if at == 0 else 3), fontsize=8,
+            axes.annotate(f"{value:.4g}", (i, at), xytext=(0, -4 if at == 0 else 4), fontsize=8,
                           textcoords="offset points", ha="center", va=place, color=INK)  # fmt: skip
     axes.set_xticks(x, [str(i + 1) for i in x])
     axes.tick_params(axis="x", pad=12)
     axes.set_yticks([])
-    axes.set_ylim(-0.04, 1.06)
+    axes.set_ylim(-0.08, 1.08)
     axes.spines["bottom"].set_visible(False)
     return as_svg(figure)
 

@@ -16,7 +16,7 @@ from gollum.campaign.front import Binding, Front, bindings, front_of
 from gollum.campaign.sheets import in_unit
 from gollum.campaign.state import State
 from gollum.data.outcomes import alone_words, wanted_words
-from gollum.data.pool import cell_text
+from gollum.data.pool import cell_text, telling_columns
 from gollum.errors import quoted
 from gollum.report.drawing import shortened
 
@@ -24,6 +24,7 @@ PLOT_WIDTH, PLOT_HEIGHT = 60, 9  # characters
 LISTED = 24  # pending experiments, and what is avoided
 BATCH = 8
 RECENT = 8  # results, of which is told what they added
+HOPELESS = 0.02  # chance below which an experiment is not done for its result
 FORESEEN = 4  # measured suggestions of which a mean says something
 WORDS = {  # of representations
     "one_hot": "value", "morgan": "Morgan fingerprint", "fragments": "functional groups",
@@ -53,6 +54,8 @@ def print_status(console: Console, state: State, file: str | None = None) -> Non
         say(line)
     say()
     for line in _best(state, write):
+        say(line)
+    for line in outlook(state):
         say(line)
     values, reached = (table[c].to_numpy(dtype=np.float64) for c in ("value", "best"))
     if np.isfinite(values).sum() > 1:
@@ -147,8 +150,29 @@ def next_step(state: State, file: str) -> str:
         runs = "the experiment" if pending == 1 else f"the {pending} experiments"
         return f"Next: do {runs} and record what came out:  gollum record {name} next.xlsx"
     if not state.open().any():
-        return f"Next: no candidate is left; see what was learned:  gollum report {name}"
+        return (
+            f"Next: no candidate is left; see what was learned:  gollum report {name}, or add some."
+        )
     return f"Next: ask what to do:  {suggest} -o next.xlsx"
+
+
+def outlook(state: State) -> list[str]:
+    """Whether to go on, as it was told with the last batch, and how many of it have no chance."""
+    last = state.batches[-1] if state.batches else None
+    if last is None or not last.advice:
+        return []
+    if state.learned > last.basis:
+        return [f"Before the last results: {last.advice}"]
+    hopeless = sum(s.chance is not None and s.chance < HOPELESS for s in last.suggestions)
+    if 2 * hopeless < len(last.suggestions):
+        return [last.advice]
+    success = "join the front" if any(map(state.front_of, last.suggestions)) else "beat the best"
+    return [
+        last.advice,
+        f"{hopeless} of these {len(last.suggestions)} {success} with less than "
+        f"{100 * HOPELESS:.0f} %: they are there for what the model learns from them; a smaller -n "
+        "leaves some of them out.",
+    ]
 
 
 def conditions(state: State, candidate: str, columns: Iterable[str]) -> list[tuple[str, str]]:
@@ -158,10 +182,8 @@ def conditions(state: State, candidate: str, columns: Iterable[str]) -> list[tup
 
 
 def telling(state: State) -> list[str]:
-    """Input columns to know an experiment by: those that differ, structures only without others."""
-    columns = [str(c) for c in state.table]
-    varied = [c for c in columns if state.table[c].nunique() > 1] or columns
-    return [c for c in varied if c not in state.created.structures] or varied
+    """Input columns to know an experiment by: those that differ, structures only without names."""
+    return telling_columns(state.table, state.created.structures)
 
 
 def written_like(values: Iterable[float]) -> Write:
@@ -234,6 +256,8 @@ def _best(state: State, write: Write) -> list[str]:
     if found is None:
         return ["No experiment is known to meet all limits so far.", *told]
     often = f", mean of {found.count} measurements" if found.count > 1 else ""
+    if found.desirability is not None:
+        often += f", desirability {found.desirability:.2f}"
     lines = [f"Best so far: {state.created.objective} {write(found.value)} ({found.id}{often})"]
     further = state.means_of_all.loc[found.id].iloc[1:].dropna()
     cells = [
@@ -259,12 +283,19 @@ def front_words(front: Front) -> list[str]:
         lines.append(f"  {candidate}: " + ", ".join(f"{n} {write[n](row[n])}" for n in names))
     if len(members) > LISTED:
         lines.append(f"  … and {len(members) - LISTED} more")
+    return [*lines, *volume_words(front)]
+
+
+def volume_words(front: Front) -> list[str]:
+    """The hypervolume, and what the last results added to it."""
+    names = [outcome.name for outcome in front.outcomes]
+    write = {name: written_like(front.table[name]) for name in names}
     point = ", ".join(f"{n} {write[n](v)}" for n, v in zip(names, front.reference, strict=True))
     volume = front.table["volume"].to_numpy(dtype=np.float64)
-    lines.append(
+    lines = [
         f"Hypervolume: {100 * volume[-1]:.0f} % of what an experiment would have that is as good "
         f"in all of them as the best so far is in each, from {point} on."
-    )
+    ]
     if len(volume) > RECENT and volume[-1] > 0:
         grown = 1.0 - volume[-1 - RECENT] / volume[-1]
         lines.append(f"The last {RECENT} results made {100 * grown:.0f} % of it.")

@@ -59,6 +59,7 @@ def render(found: Comparison, sources: Sequence[Source]) -> str:
         "probability": notation.probability,
     }
     environment.filters["percent"] = notation.percent
+    environment.filters["title_of"] = notation.title
     environment.globals |= {
         "interval": lambda low, high, sign=False: notation.interval(found.metric, low, high, sign)
     }

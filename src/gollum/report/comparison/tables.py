@@ -131,8 +131,8 @@ def _overall(found: Comparison) -> Table:
     table = _table(
         f"Mean over tasks of the {title(found.metric)}",
         ["method", "tasks", "runs", "mean", "95 % interval", "for further tasks", *area, "rank"],
-        "The first interval is for these tasks, the second for further tasks of their kind too."
-        + says,
+        "The first interval is for these tasks, the second for further tasks of their kind too "
+        "(none below five tasks)." + says,
     )
     for row in _rows(found.overall):
         rank = number(ranks.get(row["method"], float("nan")), 2)

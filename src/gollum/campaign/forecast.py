@@ -1,0 +1,101 @@
+"""What the model expects of every candidate, as a table and as a map of two columns."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from gollum.acquisition.model_based import others_of
+from gollum.acquisition.strategy import Selection
+from gollum.campaign.explain import Explained, main_effects
+from gollum.campaign.planning import (
+    has_enough,
+    inflation_of,
+    learn,
+    observed,
+    strategy_of,
+    stream_of,
+    surrogate_of,
+)
+from gollum.campaign.sheets import predicted_frame
+from gollum.campaign.state import State
+from gollum.data.pool import cell_text
+from gollum.errors import UserError
+from gollum.listener import SILENT, Listener
+
+MOST = 40  # values of a column on a map
+
+
+def forecast(state: State, listener: Listener = SILENT) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Fit the campaign's model to all results and predict every candidate.
+
+    Returns:
+        The candidates with predictions, and the map of the two columns that matter most
+        (`map_of`), which has no rows where there are no such two.
+
+    Raises:
+        UserError: there are too few results, or the campaign's strategy has no model.
+        FitError: the model could not be fitted.
+    """
+    if not has_enough(state):
+        raise UserError(
+            f"{state.created.name}: there is no model yet; it takes results of at least two "
+            "different experiments that are not all equal."
+        )
+    surrogate = surrogate_of(state, listener=listener)
+    listener.stage("Fitting the model")
+    outcomes = observed(state, strategy_of(state))
+    fitted = learn(surrogate, state, outcomes[0].scale)
+    others, notes = others_of(surrogate, outcomes, stream_of(state))
+    listener.noted(notes)
+    listener.stage("Checking the intervals")
+    wider = {
+        one.outcome.name: inflation_of(state, surrogate, listener, one)
+        for one in outcomes
+        if one is outcomes[0] or one.outcome.name in others
+    }
+    chosen = Selection(tuple(map(str, fitted.pool.ids)), fitted=fitted, others=others)
+    explained = Explained(state, chosen, outcomes, wider)
+    expected = explained.expected(np.arange(len(fitted.pool)))
+    return predicted_frame(state, expected), map_of(state, explained.predicted)
+
+
+def map_of(state: State, predicted: np.ndarray) -> pd.DataFrame:
+    """Mean predictions for each pair of values of the two columns that matter most.
+
+    Args:
+        state: the campaign.
+        predicted: N predictions of one outcome.
+
+    Returns:
+        A row for each value of the column that matters most, which is the first one's name; the
+        other columns are the values of the other one, best first where more is better.
+    """
+    effects = main_effects(state, predicted).table
+    spans = effects.groupby("column", sort=False)["effect"].agg(np.ptp)
+    few = [str(c) for c in spans.index if 1 < state.table[str(c)].nunique() <= MOST]
+    chosen: list[str] = []
+    for column in spans[few].sort_values(ascending=False, kind="stable").index.astype(str):
+        if len(chosen) < 2 and not any(_renames(state.table, column, other) for other in chosen):
+            chosen.append(column)
+    if len(chosen) < 2:
+        return pd.DataFrame()
+    first, second = chosen
+    cells = pd.DataFrame(
+        {
+            first: state.table[first].map(cell_text).to_numpy(),
+            " ": state.table[second].map(cell_text).to_numpy(),
+            "": predicted,
+        }
+    )
+    table = cells.pivot_table(index=first, columns=" ", values="", aggfunc="mean", sort=False)
+    table = table.loc[table.mean(axis=1).sort_values(ascending=False, kind="stable").index]
+    table = table[table.mean().sort_values(ascending=False, kind="stable").index]
+    named = table.rename(columns={cell: f"{second} {cell}".strip() for cell in table})
+    return named.rename_axis(columns=None).reset_index()
+
+
+def _renames(table: pd.DataFrame, one: str, other: str) -> bool:
+    """Whether one column says the same as another, as a SMILES does of a name."""
+    pairs = table[[one, other]].drop_duplicates()
+    return len(pairs) == table[one].nunique(dropna=False) == table[other].nunique(dropna=False)
