@@ -2,11 +2,11 @@
 
     python benchmarks/stopping.py --json benchmarks/results/stopping.json
 
-Campaigns as a chemist runs them, batches of eight by the default until a budget is used up, whatever
-the advice. Afterwards: at which result `little is left to gain` and `stop` were first said, how many
-experiments of the budget were left, and by how much, as a share of the range of all results of the
-task, the best result of the whole budget was better than the best at that time. An advice counts as
-too early where that is more than 2 %.
+Campaigns as a chemist runs them, batches of eight by the default until a budget is used up,
+whatever the advice. Afterwards: at which result `little is left to gain` and `stop` were first
+said, how many experiments of the budget were left, and by how much, as a share of the range of all
+results of the task, the best result of the whole budget was better than the best at that time. An
+advice counts as too early where that is more than 2 %.
 """
 
 from __future__ import annotations
@@ -101,7 +101,8 @@ def main() -> None:
         for task in known.tasks:
             if (task, seed) not in done:
                 found.append(run(task, seed))
-                print(task, seed, found[-1]["seconds"], [r["advice"] for r in found[-1]["rounds"]], flush=True)
+                told = [one["advice"] for one in found[-1]["rounds"]]
+                print(task, seed, found[-1]["seconds"], told, flush=True)
                 write_text(known.json, json.dumps(found, indent=1) + "\n")
     print(*judged(found), sep="\n")
 
