@@ -3,7 +3,9 @@
     python benchmarks/hypervolume.py --json benchmarks/results/hypervolume.json
 
 From six random experiments on, six rounds of four. `front` is what campaigns do (qLogNEHVI),
-`scalarization` qLogNParEGO, `first` optimizes the first objective alone, and `random` is chance.
+`scalarization` qLogNParEGO, `first` optimizes the first objective alone, `random` is chance, and
+`baybe` BayBE's Pareto objective as its users have it (extra `peers`; only if named by --ways). What
+the file holds already is not run again.
 Judged is the hypervolume of what was measured, as a share of that of the whole table, down to its
 worst values, after each round.
 """
@@ -13,12 +15,14 @@ from __future__ import annotations
 import argparse
 import json
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from gollum.acquisition.baselines import of_problem
 from gollum.acquisition.model_based import ModelBased, Modelled, make_strategy, others_of
 from gollum.acquisition.policy import Policy
 from gollum.acquisition.several import select_several
@@ -64,8 +68,9 @@ def outcomes_of(tasks: Sequence[str]) -> tuple[Setup, list[Outcome], np.ndarray]
 
 
 def run(
-    strategy: ModelBased, outcomes: Sequence[Outcome], values: np.ndarray, way: str, seed: int
-) -> list[float]:
+    setup: Setup, strategy: ModelBased, outcomes: Sequence[Outcome], values: np.ndarray,
+    way: str, seed: int,
+) -> list[float]:  # fmt: skip
     """Hypervolume after the start and after each round."""
     pool = strategy.pool
     merits = np.stack([o.goal.merit(values[:, j]) for j, o in enumerate(outcomes)], axis=1)
@@ -78,10 +83,36 @@ def run(
         rest = unmeasured(len(pool), np.array(known))
         if way == "random":
             known += rng.choice(rest, BATCH, replace=False).tolist()
+        elif way == "baybe":
+            known += recommended(setup, merits, known, (seed, number))
         else:
             known += chosen(strategy, outcomes, values, known, way, (seed, number))
         found.append(hypervolume(merits[known], reference) / whole)
     return found
+
+
+def recommended(
+    setup: Setup, merits: np.ndarray, known: list[int], stream: tuple[int, int]
+) -> list[int]:
+    """The next batch of BayBE, which maximizes all merits."""
+    from baybe import Campaign
+    from baybe.objectives import ParetoObjective
+    from baybe.settings import Settings
+    from baybe.targets import NumericalTarget
+
+    peer, names = of_problem(setup.problem, ()), [f"merit {j}" for j in range(merits.shape[1])]
+    entropy = np.random.SeedSequence(stream).generate_state(1)[0]
+    results = peer.table.loc[known].assign(
+        **{name: merits[known, j] for j, name in enumerate(names)}
+    )
+    with Settings(random_seed=int(entropy)), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        campaign = Campaign(
+            peer.space, ParetoObjective([NumericalTarget(name=name) for name in names]),
+            allow_recommending_already_measured=False,
+        )  # fmt: skip
+        campaign.add_measurements(results)
+        return [int(row) for row in campaign.recommend(BATCH).index]
 
 
 def chosen(
@@ -116,22 +147,26 @@ def main() -> None:
     parser.add_argument("--ways", nargs="*", default=list(WAYS))
     known = parser.parse_args()
     prepare_process(1)
-    rows = []
+    path = Path(known.json)
+    rows = json.loads(path.read_text("utf-8"))["rows"] if path.exists() else []
+    done = {(row["task"], row["way"], row["seed"]) for row in rows}
     for task in known.tasks:
         setup, outcomes, values = outcomes_of(TASKS[task])
         strategy = make_strategy(setup, setup.settings, starts=False)
         for seed in range(known.seeds):
             for way in known.ways:
+                if (task, way, seed) in done:
+                    continue
                 began = time.perf_counter()
-                volumes = run(strategy, outcomes, values, way, seed)
+                volumes = run(setup, strategy, outcomes, values, way, seed)
                 seconds = round(time.perf_counter() - began, 1)
                 rows.append(
                     {"task": task, "way": way, "seed": seed, "seconds": seconds,
                      "volumes": [round(v, 5) for v in volumes]}
                 )  # fmt: skip
                 print(task, way, seed, f"{volumes[-1]:.3f}", f"{seconds} s", flush=True)
-        content = {"commit": commit(), "surrogate": "wordless", "rows": rows}
-        write_text(Path(known.json), json.dumps(content) + "\n")
+                content = {"commit": commit(), "surrogate": "wordless", "rows": rows}
+                write_text(path, json.dumps(content) + "\n")
 
 
 if __name__ == "__main__":
