@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,8 @@ def _next(task: str) -> dict[str, object]:
 
 
 # What was known beforehand, of which tasks, as keys of the run of a task, and its surrogate.
-TRANSFER: tuple[tuple[str, Sequence[str], Callable[[str], dict[str, object]], str], ...] = (
+Known = tuple[tuple[str, Sequence[str], Callable[[str], dict[str, object]], str], ...]
+TRANSFER: Known = (
     ("60 results of one other product", PRODUCTS, _next, "combined"),
     ("60 of each of four", PRODUCTS, _others(PRODUCTS), "combined"),
     ("200 of each of four", PRODUCTS, _others(PRODUCTS, results=200), "combined"),
@@ -87,6 +89,60 @@ TRANSFER: tuple[tuple[str, Sequence[str], Callable[[str], dict[str, object]], st
      _others(PRODUCTS, control="inverted_labels"), "combined"),
     ("60 of each of three other plates of additives", PLATES, _others(PLATES), "combined"),
 )  # fmt: skip
+
+
+def _one_bad(control: str) -> Callable[[str], dict[str, object]]:
+    """Keys of a run that learns from all other products, of which the first misleads."""
+
+    def keys(task: str) -> dict[str, object]:
+        known = _others(PRODUCTS, control=control)(task)
+        sources = known["transfer.sources"]
+        assert isinstance(sources, list)  # noqa: S101 (`_others` makes one)
+        return {**known, "transfer.controlled": sources[:1]}
+
+    return keys
+
+
+def _from(sources: Mapping[str, Sequence[str]]) -> Callable[[str], dict[str, object]]:
+    """Keys of a run that learns from what is said for its task."""
+    return lambda task: {"protocol": "transfer", "transfer.sources": [*sources[task]]}
+
+
+def _ranked(task: str, **more: object) -> dict[str, object]:
+    """Keys of a run that knows rankings of each column from one other product."""
+    own = {f"transfer.{key}": value for key, value in more.items()}
+    return {**_next(task), "transfer.results": 0, "transfer.form": "rankings", **own}
+
+
+REIZMAN = tuple(f"reizman-suzuki-{number}" for number in range(1, 5))
+OER = ("oer-3851", "oer-3860", "oer-4098")
+BAUMGARTNER = ("baumgartner-aniline", "baumgartner-benzamide")
+OTHERWISE = {
+    "suzuki-phosphines": ("suzuki-perera", "ni-suzuki"),
+    "ni-suzuki": ("suzuki-perera", "suzuki-phosphines"),
+    "suzuki-informer": ("suzuki-perera", "suzuki-phosphines"),
+    "cn-nanoscale": ("bh-cf3", "bh-3-pyridyl"),
+    "amide-coupling": ("n-alkylation", "reductive-amination"),
+}
+UNRELATED = {"bh-ethyl": ("deoxyfluorination",), "bh-cf3": ("amide-coupling",)}
+TRANSFER_MORE: Known = (
+    ("all results of each of four", PRODUCTS, _others(PRODUCTS, results=0), "combined"),
+    ("60 of each of four, one permuted", PRODUCTS, _one_bad("permuted_labels"), "combined"),
+    ("60 of each of four, one inverted", PRODUCTS, _one_bad("inverted_labels"), "combined"),
+    ("60 of each of four, pooled as one task", PRODUCTS, _others(PRODUCTS), "pooled"),
+    ("60 of each of four, models ranked", PRODUCTS, _others(PRODUCTS), "ranked"),
+    ("60 of each of three other Reizman couplings", REIZMAN, _others(REIZMAN), "combined"),
+    ("60 of the other Baumgartner coupling", BAUMGARTNER, _others(BAUMGARTNER), "combined"),
+    ("60 of each of two other OER plates", OER, _others(OER), "combined"),
+    ("60 of each of two related tables with other columns", tuple(OTHERWISE), _from(OTHERWISE),
+     "combined"),
+    ("60 of an unrelated table", tuple(UNRELATED), _from(UNRELATED), "combined"),
+)  # fmt: skip
+OPINIONS: Known = (
+    ("rankings of each column, from one other product", PRODUCTS, _ranked, "combined"),
+    ("the same upside down", PRODUCTS, partial(_ranked, control="inverted_labels"), "combined"),
+)
+KNOWN = {"transfer": TRANSFER, "transfer-more": TRANSFER_MORE, "opinions": OPINIONS}
 SEEDS = 5  # of each task, but for the five products
 # On which the default was tuned.
 DEVELOPMENT = (
@@ -241,7 +297,7 @@ def _transfer(name: str) -> Iterator[str]:
     """What results of other tasks bring, beside the same runs without them."""
     own, known = _records(name), _records("default")
     rows = []
-    for words, tasks, keys, surrogate in TRANSFER:
+    for words, tasks, keys, surrogate in KNOWN[name]:
         wanted = {task: written(keys(task)) for task in tasks}
         found = [
             _as(records, label, part)
@@ -360,7 +416,7 @@ PARTS: dict[str, Callable[[str], Iterable[str]]] = {
     "realistic": _realistic,
     "conditions": _conditions,
     "encoders": _encoders,
-    "transfer": _transfer,
+    **dict.fromkeys(KNOWN, _transfer),
     "buchwald-hartwig": _products,
     "paper19": _many_tasks,
     "further": _many_tasks,

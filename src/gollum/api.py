@@ -24,6 +24,7 @@ from gollum.campaign.given import Given
 from gollum.campaign.intake import Intake, read_results
 from gollum.campaign.learning import Match, learn_from
 from gollum.campaign.lint import lint, lint_tokens, tokenizer_of
+from gollum.campaign.opinions import Opinion, asked, ranking
 from gollum.campaign.requests import (
     asked_for,
     cell_meant,
@@ -45,6 +46,7 @@ from gollum.data.statuses import check_failed
 from gollum.errors import BusyError, ConfigError, DataError, UserError, nearest, quoted
 from gollum.features.representations import REPRESENTATIONS
 from gollum.files import obstacle, sha256_of
+from gollum.language.remote import Endpoint
 from gollum.listener import SILENT, Listener
 from gollum.notes import Note
 from gollum.registry import Registry
@@ -526,6 +528,70 @@ class Campaign:
             )
             ledger.append(event)
         return event, matches, [*notes, *told]
+
+    def rank(self, text: str) -> Learned:
+        """Learn from a ranking of the options of a column, as from a source that may be wrong.
+
+        Args:
+            text: best first, such as 'ligand=XPhos > SPhos, dppf > PPh3', with ties between commas.
+
+        Raises:
+            UserError: it is no ranking, or names what is not there; nothing is changed.
+        """
+        return self._take_over(lambda state: [ranking(state, text)])[0]
+
+    def ask(
+        self,
+        model: str,
+        url: str,
+        *,
+        columns: Sequence[str] | None = None,
+        confirm: Callable[[str], bool] | bool = False,
+        price_per_million: float | None = None,
+        listener: Listener = SILENT,
+    ) -> list[Learned]:
+        """Learn from what a chat model expects of each option, as from sources that may be wrong.
+
+        The names of all columns and up to some dozens of their options are sent; nothing that was
+        measured is. Answers are kept, so that the same question is paid for once.
+
+        Args:
+            model: what the server calls it.
+            url: an OpenAI-compatible address, such as https://api.example.com/v1; the key is in
+                GOLLUM_API_KEY or OPENAI_API_KEY.
+            columns: about which; by default one of each factor that varies.
+            confirm: whether that may be sent, or who is asked with a sentence that says what goes
+                where; the listener by default.
+            price_per_million: dollars for a million tokens, for that sentence.
+            listener: told what it is at.
+
+        Returns:
+            What was taken over, one source for each column.
+
+        Raises:
+            UserError: nobody agrees, the server has no answer, or nothing can be learned from it;
+                nothing is changed.
+        """
+        endpoint = Endpoint(url, model, attempts=3, price_per_million=price_per_million)
+        listener.stage(f"Asking {model}")
+
+        def agrees(sentence: str) -> bool:
+            if callable(confirm):
+                return confirm(sentence)
+            return confirm or listener.consents(sentence)
+
+        opinions = asked(
+            self.state(), endpoint, confirm=agrees, columns=columns, progress=listener.advanced
+        )
+        return self._take_over(lambda _: opinions)
+
+    def _take_over(self, opinions: Callable[[State], list[Opinion]]) -> list[Learned]:
+        """All of some opinions, or none."""
+        with self._store.deciding() as ledger:
+            events = [opinion.event(ledger.state) for opinion in opinions(ledger.state)]
+            for event in events:
+                ledger.append(event)
+        return events
 
     def forget(self, name: str) -> None:
         """Do not learn from a source any more; its results stay in the file.

@@ -138,6 +138,15 @@ def _write_some(descriptor: int, data: memoryview, offset: int) -> int:
         return os.write(descriptor, data)
 
 
+def kept(folder: Path) -> int:
+    """Bytes of the files of a folder that are named by what they hold."""
+    total = 0
+    for file in folder.glob("*.safetensors"):
+        with suppress(OSError):
+            total += file.stat().st_size if _FILE.fullmatch(file.name) else 0
+    return total
+
+
 def trim(folder: Path, keep_bytes: float, *, spare: str) -> None:
     """Remove the files used least recently until the rest take at most `keep_bytes`.
 

@@ -120,6 +120,9 @@ def _parser() -> _Parser:
     models.set_defaults(handler=benchmarks.models)
     models.add_argument("words", nargs="*", metavar="NAME", help="show one model in full")
     models.add_argument("--yes", action="store_true", help="fetch without asking")
+    doctor = known.add_parser("doctor", help="what is here, what is slow and why, what to do")
+    doctor.set_defaults(handler=benchmarks.doctor)
+    doctor.add_argument("--clean", action="store_true", help="remove cached features")
     bench = known.add_parser(
         "bench",
         help="run a sweep of benchmark cells",

@@ -117,6 +117,21 @@ def has_native_bfloat16(device: torch.device) -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
+def processor_features() -> list[str]:
+    """Those of this processor's vector extensions that speed depends on; none if it is not known.
+
+    The newest of the AVX family, and what multiplies bfloat16 or int8 matrices.
+    """
+    try:
+        with open("/proc/cpuinfo") as info:
+            flags = set(next((line for line in info if line.startswith("flags")), "").split())
+    except OSError:
+        return []
+    newest = [name for name in ("avx512f", "avx2", "avx") if name in flags][:1]
+    more = ("avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8")
+    return [*newest, *(name for name in more if name in flags)]
+
+
 @contextmanager
 def seeded(seed: int, *stream: int) -> Iterator[None]:
     """Run a block on its own random stream and leave PyTorch's global state as it was.

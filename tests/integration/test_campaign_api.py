@@ -317,3 +317,26 @@ def test_another_sheet_of_a_workbook_and_a_head_further_down_are_pointed_out(mad
         made.record(below)
     with pytest.raises(DataError, match="row 3 seems to hold the names of the columns"):
         Campaign.create(tmp_path / "other.gollum", table=below, **OPTIONS)
+
+
+def test_what_is_known_of_inexact_results_reaches_the_model_and_replays(tmp_path):
+    table = pd.DataFrame([(a, t) for a in "abc" for t in (20.0, 40.0, 60.0, 80.0)],
+                         columns=["base", "temperature"])  # fmt: skip
+    few = {"averaging.particles": 16, "averaging.moves": 2}
+    campaign, _ = Campaign.create(
+        tmp_path / "c.gollum", table=table, objective="yield_pct", surrogate="averaged", keys=few
+    )
+    asked = campaign.suggest(5)
+    said = ["<5", "30-40", "52 ± 3", "trace", "61"]
+    campaign.record(asked.assign(yield_pct=said))
+    extents = campaign.state().extents()
+    assert extents.between.tolist() == [True, True, False, True, False]
+    assert extents.error.tolist() == [0.0, 0.0, 3.0, 0.0, 0.0]
+    campaign.suggest(3)
+    assert all(found.agrees for found in campaign.replay())
+    first = campaign.state().measurements
+    again = asked.assign(yield_pct=["4", "", "", "", ""])
+    campaign.record(again, correct=True)
+    known = campaign.state().extents()
+    assert known.between.tolist() == [False, True, False, True, False]
+    assert len(first) == len(campaign.state().measurements) == 5

@@ -77,3 +77,14 @@ def test_a_campaign_that_exists_is_sent_to_the_command_for_it(gollum):
     code, _, err = gollum("init", "new.gollum", "--minimize", "--learn-from", "old.csv")
     assert (code, "gollum learn new.gollum old.csv" in err) == (2, True)
     assert "maximize" in told(gollum("status", "new.gollum")[1])
+
+
+def test_repeats_of_a_source_are_told_once(gollum):
+    begin(gollum)
+    old = pd.read_csv("old.csv")
+    pd.concat([old, old.assign(**{"yield": old["yield"] + 1})]).to_csv("twice.csv", index=False)
+    code, out, _ = gollum("learn", "new.gollum", "twice.csv")
+    assert code == 0
+    assert "learns from 6 results of twice.csv" in told(out)
+    assert told(out).count("Note:") == 1  # rows are the same candidate
+    assert "6 rows have the inputs of an earlier one" in told(out)

@@ -904,7 +904,7 @@ def test_a_file_that_is_no_store_is_named_and_left_alone(fetch, store, addresses
         store.path.write_bytes(half if damage == "cut" else content[:4096] + 2 * half)
     before = store.path.is_dir() or store.path.read_bytes()
     message = failure(fetch, confirm=forbidden)
-    assert message.startswith(f"'{store.path}', where paid vectors are kept, can't be used (")
+    assert message.startswith(f"'{store.path}', where what was paid for is kept, can't be used (")
     assert "if it is damaged, move it away" in message
     assert (store.path.is_dir() or store.path.read_bytes()) == before
     assert not addresses

@@ -26,17 +26,17 @@ PERCENT = (0.0, 100.0)
         ("2-4", UNBOUNDED, 3.0, "the middle of 2 to 4"),
         ("2 – 4 %", PERCENT, 3.0, "the middle of 2 to 4"),
         ("2 to 4", UNBOUNDED, 3.0, "the middle of 2 to 4"),
-        ("12 ± 1", UNBOUNDED, 12.0, "and the model learns the error from all results"),
-        ("12.5+/-0.5 %", PERCENT, 12.5, "and the model learns the error from all results"),
+        ("12 ± 1", UNBOUNDED, 12.0, "with an error of 1"),
+        ("12.5+/-0.5 %", PERCENT, 12.5, "with an error of 0.5"),
         ("Trace", PERCENT, 0.5, "just above 0"),
     ],
 )
 def test_what_it_counts_as(text, bounds, value, reason):
-    assert inexact(text, "%" if bounds == PERCENT else "", bounds) == (value, reason)
+    assert inexact(text, "%" if bounds == PERCENT else "", bounds)[:2] == (value, reason)
 
 
 def test_numbers_in_other_units_are_converted():
-    assert inexact("<30 min", "h", (0.0, None)) == (0.25, "the middle of 0 to 0.5")
+    assert inexact("<30 min", "h", (0.0, None))[:2] == (0.25, "the middle of 0 to 0.5")
     assert inexact("<30 g", "h", UNBOUNDED) is None
 
 

@@ -1,6 +1,7 @@
 """BayBE behind the protocol; most of it needs the 'peers' extra."""
 
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -11,6 +12,7 @@ from gollum.acquisition.baselines import baybe, baybe_chem
 from gollum.acquisition.strategy import BatchRequest, unmeasured
 from gollum.benchmark.loop import _details
 from gollum.data.pool import Pool
+from gollum.data.source import SourceTask
 from gollum.errors import DataError, FitError, MissingExtraError
 from gollum.features.problem import Problem
 from gollum.features.representations import Setup
@@ -110,6 +112,38 @@ def test_missing_numbers_get_the_median_and_a_mark():
 def test_a_pool_of_equal_rows_is_refused():
     with pytest.raises(DataError, match="no input column differs"):
         plain(problem_of({"a": ["x", "x"]}))
+
+
+def learning(**keys):
+    """A grid, of which an earlier task with a further ligand says that 'c' is best."""
+    table = pd.DataFrame([(a, b) for a in "abc" for b in "xyz"], columns=["ligand", "base"])
+    earlier = pd.DataFrame([(a, b) for a in "abd" for b in "xyz"] + [("c", "z")],
+                           columns=["ligand", "base"])  # fmt: skip
+    worth = {"a": 0.0, "b": 1.0, "c": 9.0, "d": 2.0, "x": 0.0, "y": 4.0, "z": 1.0}
+    values = np.array([worth[a] + worth[b] for a, b in earlier.to_numpy()])
+    task = SourceTask("earlier", earlier, values, **keys)
+    return problem_of(table, np.array([worth[a] + worth[b] for a, b in table.to_numpy()]),
+                      sources=(task,))  # fmt: skip
+
+
+@needs_baybe
+def test_source_tasks_are_told_apart_by_a_task_parameter():
+    strategy = plain(learning())
+    assert kinds(strategy)["which task"] == "TaskParameter"
+    assert len(strategy.table) == len(strategy.space.discrete.exp_rep) == 9
+    assert strategy.known.shape == (10, 4)
+    (first,) = ask(strategy, ["c0", "c4"]).ids  # of a and b
+    assert strategy.table.loc[strategy.pool.positions([first]), "ligand"].tolist() == ["=c"]
+
+
+@needs_baybe
+def test_sources_that_baybe_cannot_learn_from_are_refused():
+    with pytest.raises(DataError, match="another outcome"):
+        plain(learning(comparable=False))
+    problem = learning()
+    lacking = SourceTask("old", problem.sources[0].table[["ligand"]], problem.sources[0].utility)
+    with pytest.raises(DataError, match="old has no column 'base'"):
+        plain(replace(problem, sources=(lacking,)))
 
 
 @needs_baybe

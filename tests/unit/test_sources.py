@@ -21,6 +21,7 @@ from gollum.features.representations import Setup
 from gollum.runtime import Runtime
 from gollum.settings import Settings
 from gollum.surrogates.averaged import SlotProcess
+from gollum.surrogates.sources import agreeing
 from gollum.surrogates.specs import surrogate_factory
 
 CPU = Runtime.resolve("cpu", "float32")
@@ -264,3 +265,22 @@ def test_a_source_with_nothing_in_common_is_told_and_the_others_are_learned_from
     made = surrogate(source(), other)
     assert made.heard.names == ("earlier",)
     assert any("foreign: nothing is learned from it" in note for note in made.notes)
+
+
+def test_sources_that_agree_are_found_by_what_they_expect():
+    rng = np.random.default_rng(0)
+    truth = torch.tensor(rng.normal(size=200))
+    noisy = [truth + 0.8 * torch.tensor(rng.normal(size=200)) for _ in range(3)]
+    unrelated = torch.tensor(rng.normal(size=200))
+    assert agreeing([noisy[0], -truth, *noisy[1:], unrelated]) == [0, 2, 3]
+    assert agreeing([truth]) == [0]
+    assert len(agreeing([truth, -truth])) == 1
+    assert agreeing([torch.ones(200).double(), *noisy]) == [1, 2, 3]  # it tells nothing apart
+
+
+def test_a_source_that_disagrees_stands_alone_and_is_told():
+    wrong = source("wrong", count=20, seed=3, values=lambda table: 95.0 - worth(table))
+    made = surrogate(source("a", 20), wrong, source("b", 20, seed=1))
+    assert made.heard.names == ("a + b", "a", "b", "wrong")
+    assert made.heard.base == (0, 0, 0, 3)
+    assert any("wrong: it disagrees with other sources" in note for note in made.notes)

@@ -462,7 +462,7 @@ def test_specs_of_the_project_leave_nothing_out(file):
     conditions = ("starts-random", "starts-random-5", "starts-random-1", "batches-24")
     assert all(cell.config.quality for cell in found.cells) == (file.stem not in conditions)
     labels = (cell.label.split("/")[1].replace("-fast", "") for cell in found.cells)
-    methods = {label.split("-protocol-transfer")[0] for label in labels}
+    methods = {re.split("(?:-protocol)?-transfer", label)[0] for label in labels}
     assert (len(found.cells), methods) == {
         "smoke": (12, {"random", "one_hot", "morgan"}),
         "buchwald-hartwig": (
@@ -495,6 +495,11 @@ def test_specs_of_the_project_leave_nothing_out(file):
         ),
         "realistic": (2 * 10 * 5, {"combined-minilm-default", "one_hot", "morgan"}),
         "transfer": (5 + 5 * (5 * 6 + 4 + 3), {"combined-minilm-default", "averaged-default"}),
+        "transfer-more": (
+            5 * (5 + 2 * 5 + 2 * 5 + 4 + 1 + 3 + 7 + 5),
+            {"combined-minilm-default", "ranked-minilm-default", "pooled-minilm-default"},
+        ),
+        "opinions": (5 * (5 + 5), {"combined-minilm-default"}),
         "encoders": (2 * 9 * 5, {"combined-mpnet-default", "combined-smollm2-default"}),
         **dict.fromkeys(
             conditions, (2 * 10 * 5, {"combined-minilm-default", "one_hot", "morgan"})

@@ -21,8 +21,12 @@ from gollum.data.pool import Pool
 from gollum.errors import ConfigError, DataError, FitError, MissingExtraError
 from gollum.features.fixed.columns import Scaled, one_hot, partition, texts
 from gollum.features.fixed.molecules import canonical
+from gollum.features.problem import Problem
+from gollum.features.related import together
 from gollum.features.representations import Setup
 from gollum.notes import Note
+
+TASK, TARGET, UTILITY = "which task", "this one", "utility of results"  # no column is called so
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,12 +78,15 @@ class BayBE:
     Each iteration begins a new campaign and adds what was measured so far, with the random seed
     set from the stream, so that a resumed run goes on as an unbroken one would.
 
+    Source tasks are told apart by a TaskParameter, which makes its process one of several tasks.
+
     Attributes:
         pool: the candidates.
         table: N rows, numbered from 0, with a column per parameter.
         space: BayBE's search space made of it.
         notes: what a user should know, one sentence each.
         revision: BayBE's version.
+        known: results of source tasks, with a column per parameter and one of utilities.
     """
 
     pool: Pool
@@ -87,6 +94,7 @@ class BayBE:
     space: Any
     notes: tuple[str, ...]
     revision: str
+    known: pd.DataFrame | None = None
     surrogate: None = None
 
     def choose(
@@ -109,8 +117,7 @@ class BayBE:
         began = time.perf_counter()
         seed, *rest = stream
         entropy = np.random.SeedSequence(seed, spawn_key=tuple(rest)).generate_state(1)[0]
-        objective = self.pool.objective or "objective"
-        measured = self.table.loc[self.pool.positions(ids)].assign(**{objective: utility})
+        measured = self.table.loc[self.pool.positions(ids)].assign(**{UTILITY: utility})
         away = np.setdiff1d(np.arange(len(self.pool)), request.rows)
         away = np.setdiff1d(away, self.pool.positions(ids))  # pending, failed or excluded
         count = min(request.count, len(request.rows))
@@ -118,11 +125,12 @@ class BayBE:
             with Settings(random_seed=int(entropy)), _quiet():
                 campaign = Campaign(
                     self.space,
-                    NumericalTarget(name=objective),
+                    NumericalTarget(name=UTILITY),
                     allow_recommending_already_measured=False,  # its default would repeat some
                 )
-                if len(measured):
-                    campaign.add_measurements(measured)
+                for results in (self.known, measured):
+                    if results is not None and len(results):
+                        campaign.add_measurements(results)
                 if len(away):
                     campaign.toggle_discrete_candidates(self.table.loc[away], exclude=True)
                 chosen = campaign.recommend(count).index
@@ -141,44 +149,64 @@ class BayBE:
 
 
 def baybe(setup: Setup) -> BayBE:
-    """BayBE with one-hot encodings; raises as `on_pool`."""
-    return on_pool(setup.problem.pool, ())
+    """BayBE with one-hot encodings; raises as `of_problem`."""
+    return of_problem(setup.problem, ())
 
 
 def baybe_chem(setup: Setup) -> BayBE:
-    """BayBE with its chemical encoding of structures (its default, MORDRED); as `on_pool`."""
-    return on_pool(setup.problem.pool, setup.problem.structures)
+    """BayBE with its chemical encoding of structures (its default, MORDRED); as `of_problem`."""
+    return of_problem(setup.problem, setup.problem.structures)
 
 
-def on_pool(pool: Pool, structures: Sequence[str]) -> BayBE:
-    """BayBE on a pool.
+def of_problem(problem: Problem, structures: Sequence[str]) -> BayBE:
+    """BayBE on the candidates of a problem.
 
     Args:
-        pool: the candidates.
+        problem: candidates, and results of other tasks.
         structures: columns with SMILES that get a chemical encoding. One with blank cells, or with
             one molecule written in two ways, stays one-hot.
 
     Raises:
-        DataError: no column distinguishes the candidates, or one can't be used.
+        DataError: no column distinguishes the candidates, one can't be used, or a source has
+            another outcome or lacks a column.
         MissingExtraError: BayBE is not installed.
     """
     try:
+        from baybe.parameters import TaskParameter
         from baybe.searchspace import SearchSpace
     except ModuleNotFoundError:
         raise MissingExtraError("BayBE", "peers") from None
 
+    pool, sources, count = problem.pool, problem.sources, len(problem.pool)
+    every = pool
+    if sources:
+        for source in sources:
+            lacks = [c for c in pool.table.columns if c not in source.table]
+            if lacks or not source.comparable:
+                what = f"no column '{lacks[0]}'" if lacks else "results of another outcome"
+                raise DataError(f"{source.name} has {what}; BayBE can't learn from it.")
+        every = together(problem, sources)[0].pool
     notes = list[Note]()
     columns, parameters = dict[str, Any](), list[Any]()
     with _quiet():
-        for column, parameter in _parameters(pool, structures, notes):
+        for column, parameter in _parameters(every, structures, notes):
             columns[parameter.name] = column
             parameters.append(parameter)
         if not parameters:
             raise DataError(f"{pool.name}: no input column differs between the candidates.")
+        if sources:
+            names = [TARGET, *(source.name for source in sources)]
+            sizes = [count, *map(len, sources)]
+            columns[TASK] = np.repeat(names, sizes)
+            parameters.append(TaskParameter(TASK, names, active_values=[TARGET]))
         table = pd.DataFrame(columns)
-        space = SearchSpace.from_dataframe(table, parameters)
+        space = SearchSpace.from_dataframe(table.iloc[:count], parameters)
+    known = None
+    if sources:
+        utility = np.concatenate([source.utility for source in sources])
+        known = table.iloc[count:].assign(**{UTILITY: utility})
     version = f"baybe {metadata.version('baybe')}"
-    return BayBE(pool, table, space, tuple(notes), version)
+    return BayBE(pool, table.iloc[:count], space, tuple(notes), version, known)
 
 
 def _parameters(

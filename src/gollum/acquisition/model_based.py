@@ -35,7 +35,7 @@ from gollum.features.representations import Setup
 from gollum.listener import SILENT, Listener
 from gollum.notes import Note
 from gollum.protocols import require, running
-from gollum.surrogates.base import Fitted, Surrogate, SurrogateFactory
+from gollum.surrogates.base import Fitted, Surrogate, SurrogateFactory, fit_to
 from gollum.surrogates.known import Known
 from gollum.surrogates.specs import surrogate_factory, with_parts
 
@@ -106,7 +106,7 @@ class ModelBased:
         self.listener.stage("Fitting the model")
         name = type(surrogate).__name__
         with running(surrogate, f"fitting {name}"):
-            fitted = surrogate.fit(ids, utility, stream)
+            fitted = fit_to(surrogate, ids, utility, stream, request.extents)
             others, untold = others_of(surrogate, request.outcomes, stream)
         require(fitted, Fitted)
         fitting = time.perf_counter() - began
@@ -314,7 +314,9 @@ def others_of(
             utility = one.scale.utility(one.known)
             found[one.outcome.name] = Known.of(surrogate.pool, one.ids, utility)
         elif is_ready(one.ids, one.values):
-            found[one.outcome.name] = surrogate.fit(one.ids, one.utility, (*stream, number))
+            found[one.outcome.name] = fit_to(
+                surrogate, one.ids, one.utility, (*stream, number), one.extents
+            )
         else:
             what = "has no result so far" if len(one.ids) == 0 else "has no two different results"
             effect = "what is wanted of it plays no part yet"

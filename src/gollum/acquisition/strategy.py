@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gollum.acquisition.limits import NO_LIMITS, Limits, Rows
+from gollum.data.extents import Extents
 from gollum.data.outcomes import Outcome, Scale
 from gollum.data.pool import Pool
 from gollum.errors import FitError
@@ -66,6 +67,7 @@ class Observed:
         values: their n values, in the outcome's unit.
         scale: on which it is learned.
         known: the values of all N candidates, where they are known before anything is measured.
+        extents: what is known of results that are no plain number, on the scale.
     """
 
     outcome: Outcome
@@ -73,6 +75,7 @@ class Observed:
     values: Vector
     scale: Scale
     known: Vector | None = None
+    extents: Extents | None = None
 
     @property
     def utility(self) -> Vector:
@@ -97,6 +100,8 @@ class BatchRequest:
         ties: numbers that break ties and name samples; those of the stream by default.
         outcomes: all outcomes, the objective first, where there are several; otherwise empty.
         space: what may be tried besides the candidates, if anything.
+        extents: what is known of results of the objective that are no plain number, in units of
+            utility; or None.
     """
 
     count: int
@@ -110,6 +115,7 @@ class BatchRequest:
     ties: tuple[int, ...] | None = None
     outcomes: tuple[Observed, ...] = ()
     space: Space | None = None
+    extents: Extents | None = None
 
 
 @dataclass(frozen=True)

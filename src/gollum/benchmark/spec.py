@@ -114,6 +114,10 @@ class TransferConfig(Frozen):
     """Column of which the sources lack half of the levels."""
     control: Literal["none", "permuted_labels", "inverted_labels"] = "none"
     """What is done to these results, to see what a source that misleads costs."""
+    controlled: list[str] | None = None
+    """The sources to which it is done; all by default."""
+    form: Literal["results", "rankings"] = "results"
+    """Whether results are known, or only which options of each column did better on average."""
 
 
 class OnData(Settings):
@@ -180,6 +184,9 @@ class RunConfig(Policy, OnData):
             raise ValueError("protocol 'transfer' needs transfer.sources, tasks to learn from")
         if self.data.task in (self.transfer.sources or ()):
             raise ValueError(f"transfer.sources names '{self.data.task}', which is the task itself")
+        for name in self.transfer.controlled or ():
+            if self.protocol == "transfer" and name not in (self.transfer.sources or ()):
+                raise ValueError(f"transfer.controlled names '{name}', which is no source")
         return self
 
     @model_validator(mode="after")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from gollum.benchmark.spec import RunConfig, TransferConfig
 from gollum.data.catalog import get_task
 from gollum.data.pool import Pool, cell_text, check_columns
 from gollum.data.source import SourceTask
+from gollum.features.fixed.columns import partition
 from gollum.features.problem import Problem
 
 
@@ -23,7 +26,27 @@ def with_sources(problem: Problem, config: RunConfig) -> Problem:
     """
     keys, seed = config.transfer, config.seed
     drawn = [_drawn(problem, name, keys, seed) for name in keys.sources or ()]
+    if keys.form == "rankings":
+        drawn = [ranking for source in drawn for ranking in _rankings(problem, source)]
     return replace(problem, sources=tuple(drawn)) if drawn else problem
+
+
+def _rankings(problem: Problem, source: SourceTask) -> Iterator[SourceTask]:
+    """Options of each column by their mean result, as a chemist may remember them."""
+    seen = set[bytes]()
+    for column in problem.pool.table.columns:
+        if column not in source.table or column in problem.pool.numeric_columns():
+            continue
+        cells = source.table[column].map(cell_text)
+        parts = partition(cells)
+        options = problem.pool.table[column].map(cell_text)
+        if parts is None or parts in seen or not cells.isin(options).any():
+            continue
+        seen.add(parts)
+        ranks = pd.Series(source.utility, index=source.table.index).groupby(cells).mean().rank()
+        table = pd.DataFrame({column: ranks.index.astype("str")})
+        name = f"{source.name} on {column}"
+        yield SourceTask(name, table, np.array(ranks, dtype=np.float64), comparable=False)
 
 
 def _drawn(problem: Problem, name: str, keys: TransferConfig, seed: int) -> SourceTask:
@@ -34,9 +57,10 @@ def _drawn(problem: Problem, name: str, keys: TransferConfig, seed: int) -> Sour
     rows = np.flatnonzero(_known(problem, pool, keys.unseen, seed))
     rows = np.sort(rng.permutation(rows)[: keys.results or len(rows)])
     utility = pool.utility[rows]
-    if keys.control == "permuted_labels":
+    control = keys.control if name in (keys.controlled or keys.sources or ()) else "none"
+    if control == "permuted_labels":
         utility = rng.permutation(utility)
-    if keys.control == "inverted_labels":
+    if control == "inverted_labels":
         utility = utility.max() + utility.min() - utility
     numbers = {*pool.numeric_columns()} ^ {*target.numeric_columns()}
     unlike = [c for c in pool.table.columns if c in numbers and c in target.table.columns]

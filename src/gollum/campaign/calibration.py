@@ -48,8 +48,11 @@ def left_out(
     Raises:
         FitError: a fit failed.
     """
+    from gollum.surrogates.base import fit_to  # brings PyTorch
+
     ids, values = state.observations(outcome)
-    utility = (scale or state.scale(outcome)).utility(values)
+    scale = scale or state.scale(outcome)
+    utility, extents = scale.utility(values), state.extents(outcome, scale)
     names = np.array(ids, dtype=object)
     mean, variance = np.empty_like(values), np.empty_like(values)
     for number in range(int(part.max()) + 1):
@@ -58,7 +61,10 @@ def left_out(
             mean[out], variance[out] = utility[~out].mean(), utility.var(ddof=1)
             tick()
             continue
-        fitted = surrogate.fit(names[~out].tolist(), utility[~out], (state.created.seed, number))
+        fitted = fit_to(
+            surrogate, names[~out].tolist(), utility[~out], (state.created.seed, number),
+            None if extents is None else extents.at(~out),
+        )  # fmt: skip
         expected, uncertain = fitted.posterior(names[out].tolist())
         noise = fitted.noise * fitted.scale.square()
         mean[out] = expected.cpu().numpy()

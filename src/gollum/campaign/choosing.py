@@ -67,6 +67,7 @@ def batch_request(
         ),
         ties=(state.created.seed, state.learned, state.sequence),
         outcomes=outcomes if len(outcomes) > 1 else (),
+        extents=outcomes[0].extents,
     )
 
 

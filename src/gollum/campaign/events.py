@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from gollum.data.extents import Extent
 from gollum.data.outcomes import Goal, Outcome
 
 Status = Literal["measured", "failed", "not run"]
@@ -244,6 +245,8 @@ class Result(Part):
     """Objective and further results, by column; empty unless measured."""
     said: dict[str, str] = {}
     """What the sheet said of results that are no plain number, such as '<5', by column."""
+    extents: dict[str, Extent] = {}
+    """What is known of these; results of older files count as their numbers alone."""
     note: str = ""
     row: int | None = None
     """Row of the sheet."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gollum.campaign.sheets import Names, sheet_names, users_columns
 from gollum.campaign.state import State
+from gollum.data.extents import Extent
 from gollum.data.naming import meant
 from gollum.data.outcomes import UNBOUNDED, Outcome, spelt
 from gollum.data.pool import cell_text
@@ -272,6 +273,7 @@ class Outcomes(NamedTuple):
         status: N texts; '' or 'pending' without a result.
         values: N objective values and further results, by column; NaN where there is none.
         said: N texts of those that are no plain number, by column; '' otherwise.
+        extents: what is known of these, by column; None otherwise.
         spoken: N columns of further results whose cell alone says the status; '' otherwise.
         notes: N texts of the user's.
         told: what was understood in a special way.
@@ -280,6 +282,7 @@ class Outcomes(NamedTuple):
     status: Texts
     values: dict[str, Numbers]
     said: dict[str, Texts]
+    extents: dict[str, list[Extent | None]]
     spoken: Texts
     notes: Texts
     told: tuple[Note, ...]
@@ -293,13 +296,16 @@ def read_outcomes(sheet: Sheet) -> Outcomes:
     """
     objective, units = sheet.state.created.objective, sheet.state.created.units
     words, said = dict[str, Texts](), dict[str, Texts]()
+    extents = dict[str, list[Extent | None]]()
     read = dict[str, tuple[Numbers, list[Note]]]()
     wrong = list[DataError]()
     for column in (objective, *(c for c in sheet.state.created.also if c in sheet.frame)):
         words[column] = _words(sheet, column)
         instead = _INSTEAD if column == objective else ""
         unit = units.get(column, "%")
-        rough, counted, notes_on = _inexact(sheet, column, words[column] == "", unit)
+        rough, counted, extents[column], notes_on = _inexact(
+            sheet, column, words[column] == "", unit
+        )
         with together(wrong):
             plain = (words[column] == "") & (rough == "")
             numbers, more = sheet.numbers(column, plain, unit, instead, result=True)
@@ -325,16 +331,16 @@ def read_outcomes(sheet: Sheet) -> Outcomes:
         *folded([Note("early-remark", sheet.at(i), left) for i in idle]),
         *(note for column in values for note in _out_of_range(sheet, column, values[column])),
     )
-    return Outcomes(status, values, said, spoken, notes, told)
+    return Outcomes(status, values, said, extents, spoken, notes, told)
 
 
 def _inexact(
     sheet: Sheet, column: str, wanted: Mask, unit: str
-) -> tuple[Texts, Numbers, tuple[Note, ...]]:
-    """N texts of results that are no plain number, N numbers that they count as, and notes."""
+) -> tuple[Texts, Numbers, list[Extent | None], tuple[Note, ...]]:
+    """N texts of results that are no plain number, what they count as and tell, and notes."""
     texts = np.where(wanted, sheet.texts(column), "")
     if sheet.is_numeric(column):
-        return sheet.texts(None), np.full(len(texts), np.nan), ()
+        return sheet.texts(None), np.full(len(texts), np.nan), [None] * len(texts), ()
     bounds = next((o.bounds for o in sheet.state.outcomes if o.name == column), UNBOUNDED)
     named = unit_in(column)
     unit = unit if named is None else named[0]
@@ -350,7 +356,7 @@ def _inexact(
         for i, f in enumerate(found)
         if f
     ]
-    return rough, counted, folded(told)
+    return rough, counted, [f.extent if f else None for f in found], folded(told)
 
 
 def folded(notes: Sequence[Note]) -> tuple[Note, ...]:

@@ -25,7 +25,16 @@ PUBLIC = "public:"
 CAMPAIGN = ".gollum"
 # Codes of notes on a table that say something about what is to be suggested from it.
 OF_BEGINNINGS = frozenset(
-    ("results", "nothing-left", "no-results", "smiles", "unmentioned-columns", "reaction")
+    (
+        "results",
+        "nothing-left",
+        "no-results",
+        "smiles",
+        "unmentioned-columns",
+        "reaction",
+        "found-bounds",
+        "repeated-result",
+    )
 )
 DIRECTIONS = ("maximize", "minimize")
 

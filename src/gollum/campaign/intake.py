@@ -21,6 +21,7 @@ from gollum.campaign.events import STATUSES, Recorded, Result, Source, Status
 from gollum.campaign.filled import Outcomes, Sheet, folded, read_outcomes
 from gollum.campaign.identity import Identity, identify, strangers
 from gollum.campaign.state import Logged, Measurement, State
+from gollum.data.extents import Extent
 from gollum.data.pool import cell_text
 from gollum.data.sentinels import sentinel
 from gollum.errors import DataError
@@ -154,6 +155,7 @@ class _Row(NamedTuple):
     status: Status
     values: dict[str, float]
     said: dict[str, str]
+    extents: dict[str, Extent]
     note: str
 
 
@@ -222,6 +224,7 @@ def _rows(
             outcomes.status[i],
             {column: v for column, numbers in values.items() if (v := numbers[i]) == v},
             {column: text for column, texts in outcomes.said.items() if (text := texts[i])},
+            {column: one for column, known in outcomes.extents.items() if (one := known[i])},
             outcomes.notes[i],
         )
         for i in wanted
@@ -385,15 +388,18 @@ def _new(row: _Row, run: str, repeats: str = "") -> _Reading:
 
 def _result(row: _Row, run: str, old: Result | None = None) -> Result:
     """What is known of a run now: blank cells leave what was there."""
-    note, values, said = row.note, row.values, row.said
+    note, values, said, extents = row.note, row.values, row.said, row.extents
     if old is not None:
         note = row.note or old.note
         values = old.values | row.values if row.status == "measured" else {}
         said = {c: text for c, text in old.said.items() if c not in row.values} | row.said
+        extents = {c: e for c, e in old.extents.items() if c not in row.values} | row.extents
     said = {column: text for column, text in said.items() if column in values}
+    extents = {column: one for column, one in extents.items() if column in values}
     return Result(
-        run=run, id=row.id, status=row.status, values=values, said=said, note=note, row=row.row
-    )
+        run=run, id=row.id, status=row.status, values=values, said=said, extents=extents,
+        note=note, row=row.row,
+    )  # fmt: skip
 
 
 def _said(state: State, result: _Row | Result) -> str:

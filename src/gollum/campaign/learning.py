@@ -16,7 +16,7 @@ from gollum.data.naming import loose, meant
 from gollum.data.pool import cell_text
 from gollum.data.source import SourceTask
 from gollum.data.spreadsheets.units import ENDINGS, alike, converted, split_name, unit_in
-from gollum.errors import ConfigError, DataError, listed, nearest
+from gollum.errors import ConfigError, DataError, listed, nearest, quoted
 from gollum.notes import Note
 
 MOST = 5_000  # results of one source that a campaign keeps
@@ -66,18 +66,10 @@ def learn_from(
     """
     notes = list[Note]()
     means = theirs.means().reindex(theirs.table.index).dropna()
-    if not learns(state.policy):
-        raise ConfigError(
-            f"surrogate '{state.policy.surrogate}' can't learn from earlier campaigns; give this "
-            "one another by --surrogate combined, wordless or averaged."
-        )
+    refuse_unless_free(state, name)
     if means.empty:
         objective = theirs.created.objective
         raise DataError(f"{name}: it holds no result of '{objective}' to learn from.")
-    if name in state.sources:
-        raise DataError(
-            f"{name} is learned from already; let it go first, by gollum learn … --forget {name}."
-        )
     matches = matched(state, theirs, said or {}, name, notes)
     values, comparable = _in_our_terms(state, theirs, means, name, notes)
     if len(values) > MOST:
@@ -104,6 +96,25 @@ def learn_from(
         values=tuple(float(value) for value in values),
     )
     return event, matches, notes
+
+
+def refuse_unless_free(state: State, name: str) -> None:
+    """Refuse a source of a campaign that learns from none, or has one of that name.
+
+    Raises:
+        ConfigError: its surrogate can't learn from sources.
+        DataError: the name is taken.
+    """
+    if not learns(state.policy):
+        raise ConfigError(
+            f"surrogate '{state.policy.surrogate}' can't learn from earlier campaigns; give this "
+            "one another by --surrogate combined, wordless or averaged."
+        )
+    if name in state.sources:
+        raise DataError(
+            f"{name} is learned from already; let it go first, by gollum learn … --forget "
+            f"{quoted(name)}."
+        )
 
 
 def learns(policy: Policy) -> bool:

@@ -26,7 +26,7 @@ from gollum.features.problem import Problem
 from gollum.features.representations import Setup
 from gollum.listener import SILENT, Listener
 from gollum.runtime import Runtime, commit
-from gollum.surrogates.base import Fitted, Surrogate
+from gollum.surrogates.base import Fitted, Surrogate, fit_to
 from gollum.surrogates.scales import best_scale
 from gollum.text.template import Template
 
@@ -83,8 +83,9 @@ def learn(surrogate: Surrogate, state: State, scale: Scale | None = None) -> Fit
     Raises:
         FitError: it failed, also after retries.
     """
-    ids, values = state.observations()
-    return surrogate.fit(ids, (scale or state.scale()).utility(values), stream_of(state))
+    (ids, values), scale = state.observations(), scale or state.scale()
+    extents = state.extents(scale=scale)
+    return fit_to(surrogate, ids, scale.utility(values), stream_of(state), extents)
 
 
 def stream_of(state: State) -> tuple[int, int]:
@@ -106,8 +107,11 @@ def observed(state: State, strategy: Strategy) -> tuple[Observed, ...]:
         may = chosen and known is None and ready
         if outcome.transform == "auto" and may and strategy.surrogate is not None:
             stream = (*stream_of(state), *([number] if number else []))
-            scale = best_scale(strategy.surrogate, outcome, ids, values, stream)
-        found.append(Observed(outcome, ids, values, scale, known))
+            scale = best_scale(
+                strategy.surrogate, outcome, ids, values, stream, state.extents(outcome)
+            )
+        extents = state.extents(outcome, scale)
+        found.append(Observed(outcome, ids, values, scale, known, extents))
     return tuple(found)
 
 

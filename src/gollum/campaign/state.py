@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, assert_never
@@ -31,6 +31,7 @@ from gollum.campaign.events import (
     Suggestion,
     Together,
 )
+from gollum.data.extents import Extents
 from gollum.data.fronts import desirability
 from gollum.data.outcomes import Goal, Outcome, Scale
 from gollum.data.pool import Direction, Pool, cell_text
@@ -276,16 +277,35 @@ class State:
         if (values_of_all := self.known(wanted)) is not None:
             done = self.table.index.isin([m.result.id for m in self.with_status("measured")])
             return self.table.index[done].tolist(), values_of_all[done]
-        ids, values = list[str](), list[float]()
+        known = [*self._observed(wanted)]
+        values = [value for _, value in known]
+        return [result.id for result, _ in known], np.array(values, dtype=np.float64)
+
+    def extents(self, outcome: Outcome | None = None, scale: Scale | None = None) -> Extents | None:
+        """What is known of `observations` that are no plain number; None where all are.
+
+        Args:
+            outcome: the objective by default.
+            scale: on which it is learned; by default what is known is in the outcome's unit.
+        """
+        wanted = outcome or self.objective
+        if self.known(wanted) is not None:
+            return None
+        observed = [*self._observed(wanted)]
+        found = Extents.of([result.extents.get(wanted.name) for result, _ in observed])
+        if found is None or scale is None:
+            return found
+        return found.on(scale, np.array([value for _, value in observed], dtype=np.float64))
+
+    def _observed(self, outcome: Outcome) -> Iterator[tuple[Result, float]]:
+        """Results from which a model learns an outcome, and the value of each."""
         for measurement in self.measurements.values():
             result = measurement.result
-            value = result.values.get(wanted.name)
+            value = result.values.get(outcome.name)
             if result.status == "failed":
-                value = wanted.failed_as
+                value = outcome.failed_as
             if result.status != "not run" and value is not None:
-                ids.append(result.id)
-                values.append(value)
-        return ids, np.array(values, dtype=np.float64)
+                yield result, value
 
     def means(self) -> pd.Series:
         """Id → mean of its observations, sorted by id."""

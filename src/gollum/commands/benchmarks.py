@@ -31,6 +31,27 @@ def tasks(known: argparse.Namespace, rest: list[str]) -> int:
     return 0
 
 
+def doctor(known: argparse.Namespace, rest: list[str]) -> int:
+    """Tell what is here, and what to do; or remove what can be computed again."""
+    if rest:
+        raise ConfigError(f"'{rest[0]}' is not an option of gollum doctor.")
+    from rich.console import Console
+
+    from gollum.report.doctor import clean, examine, table
+
+    console = Console(markup=False, emoji=False)
+    if known.clean:
+        console.print(clean(), highlight=False, soft_wrap=True)
+        return 0
+    findings = examine()
+    console.print(table(findings), highlight=False)
+    advice = [one for one in findings if one.advice]
+    console.print("\nWhat to do:" if advice else "\nAll is well.", highlight=False)
+    for one in advice:
+        console.print(f"- {one.name}: {one.advice}.", highlight=False, soft_wrap=True)
+    return 0
+
+
 def models(known: argparse.Namespace, rest: list[str]) -> int:
     """List the language models, show one, or fetch one."""
     words = [*known.words, *rest]

@@ -164,7 +164,8 @@ def add_commands(known: Any) -> None:
         "learn",
         learn,
         "learn from an earlier campaign or table",
-        usage="gollum learn CAMPAIGN [SOURCE …] [--match OURS=THEIRS] [options]",
+        usage="gollum learn CAMPAIGN [SOURCE …] [--match OURS=THEIRS] [--rank ORDER] "
+        "[--ask MODEL --url ADDRESS] [options]",
     )
     teach.add_argument("sources", nargs="*", metavar="SOURCE", help=LEARNED)
     _add_matching(teach)
@@ -179,6 +180,21 @@ def add_commands(known: Any) -> None:
         metavar="SOURCE",
         help="do not learn from it any more",
     )
+    teach.add_argument(
+        "--rank",
+        action="append",
+        default=[],
+        metavar="COLUMN=BEST > …",
+        help='a ranking of options, such as "ligand=XPhos > SPhos, dppf > PPh3"',
+    )
+    teach.add_argument("--ask", metavar="MODEL", help="what a chat model expects of each option")
+    teach.add_argument(
+        "--url", help="of its OpenAI-compatible server; its key is in GOLLUM_API_KEY"
+    )
+    teach.add_argument("--about", type=names, action="extend", metavar="COLUMNS",
+                       help="ask about these [one of each factor]")  # fmt: skip
+    teach.add_argument("--price", type=float, metavar="DOLLARS", help="of a million tokens")
+    teach.add_argument("--confirm", action="store_true", help="what is asked may be sent")
     other = command(
         "rename", rename, "give options of a column other names",
         usage="gollum rename CAMPAIGN COLUMN OLD=NEW …",
@@ -417,11 +433,15 @@ def add(known: argparse.Namespace) -> int:
 
 
 def learn(known: argparse.Namespace) -> int:
-    """Learn from earlier campaigns or tables, or no longer."""
+    """Learn from earlier campaigns, tables and opinions, or no longer."""
     from gollum.api import Campaign
+    from gollum.data.pool import cell_text
+    from gollum.report.campaign.display import Display
 
-    if not known.sources and not known.forget:
+    if not (known.sources or known.forget or known.rank or known.ask):
         raise ConfigError("name a campaign or table to learn from, or --forget one.")
+    if bool(known.ask) != bool(known.url):
+        raise ConfigError("--ask MODEL and --url ADDRESS belong together; give both.")
     campaign, console = Campaign(known.campaign), _console()
     for name in known.forget:
         campaign.forget(name)
@@ -429,6 +449,20 @@ def learn(known: argparse.Namespace) -> int:
     said = {option: getattr(known, option) for option in (*TABLE_OPTIONS, "id_column")}
     options = {option: value for option, value in said.items() if value is not None}
     _learn(console, campaign, known, known.sources, options)
+    taken = [campaign.rank(text) for text in known.rank]
+    if known.ask:
+        with Display(console) as display:
+            taken += campaign.ask(
+                known.ask, known.url, columns=known.about, confirm=known.confirm,
+                price_per_million=known.price, listener=display,
+            )  # fmt: skip
+    for event in taken:
+        (cells,) = event.results.columns.values()
+        scores = sorted(zip(event.values, cells, strict=True), key=lambda one: -one[0])
+        if campaign.state().goal.sign < 0:
+            scores.reverse()
+        order = " > ".join(cell_text(option) for _, option in scores)
+        _say(console, f"{campaign.path} learns from {event.name}: {order}.")
     return 0
 
 

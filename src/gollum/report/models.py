@@ -45,6 +45,12 @@ def model_table() -> Table:
     return table
 
 
+def names_here() -> list[str]:
+    """Names of the models whose files are here."""
+    every = dict.fromkeys([*CATALOG, *kept_names()])
+    return [name for name in every if find_folder(name) is not None]
+
+
 def model_details(name: str) -> Table:
     """Everything that the catalog and a model's files say; without a network.
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gollum.data.extents import Extents
 from gollum.errors import FitError
 from gollum.features.base import FixedFeatures
 from gollum.features.components import Distances, Points
@@ -41,6 +42,7 @@ from gollum.surrogates.base import (
     Standardised,
     without_itself,
 )
+from gollum.surrogates.censored import Sites
 
 if TYPE_CHECKING:
     from gollum.surrogates.sources import Sources
@@ -50,6 +52,7 @@ IMPOSSIBLE = -1e10  # log likelihood of hyperparameters with which nothing can b
 JITTER = 1e-8
 PAIRS = 512  # of candidates, by which slots are weighed
 FEWEST = 6  # particles that are kept then
+SITE_PASSES = 5  # of expectation propagation
 INTERVAL = (0.05, 0.95)  # of particles, that is told
 
 
@@ -220,11 +223,21 @@ class SlotProcess:
         share = (whole[:, None] + own[:, touched]) / self.variance(theta)[:, None]
         return share * lost.mean(-1)
 
-    def factor(self, theta: Tensor, distances: Distances) -> tuple[Tensor, Tensor]:
-        """Cholesky factors of K + σ²I, P x n x n, and which particles have none."""
+    def factor(
+        self, theta: Tensor, distances: Distances, variance: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Cholesky factors of K + σ²I + diag(variance), P x n x n, and which particles have none.
+
+        Args:
+            theta: P particles.
+            distances: between n observations.
+            variance: of each of them beside the noise, n.
+        """
         sigma = self.covariance(theta, distances)
         diagonal = self.noise(theta) + JITTER
         sigma = sigma + diagonal[:, None, None] * torch.eye(sigma.shape[-1]).to(sigma)
+        if variance is not None:
+            sigma = sigma + torch.diag(variance)
         factor, info = torch.linalg.cholesky_ex(sigma)
         return factor, info != 0
 
@@ -234,9 +247,10 @@ class SlotProcess:
         distances: Distances,
         targets: Tensor,
         measured: Points | None = None,
+        variance: Tensor | None = None,
     ) -> Tensor:
         """Log p(y | θ) of n targets, at points of which sources may tell; P."""
-        factor, failed = self.factor(theta, distances)
+        factor, failed = self.factor(theta, distances, variance)
         residual = (targets - self.mean(theta, measured)).unsqueeze(-1)
         white = torch.linalg.solve_triangular(factor, residual, upper=False).squeeze(-1)
         half_log_det = factor.diagonal(dim1=1, dim2=2).log().sum(1)
@@ -268,6 +282,7 @@ class Averaged(OnRepresentation):
     representation: FixedFeatures
     sources: Callable[[], Sources] | None = None
     drawn: int = 300
+    takes_extents: ClassVar[bool] = True
 
     @cached_property
     def points(self) -> Points:
@@ -291,9 +306,19 @@ class Averaged(OnRepresentation):
         return (*super().notes, *(() if self.heard is None else self.heard.notes))
 
     def fit(
-        self, ids: Sequence[str], utility: NDArray[np.float64], seed: Sequence[int]
+        self,
+        ids: Sequence[str],
+        utility: NDArray[np.float64],
+        seed: Sequence[int],
+        extents: Extents | None = None,
     ) -> FittedAverage:
         """Draw hyperparameters given measurements; see `Surrogate.fit`.
+
+        Args:
+            ids: n measured candidates.
+            utility: n values; of intervals, what they count as.
+            seed: names the random stream.
+            extents: what is known of results that are no plain number, in units of utility.
 
         Raises:
             DataError: nothing was measured, and there are no sources.
@@ -309,39 +334,51 @@ class Averaged(OnRepresentation):
             points = replace(points, expected=heard.expected.scaled(factor, shift))
             heard = replace(heard, factor=factor)
         process = SlotProcess(points.layout, points.groups, self.settings.noise_floor, heard)
+        if extents is not None:
+            extents = extents.at(np.isfinite(utility))
+        sites = Sites.of(observed.targets, extents, observed.location.item(), observed.scale.item())
+        fitted = self._given(process, points, observed, sites, seed, began)
+        if sites.between.any():
+            for _ in range(SITE_PASSES):
+                fitted = fitted.at_sites(fitted.sites.moved(*fitted.left_out()))
+            fitted = self._given(process, points, observed, fitted.sites, seed, began)
+        return fitted
+
+    def _given(
+        self,
+        process: SlotProcess,
+        points: Points,
+        observed: Standardised,
+        sites: Sites,
+        seed: Sequence[int],
+        began: float,
+    ) -> FittedAverage:
+        """Hyperparameters drawn given sites, and the processes with them."""
         measured = points.at(observed.rows)
         distances = process.distances(measured, measured)
         with seeded(*seed):
-            theta, likelihood, evaluations = self._drawn(process, measured, distances, observed)
-        factors, failed = process.factor(theta, distances)
-        if bool(failed.any()):
-            raise FitError(f"{self.pool.name}: the drawn covariances can't be factorised.")
-        residual = (observed.targets - process.mean(theta, measured)).unsqueeze(-1)
+            theta, likelihood, evaluations = self._drawn(process, measured, distances, sites)
         loss = -likelihood.mean().item() / max(1, len(observed.rows))
-        report = FitReport(
-            "smc", (loss,) * evaluations, loss, _told(process, theta), time.perf_counter() - began
-        )
-        # L⁻ᵀ: many points are multiplied faster than solved.
-        one = torch.eye(len(observed.rows)).double().expand_as(factors)
-        whitening = torch.linalg.solve_triangular(factors, one, upper=False).transpose(1, 2)
-        white = torch.linalg.solve_triangular(factors, residual, upper=False)
+        told, seconds = _told(process, theta), time.perf_counter() - began
         return FittedAverage(
-            self.pool, **observed.attributes(), report=report, process=process,
-            representation=self.representation, points=points, measured=measured, theta=theta,
-            whitening=whitening, white=white,
+            self.pool, **observed.attributes(),
+            report=FitReport("smc", (loss,) * evaluations, loss, told, seconds),
+            process=process, representation=self.representation, points=points, measured=measured,
+            theta=theta, sites=sites, **_solved(process, theta, measured, sites, self.pool.name),
         )  # fmt: skip
 
     def _drawn(
-        self, process: SlotProcess, measured: Points, distances: Distances, observed: Standardised
+        self, process: SlotProcess, measured: Points, distances: Distances, sites: Sites
     ) -> tuple[Tensor, Tensor, int]:
         """Hyperparameters given measurements; of many, given some, and fewer of them are kept."""
-        settings, count = self.settings.averaging, len(observed.rows)
+        settings, count = self.settings.averaging, len(sites.targets)
+        targets, variance = sites.targets, sites.variance
         if count <= self.drawn:
-            return draw(process, distances, observed.targets, settings, measured)
+            return draw(process, distances, targets, settings, measured, variance)
         some = torch.randperm(count)[: self.drawn].sort().values
         few = measured.at(some.numpy())
         theta, likelihood, evaluations = draw(
-            process, process.distances(few, few), observed.targets[some], settings, few
+            process, process.distances(few, few), targets[some], settings, few, variance[some]
         )
         kept = max(FEWEST, round(len(theta) * (self.drawn / count) ** 2))
         every = torch.linspace(0, len(theta) - 1, kept).round().long()
@@ -363,6 +400,7 @@ class FittedAverage(Fitted):
         points: the candidates, by components.
         measured: those that were measured.
         theta: hyperparameters of P particles.
+        sites: the observations with what is known of them.
         whitening: L⁻ᵀ of P Cholesky factors L of n observations, P x n x n.
         white: P solved residuals, P x n x 1.
     """
@@ -372,6 +410,7 @@ class FittedAverage(Fitted):
     points: Points
     measured: Points
     theta: Tensor
+    sites: Sites
     whitening: Tensor
     white: Tensor
 
@@ -393,9 +432,16 @@ class FittedAverage(Fitted):
 
     def left_out(self) -> tuple[Tensor, Tensor]:
         """As `Fitted.left_out`, of the mixture; n and n."""
-        noise = self.process.noise(self.theta)[:, None]
-        targets = (self.utility - self.location) / self.scale
-        return _mixed(*without_itself(*self.each(self.measured), targets, noise))
+        noise = self.process.noise(self.theta)[:, None] + self.sites.variance
+        found = without_itself(*self.each(self.measured), self.sites.targets, noise)
+        mean, variance = _mixed(*found)
+        # What an interval leaves open is no part of what would be measured.
+        return mean, variance - (self.sites.variance - self.sites.errors)
+
+    def at_sites(self, sites: Sites) -> FittedAverage:
+        """The same particles, given other sites."""
+        parts = _solved(self.process, self.theta, self.measured, sites, self.pool.name)
+        return replace(self, sites=sites, **parts)
 
     def encoded(self, table: pd.DataFrame) -> tuple[Tensor, Tensor]:
         """Mean and variance of the mixture at m rows outside the pool; m and m."""
@@ -500,6 +546,26 @@ class FittedAverage(Fitted):
         return self.process.cross(self.theta, distances) @ self.whitening
 
 
+def _solved(
+    process: SlotProcess, theta: Tensor, measured: Points, sites: Sites, name: str
+) -> dict[str, Any]:
+    """What predictions are made of: whitening and whitened residuals by name.
+
+    Raises:
+        FitError: a covariance can't be factorised.
+    """
+    distances = process.distances(measured, measured)
+    factors, failed = process.factor(theta, distances, sites.variance)
+    if bool(failed.any()):
+        raise FitError(f"{name}: the drawn covariances can't be factorised.")
+    residual = (sites.targets - process.mean(theta, measured)).unsqueeze(-1)
+    # L⁻ᵀ: many points are multiplied faster than solved.
+    one = torch.eye(len(sites.targets)).double().expand_as(factors)
+    whitening = torch.linalg.solve_triangular(factors, one, upper=False).transpose(1, 2)
+    white = torch.linalg.solve_triangular(factors, residual, upper=False)
+    return {"whitening": whitening, "white": white}
+
+
 def _mixed(means: Tensor, variances: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance of P equally likely normals at m points, P x m each; m and m."""
     mean = means.mean(0)
@@ -512,6 +578,7 @@ def draw(
     targets: Tensor,
     settings: AveragingSettings,
     measured: Points | None = None,
+    variance: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, int]:
     """Hyperparameters from their posterior, from PyTorch's current random stream.
 
@@ -521,6 +588,7 @@ def draw(
         targets: n standardised values.
         settings: how many particles and moves.
         measured: the observations, where sources tell of them.
+        variance: of each of them beside the noise, n.
 
     Returns:
         θ, P x (S + C + K + 3); their log likelihoods, P; and how often all were evaluated.
@@ -531,7 +599,7 @@ def draw(
         return theta, torch.zeros(len(theta)).double(), 1
 
     def density(theta: Tensor) -> Tensor:
-        return process.log_likelihood(theta, distances, targets, measured)
+        return process.log_likelihood(theta, distances, targets, measured, variance)
 
     likelihood, evaluations, power = density(theta), 1, 0.0
     while power < 1.0:
@@ -593,10 +661,6 @@ def _told(process: SlotProcess, theta: Tensor) -> dict[str, float]:
     trust = zip(heard, process.trust(theta).T, strict=True) if heard else ()
     return {
         **{f"source {name}": weight.median().item() for name, weight in trust},
-        **{
-            f"source {n}": b.median().item()
-            for n, b in zip(heard, process.trust(theta).T, strict=True)
-        },
         **{f"weight {n}": w.median().item() for n, w in zip(names, weights.T, strict=True)},
         **{f"scale {n}": s.median().item() for n, s in zip(parts, own.T, strict=True)},
         "outputscale": whole.median().item(),

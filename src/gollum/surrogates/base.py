@@ -17,6 +17,7 @@ from linear_operator.utils.cholesky import psd_safe_cholesky
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gollum.data.extents import Extents
 from gollum.data.pool import Pool
 from gollum.errors import DataError
 from gollum.features.base import FixedFeatures
@@ -89,6 +90,25 @@ class Surrogate(Protocol):
 
 
 SurrogateFactory = Callable[[Setup], Surrogate]
+
+
+def fit_to(
+    surrogate: Surrogate,
+    ids: Sequence[str],
+    utility: NDArray[np.float64],
+    seed: Sequence[int],
+    extents: Extents | None = None,
+) -> Fitted:
+    """Fit to results, some of which may be no plain number.
+
+    A surrogate that has `takes_extents` is told what is known of these; for others they are the
+    numbers that they count as.
+    """
+    if extents is None or not getattr(surrogate, "takes_extents", False):
+        return surrogate.fit(ids, utility, seed)
+    taking: Any = surrogate
+    fitted: Fitted = taking.fit(ids, utility, seed, extents)
+    return fitted
 
 
 @dataclass(frozen=True, eq=False)

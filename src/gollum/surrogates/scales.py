@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from gollum.data.extents import Extents
 from gollum.data.outcomes import Outcome, Scale, Transform
-from gollum.surrogates.base import Fitted, Surrogate
+from gollum.surrogates.base import Fitted, Surrogate, fit_to
 
 FEWEST = 8  # distinct experiments before a scale is judged
 CLEARLY = 2.0  # standard errors by which another scale has to predict better than none
@@ -18,7 +19,12 @@ Vector = NDArray[np.float64]
 
 
 def best_scale(
-    surrogate: Surrogate, outcome: Outcome, ids: Sequence[str], values: Vector, seed: Sequence[int]
+    surrogate: Surrogate,
+    outcome: Outcome,
+    ids: Sequence[str],
+    values: Vector,
+    seed: Sequence[int],
+    extents: Extents | None = None,
 ) -> Scale:
     """The scale of an outcome; of 'auto', that with the largest predictive density.
 
@@ -33,6 +39,7 @@ def best_scale(
         ids: n measured experiments.
         values: their n results.
         seed: of the fits.
+        extents: what is known of results that are no plain number.
 
     Raises:
         FitError: a fit failed.
@@ -40,10 +47,15 @@ def best_scale(
     plain = outcome.scale(values)
     if outcome.transform != "auto" or len(set(ids)) < FEWEST or np.ptp(values) == 0:
         return plain
-    best, known = plain, left_out_density(surrogate.fit(ids, plain.utility(values), seed), plain)
+
+    def density(scale: Scale) -> Vector:
+        known = None if extents is None else extents.on(scale, values)
+        return left_out_density(fit_to(surrogate, ids, scale.utility(values), seed, known), scale)
+
+    best, known = plain, density(plain)
     for transform in _possible(outcome, values):
         other = outcome.scale(values, transform)
-        found = left_out_density(surrogate.fit(ids, other.utility(values), seed), other)
+        found = density(other)
         gain = found - known
         if gain.mean() > CLEARLY * gain.std(ddof=1) / len(gain) ** 0.5:
             best, known = other, found

@@ -34,6 +34,7 @@ DRAWN = 150  # rows by which the hyperparameters of one model are drawn
 TABULATED = 3000  # candidates between which covariances are kept
 PIECE = 256  # rows of that at a time
 KEPT = 16  # particles of it
+AGREEMENT = 0.25  # correlation with what the others expect, below which a source stands alone
 PRIOR_RESULTS = 10  # results of the target that the sources' location and scale count as
 STREAM = (0, 18)  # names the random stream of fits to sources, which no campaign's seed changes
 
@@ -122,8 +123,8 @@ class Sources:
 def sources_of(setup: Setup, make: Make) -> Sources:
     """Fit models to the source tasks of a problem.
 
-    Sources with the same columns in common with the candidates learn together; what each of them
-    says beyond that has a weight of its own.
+    Sources with the same columns in common with the candidates that agree about these learn
+    together; what each of them says beyond that, and what others say, has a weight of its own.
 
     Args:
         setup: of the target; its problem has sources.
@@ -137,24 +138,16 @@ def sources_of(setup: Setup, make: Make) -> Sources:
     leading: list[SourceTask] = []
     for group in _groups(setup):
         try:
-            pool, features, task = related(setup, group, make)
+            found, kept = _of_group(setup, group, make, notes)
         except DataError as error:
             told = ", ".join(source.name for source in group)
             notes.append(f"{told}: nothing is learned from it, as {error}")
             continue
-        leading = leading or group
-        surrogate = Averaged(pool, features, setup.settings, setup.runtime, drawn=DRAWN)
-        values = np.concatenate([source.standardised for source in group])
-        first, together = len(setup.problem.pool), len(models)
-        for name, chosen in _portions(group):
-            rows = np.flatnonzero(np.isin(task[first:], chosen))
-            if len(rows) > MOST:
-                rows = np.sort(np.random.default_rng(STREAM).permutation(rows)[:MOST])
-                notes.append(f"{name}: {MOST} of {np.isin(task, chosen).sum()} results are used.")
-            fitted = surrogate.fit([*pool.ids[first + rows]], values[rows], STREAM)
+        leading, start = leading or kept, len(models)
+        for name, model, beyond in found:
             names.append(name)
-            models.append(fitted.thinned(KEPT))
-            base.append(together)
+            models.append(model)
+            base.append(start + beyond)
     if not models:
         raise DataError(f"{notes[0]} `gollum learn` lets a source go by --forget.")
     every = np.arange(len(setup.problem.pool))
@@ -173,6 +166,43 @@ def sources_of(setup: Setup, make: Make) -> Sources:
     )  # fmt: skip
 
 
+def _of_group(
+    setup: Setup, group: Sequence[SourceTask], make: Make, notes: list[str]
+) -> tuple[list[tuple[str, FittedAverage, int]], list[SourceTask]]:
+    """Models of sources with the same columns in common: of those that agree, and of each.
+
+    Returns:
+        Name, model, and position of the model that it says something beyond; those that agree.
+
+    Raises:
+        DataError: nothing joins them with the candidates.
+    """
+    pool, features, task = related(setup, group, make)
+    surrogate = Averaged(pool, features, setup.settings, setup.runtime, drawn=DRAWN)
+    values = np.concatenate([source.standardised for source in group])
+    first = len(setup.problem.pool)
+
+    def fitted(name: str, chosen: Sequence[int]) -> FittedAverage:
+        rows = np.flatnonzero(np.isin(task[first:], [k + 1 for k in chosen]))
+        if len(rows) > MOST:
+            notes.append(f"{name}: {MOST} of {len(rows)} results are used.")
+            rows = np.sort(np.random.default_rng(STREAM).permutation(rows)[:MOST])
+        return surrogate.fit([*pool.ids[first + rows]], values[rows], STREAM).thinned(KEPT)
+
+    alone = [fitted(source.name, [k]) for k, source in enumerate(group)]
+    every = np.arange(first)
+    kept = agreeing([model.standardised(every)[0] for model in alone])
+    found = list[tuple[str, FittedAverage, int]]()
+    if len(kept) > 1:
+        name = " + ".join(group[k].name for k in kept)
+        found = [(name, fitted(name, kept), 0)]
+    found += [(group[k].name, alone[k], 0) for k in kept]
+    for k in (k for k in range(len(group)) if k not in kept):
+        found.append((group[k].name, alone[k], len(found)))
+        notes.append(f"{group[k].name}: it disagrees with other sources and stands alone.")
+    return found, [group[k] for k in kept]
+
+
 def _between(model: FittedAverage, every: Rows) -> Tensor:
     """Covariances between all candidates, N x N."""
     points = model.points.at(every)
@@ -180,12 +210,31 @@ def _between(model: FittedAverage, every: Rows) -> Tensor:
     return torch.cat([model.joint(piece, points) for piece in pieces])
 
 
-def _portions(group: Sequence[SourceTask]) -> list[tuple[str, list[int]]]:
-    """All sources of a group together, and each by itself, by their numbers."""
-    every = list(range(1, len(group) + 1))
-    together = group[0].name if len(group) == 1 else " + ".join(s.name for s in group)
-    alone = [(s.name, [k]) for k, s in enumerate(group, start=1)]
-    return [(together, every), *(alone if len(group) > 1 else [])]
+def agreeing(expected: Sequence[Tensor]) -> list[int]:
+    """Which sources agree about the candidates, so that one model may stand for all of them.
+
+    The one that agrees least with the mean of the others leaves, until each correlates with that
+    by `AGREEMENT`.
+
+    Args:
+        expected: what each of K models expects of N candidates.
+
+    Returns:
+        Their positions; a single one where no two agree.
+    """
+    kept = list(range(len(expected)))
+    said = torch.stack([(one - one.mean()) / one.std().clamp_min(1e-12) for one in expected])
+    while len(kept) > 1:
+        others = [said[[j for j in kept if j != k]].mean(0) for k in kept]
+        found = [
+            torch.corrcoef(torch.stack([said[k], mean]))[0, 1].nan_to_num(0.0).item()
+            for k, mean in zip(kept, others, strict=True)
+        ]
+        worst = int(np.argmin(found))
+        if found[worst] >= AGREEMENT:
+            break
+        del kept[worst]
+    return kept
 
 
 def _groups(setup: Setup) -> list[list[SourceTask]]:

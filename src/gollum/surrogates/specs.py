@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from gollum.errors import ConfigError, DataError, nearest
 from gollum.features.layout import Blocks
@@ -20,6 +20,7 @@ from gollum.registry import Registry
 if TYPE_CHECKING:
     from gollum.surrogates.averaged import Averaged
     from gollum.surrogates.base import Surrogate
+    from gollum.surrogates.ensembles import Pooled, Ranked
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class SurrogateSpec:
         model: name of the language model that it always has; None where that is a choice.
         name: by which it is recorded, where it is not one of this package's.
         averaged: whether hyperparameters are drawn and averaged over, with a kernel of its own.
+        learning: how an averaged one learns from source tasks.
     """
 
     representations: tuple[str | Builder, ...]
@@ -43,6 +45,7 @@ class SurrogateSpec:
     model: str | None = None
     name: str = ""
     averaged: bool = False
+    learning: Literal["expected", "pooled", "ranked"] = "expected"
 
     def __post_init__(self) -> None:
         if self.averaged and self.kernel != "isotropic":
@@ -72,7 +75,9 @@ class SurrogateSpec:
         if isinstance(representation, nn.Module):
             representation.to(setup.runtime.device)
         if self.averaged:
-            made: Averaged | GaussianProcess = self._averaged(setup, representation, read)
+            made: Averaged | Pooled | Ranked | GaussianProcess = self._averaged(
+                setup, representation, read
+            )
         elif setup.problem.sources:
             raise ConfigError(
                 "earlier results are learned from by surrogates that average over their "
@@ -86,22 +91,26 @@ class SurrogateSpec:
         made.refuse_not_finite()
         return made
 
-    def _averaged(self, setup: Setup, representation: Any, read: Any) -> Averaged:
+    def _averaged(self, setup: Setup, representation: Any, read: Any) -> Averaged | Pooled | Ranked:
         """Hyperparameters drawn rather than fitted."""
         from gollum.features.base import FixedFeatures
         from gollum.surrogates.averaged import Averaged
+        from gollum.surrogates.ensembles import Pooled, Ranked
+        from gollum.surrogates.sources import sources_of
 
         if not isinstance(representation, FixedFeatures):
             raise ConfigError(
                 "hyperparameters can't be averaged over representations that are trained; take "
                 "text or text_levels."
             )
-        sources = None
-        if setup.problem.sources:
-            from gollum.surrogates.sources import sources_of
-
-            sources = partial(sources_of, setup, read)
-        return Averaged(setup.problem.pool, representation, setup.settings, setup.runtime, sources)
+        parts = (setup.problem.pool, representation, setup.settings, setup.runtime)
+        if not setup.problem.sources:
+            return Averaged(*parts)
+        if self.learning == "pooled":
+            return Pooled.of(setup, read)
+        if self.learning == "ranked":
+            return Ranked(*parts, Averaged(*parts), setup, read)
+        return Averaged(*parts, partial(sources_of, setup, read))
 
     @property
     def needs(self) -> frozenset[str]:
@@ -181,6 +190,20 @@ SURROGATES: Registry[Callable[[Setup], Surrogate]] = Registry(
             about="the same without words, to see what language adds",
             title="everything but words, weighed",
             averaged=True,
+        ),
+        "pooled": SurrogateSpec(
+            ("everything",),
+            about="as combined; results of source tasks count as the candidates' own",
+            title="everything, weighed; sources pooled",
+            averaged=True,
+            learning="pooled",
+        ),
+        "ranked": SurrogateSpec(
+            ("everything",),
+            about="as combined; models of source tasks are weighed by how they rank the results",
+            title="everything, weighed; sources ranked",
+            averaged=True,
+            learning="ranked",
         ),
         "rxnfp": SurrogateSpec(
             ("rxnfp",), about="RXNFP: frozen embeddings of reactions", model="rxnfp"

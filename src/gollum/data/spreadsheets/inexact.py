@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from gollum.data.extents import Extent
 from gollum.data.outcomes import HALF_STEP, Bounds
 from gollum.data.spreadsheets.numbers import SPACES, is_number_like, plain
 from gollum.data.spreadsheets.units import converted, quantity
@@ -21,10 +22,12 @@ class Inexact(NamedTuple):
     Attributes:
         value: the number.
         reason: why: 'the middle of 0 to 5'.
+        extent: what is known of the result.
     """
 
     value: float
     reason: str
+    extent: Extent
 
 
 def inexact(text: str, unit: str, bounds: Bounds) -> Inexact | None:
@@ -44,25 +47,30 @@ def inexact(text: str, unit: str, bounds: Bounds) -> Inexact | None:
     if bare.casefold().strip(".") in TRACES:
         if low is None or high is None:
             return None
-        return Inexact(low + HALF_STEP * (high - low), f"just above {low:g}")
+        value = low + HALF_STEP * (high - low)
+        return Inexact(value, f"just above {low:g}", Extent(low=low, high=2 * value - low))
     if (side := _SIDE.fullmatch(bare)) and (edge := _number(side[2], unit)) is not None:
-        end = low if side[1][0] in "<≤⩽" else high
-        if end is None or (edge < end if end is low else edge > end):
-            return Inexact(edge, "as there is no bound behind it")
-        return Inexact(
-            0.5 * (edge + end), f"the middle of {min(edge, end):g} to {max(edge, end):g}"
-        )
-    if error := _ERROR.fullmatch(bare):
-        ends = [_number(part, unit) for part in error.groups()]
-        shared = _shared_unit(error[1], error[2])
-        value = _number(shared, unit)
-        if value is not None and ends[1] is not None:
-            return Inexact(value, "and the model learns the error from all results")
+        below = side[1][0] in "<≤⩽"
+        end = low if below else high
+        if end is None or (edge < end if below else edge > end):
+            open_ended = Extent(high=edge) if below else Extent(low=edge)
+            return Inexact(edge, "as there is no bound behind it", open_ended)
+        return _middle(min(edge, end), max(edge, end))
+    if around := _ERROR.fullmatch(bare):
+        middle, error = _number(_shared_unit(around[1], around[2]), unit), _number(around[2], unit)
+        if middle is not None and error is not None:
+            return Inexact(middle, f"with an error of {abs(error):g}", Extent(error=abs(error)))
     if between := _BETWEEN.fullmatch(bare):
         first, last = _number(_shared_unit(between[1], between[2]), unit), _number(between[2], unit)
         if first is not None and last is not None and first < last:
-            return Inexact(0.5 * (first + last), f"the middle of {first:g} to {last:g}")
+            return _middle(first, last)
     return None
+
+
+def _middle(low: float, high: float) -> Inexact:
+    return Inexact(
+        0.5 * (low + high), f"the middle of {low:g} to {high:g}", Extent(low=low, high=high)
+    )
 
 
 def _shared_unit(first: str, last: str) -> str:

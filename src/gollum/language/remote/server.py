@@ -6,10 +6,11 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
+from dataclasses import dataclass
 from threading import Thread
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +81,25 @@ def new_client(endpoint: Endpoint, key: ApiKey) -> httpx2.Client:
         ) from None
 
 
+@dataclass(frozen=True)
+class Question(Generic[Answer]):
+    """What an endpoint is asked.
+
+    Attributes:
+        path: below its address.
+        content: of the request.
+        texts: in it, by which it is paced.
+        largest: bytes of a good answer.
+        read: takes a good answer apart; raises RefusedError or PassingError where it is none.
+    """
+
+    path: str
+    content: Mapping[str, Any]
+    texts: Sequence[str]
+    largest: int
+    read: Callable[[bytes], Answer]
+
+
 class Server:
     """Asks an endpoint, not faster than allowed and as often as it makes sense."""
 
@@ -103,6 +123,22 @@ class Server:
         Raises:
             RefusedError: there are none, however often it was tried.
         """
+        length = self.endpoint.dimensions
+        wish = {} if length is None else {"dimensions": length}
+        content = {"input": texts, "encoding_format": "float"} | wish
+        largest = min(len(texts) * LARGEST_VECTOR, LARGEST_ANSWER)
+        return self.ask(
+            Question(
+                "embeddings", content, texts, largest, lambda c: _vectors(c, len(texts), width)
+            )
+        )
+
+    def ask(self, question: Question[Answer]) -> Answer:
+        """What it answers.
+
+        Raises:
+            RefusedError: nothing that is an answer, however often it was tried.
+        """
         import tenacity
 
         attempts = tenacity.Retrying(
@@ -112,15 +148,16 @@ class Server:
             sleep=self._sleep,
             reraise=True,
         )
-        return attempts(self._attempt, texts, width)
+        found: Answer = attempts(self._attempt, question)
+        return found
 
-    def _attempt(self, texts: Sequence[str], width: int | None) -> NDArray[np.float32]:
+    def _attempt(self, question: Question[Answer]) -> Answer:
         import httpx2
 
-        self._pace(texts)
+        self._pace(question.texts)
         try:
             answer, content = _within(
-                (TIMEOUTS + 1) * self.endpoint.timeout, lambda: self._answer(texts)
+                (TIMEOUTS + 1) * self.endpoint.timeout, lambda: self._answer(question)
             )
         except httpx2.RequestError as error:
             said = self._key.hide(str(error) or type(error).__name__)
@@ -129,23 +166,25 @@ class Server:
             raise PassingError(f"did not answer ({said})") from None
         self._was_reached = True
         if not answer.is_success:
-            raise self._refusal(answer, content, texts)
-        return _vectors(content, len(texts), width)
+            raise self._refusal(answer, content, question.texts)
+        return question.read(content)
 
-    def _answer(self, texts: Sequence[str]) -> tuple[httpx2.Response, bytes]:
+    def _answer(self, question: Question[Any]) -> tuple[httpx2.Response, bytes]:
         """What a server answers, and its content; of a refusal, as much as comes in time.
 
         Raises:
-            RefusedError: it is larger than any vectors of these texts.
+            RefusedError: it is larger than any answer to this question.
             PassingError: it does not end.
             httpx2.RequestError: there is none.
         """
-        url, body = f"{self.endpoint.url}/embeddings", self._body(texts)
+        url = f"{self.endpoint.url}/{question.path}"
+        # ASCII: any text can be written, lone surrogates too.
+        body = json.dumps({"model": self.endpoint.model, **question.content})
         deadline = time.monotonic() + TIMEOUTS * self.endpoint.timeout
         content = bytearray()
         with self._client.stream("POST", url, content=body) as answer:
             good = answer.is_success
-            largest = min(len(texts) * LARGEST_VECTOR, LARGEST_ANSWER) if good else LARGEST_REFUSAL
+            largest = question.largest if good else LARGEST_REFUSAL
             for chunk in answer.iter_bytes():
                 content += chunk
                 is_late = time.monotonic() > deadline
@@ -169,12 +208,6 @@ class Server:
             tokens(texts) / (self.endpoint.tokens_per_minute or math.inf),
         )
         self._next = self._clock() + 60 * minutes
-
-    def _body(self, texts: Sequence[str]) -> str:
-        length = self.endpoint.dimensions
-        wish = {} if length is None else {"dimensions": length}
-        content = {"model": self.endpoint.model, "input": texts, "encoding_format": "float"}
-        return json.dumps(content | wish)  # ASCII: any text can be written, lone surrogates too
 
     def _refusal(
         self, answer: httpx2.Response, content: bytes, texts: Sequence[str]

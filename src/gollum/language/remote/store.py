@@ -1,4 +1,4 @@
-"""Vectors that were paid for, in one SQLite file."""
+"""Vectors and answers that were paid for, in one SQLite file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from gollum.errors import ModelError
 
 BUSY = 30.0  # seconds that another process may take to write
 PATIENCE = 3600  # seconds that another process may take to fetch
-TABLE = "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB, sha256 BLOB)"
+TABLES = (
+    "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB, sha256 BLOB)",
+    "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, answer BLOB, sha256 BLOB)",
+)
 
 
 def store_path() -> Path:
@@ -32,7 +35,7 @@ def store_path() -> Path:
 
 
 class Store:
-    """Vectors by key, which several processes may read and write at once; it holds no texts.
+    """Vectors and answers by key, which several processes may read and write at once.
 
     Each call opens the file anew, so a forked process may use its parent's store.
 
@@ -49,16 +52,28 @@ class Store:
         Raises:
             ModelError: the file can't be read.
         """
-        vectors: dict[bytes, NDArray[np.float32]] = {}
+        found = self._read("SELECT vector, sha256 FROM vectors WHERE key = ?", keys)
+        return {key: np.frombuffer(vector, "<f4") for key, vector in found.items()}
+
+    def answers(self, keys: Iterable[bytes]) -> dict[bytes, str]:
+        """Answers of chat models by key; what is missing or damaged is left out.
+
+        Raises:
+            ModelError: the file can't be read.
+        """
+        found = self._read("SELECT answer, sha256 FROM answers WHERE key = ?", keys)
+        return {key: answer.decode() for key, answer in found.items()}
+
+    def _read(self, query: str, keys: Iterable[bytes]) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes] = {}
         if not os.path.exists(self.path):
-            return vectors
-        query = "SELECT vector, sha256 FROM vectors WHERE key = ?"
+            return found
         with self._opened() as connection:
             for key in keys:
-                vector, check = connection.execute(query, (key,)).fetchone() or (None, None)
-                if isinstance(vector, bytes) and check == _check(key, vector):
-                    vectors[key] = np.frombuffer(vector, "<f4")
-        return vectors
+                data, check = connection.execute(query, (key,)).fetchone() or (None, None)
+                if isinstance(data, bytes) and check == _check(key, data):
+                    found[key] = data
+        return found
 
     def put(self, vectors: Mapping[bytes, NDArray[np.float32]]) -> None:
         """Keep vectors: all of them are on disk when this returns, or none.
@@ -66,12 +81,22 @@ class Store:
         Raises:
             ModelError: the file can't be written.
         """
-        rows = [(key, vector.astype("<f4").tobytes()) for key, vector in vectors.items()]
+        data = {key: vector.astype("<f4").tobytes() for key, vector in vectors.items()}
+        self._put("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", data)
+
+    def keep(self, answers: Mapping[bytes, str]) -> None:
+        """Keep answers: all of them are on disk when this returns, or none.
+
+        Raises:
+            ModelError: the file can't be written.
+        """
+        data = {key: answer.encode("utf-8", "replace") for key, answer in answers.items()}
+        self._put("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", data)
+
+    def _put(self, query: str, data: Mapping[bytes, bytes]) -> None:
+        rows = [(key, content, _check(key, content)) for key, content in data.items()]
         with self._opened() as connection:
-            connection.executemany(
-                "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)",
-                [(key, data, _check(key, data)) for key, data in rows],
-            )
+            connection.executemany(query, rows)
 
     @contextmanager
     def turn(self, name: str, sleep: Callable[[float], None]) -> Iterator[None]:
@@ -109,11 +134,12 @@ class Store:
             connection = sqlite3.connect(self.path, BUSY, isolation_level="IMMEDIATE")
             with closing(connection), connection:
                 connection.execute("PRAGMA synchronous=EXTRA")  # survives a power cut
-                connection.execute(TABLE)
+                for table in TABLES:
+                    connection.execute(table)
                 yield connection
         except (sqlite3.Error, OSError) as error:
             raise ModelError(
-                f"'{self.path}', where paid vectors are kept, can't be used ({error}); see to "
+                f"'{self.path}', where what was paid for is kept, can't be used ({error}); see to "
                 "that, set GOLLUM_CACHE to another folder, or, if it is damaged, move it away and "
                 "pay again."
             ) from None
