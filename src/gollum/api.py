@@ -39,7 +39,7 @@ from gollum.campaign.store import Moved, Store
 from gollum.campaign.wanted import DETAILS, outcomes_of
 from gollum.data.naming import meant
 from gollum.data.outcomes import Goal, Outcome
-from gollum.data.pool import check_columns
+from gollum.data.pool import Direction, Pool, check_columns, smiles_columns
 from gollum.data.readers import read_frame, read_table
 from gollum.data.spreadsheets.numbers import composed
 from gollum.data.statuses import check_failed
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from gollum.benchmark.spec import RunConfig
     from gollum.campaign.insights import Insights
     from gollum.campaign.replay import Replayed
+    from gollum.surrogates.base import Fitted
 
 What = Literal["results", "suggestions", "history", "candidates"]
 
@@ -204,6 +205,15 @@ class Campaign:
     def state(self) -> State:
         """Everything that is known now."""
         return self._store.state()
+
+    def _repr_html_(self) -> str:
+        """Goal, counts and the best so far, for notebooks."""
+        from html import escape
+
+        from gollum.report.campaign.status import brief
+
+        title, *lines = map(escape, brief(self.state()))
+        return f"<p><b>{title}</b><br>{'<br>'.join(lines)}</p>"
 
     def lint(self) -> list[Note]:
         """What a user should know about the texts."""
@@ -840,6 +850,54 @@ def run(
     given = config.model_dump() if isinstance(config, RunConfig) else config
     keys = {**dict(flatten(given)), **objects}
     return replay(load_config(None, adopted(keys).items()), listener)
+
+
+def fit(
+    table: pd.DataFrame,
+    objective: str,
+    *,
+    direction: Direction = "maximize",
+    surrogate: Any = "combined",
+    template: str | None = None,
+    structures: Sequence[str] | None = None,
+    seed: int = 0,
+    listener: Listener = SILENT,
+    **keys: Any,
+) -> Fitted:
+    """A surrogate fitted to the rows of a table that have a result.
+
+    Args:
+        table: N rows, one per experiment, inputs and the objective; blank where there is no result.
+        objective: its column.
+        direction: 'maximize' or 'minimize', with which the posterior is of minus the objective.
+        surrogate: a name, a `SurrogateSpec` with a name, or a class as in docs/extending.md.
+        template: how a row is put into words.
+        structures: columns with SMILES; by default those that look so.
+        seed: of everything random.
+        listener: told what it is at.
+        keys: further keys of the policy, with '_' instead of '.': kernel, preset, model_name …
+
+    Raises:
+        UserError: the table or a key can't be used.
+        FitError: the fit failed.
+    """
+    from gollum.features.problem import Problem
+    from gollum.features.representations import Setup
+    from gollum.runtime import Runtime
+
+    pool = Pool.from_table(read_frame(table), objective, direction)
+    words = Template.from_columns(pool) if template is None else Template(template)
+    smiles = smiles_columns(pool.table) if structures is None else structures
+    problem = Problem(pool, tuple(words.texts(pool)), words, tuple(smiles))
+    named = {key.replace("model_", "model.", 1): value for key, value in keys.items()}
+    model = {"model.name": beginning.DEFAULT_MODEL}
+    policy = Policy.of(model | adopted({"surrogate": surrogate, **named}))
+    if policy.factory is None:
+        raise UserError(f"strategy '{policy.surrogate}' has no model that could be fitted.")
+    runtime = Runtime.resolve("auto", policy.model.precision)
+    made = policy.factory(Setup(problem, policy, runtime, listener))
+    fitted: Fitted = made.fit(pool.ids.tolist(), pool.utility, (seed, 0))
+    return fitted
 
 
 def _first_name(objective: str | Outcome | Sequence[str | Outcome]) -> str:

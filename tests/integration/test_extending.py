@@ -32,7 +32,7 @@ def registries():
 def test_every_example_runs(registries, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 8
     session = {"__name__": "example"}  # one after the other, as a reader would
     module = type(sys)("example")
     monkeypatch.setitem(sys.modules, "example", module)  # for dataclasses

@@ -73,6 +73,12 @@ def print_status(console: Console, state: State, file: str | None = None) -> Non
     say(next_step(state, file or f"{created.name}.gollum"))
 
 
+def brief(state: State) -> list[str]:
+    """A campaign in a few lines: what is wanted, how much is known, the best so far."""
+    write = written_like(progress(state)["value"])
+    return [f"{state.created.name}: {wanted(state)}", counts(state), *_best(state, write)]
+
+
 def wanted(state: State) -> str:
     """The goal in words."""
     return wanted_words(state.outcomes)
