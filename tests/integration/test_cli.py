@@ -204,9 +204,15 @@ ONE_HOT = ("run", "--surrogate", "one_hot", "--threads", "1")
 TASK = (*ONE_HOT, "--data.task", "bh-ethyl", "--n_iters", "3", "--output", "out")
 
 
-@pytest.mark.parametrize("flags", [[], ["--quiet"]])
-def test_plain_lines_where_there_is_no_terminal(gollum_says, flags):
-    shown = gollum_says(*TASK, *flags)
+def test_a_quiet_run_prints_its_result_alone(gollum_says):
+    shown = gollum_says(*TASK, "--quiet")
+    assert "iteration " not in shown
+    assert "random search" in shown
+    assert str(Path("out", "progress.png")) in shown
+
+
+def test_plain_lines_where_there_is_no_terminal(gollum_says):
+    shown = gollum_says(*TASK)
     assert "\x1b" not in shown
     assert "\r" not in shown
     lines = shown.splitlines()
