@@ -216,6 +216,6 @@ def test_the_language_model_is_judged_where_it_is_a_part(campaign):
     found = campaign.insights()
     assert found.trust.language == "one_hot (one_hot, text_levels)"
     assert set(found.trust.gains["other"]) == {"one_hot", "random"}
-    assert list(found.weights) == [
+    assert list(found.learned[0].weights) == [
         "one_hot:ligand", "one_hot:hours", "text_levels:ligand",
     ]  # fmt: skip

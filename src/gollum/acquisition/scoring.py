@@ -69,12 +69,19 @@ def _hinge(z: Tensor) -> Tensor:
     return value
 
 
-def widened(variance: Tensor, factor: float) -> Tensor:
+def widened(variance: Tensor, factor: float, limited: bool = True) -> Tensor:
     """Variances of standardised values for deviations larger by a factor; the same shape.
 
     None becomes larger than 1, the variance of the results themselves: a model that is too sure of
     what it has seen knows no less of the rest than guessing the mean does.
+
+    Args:
+        variance: of any shape.
+        factor: on the deviations.
+        limited: whether there is that limit; suggestions of older files know none.
     """
+    if not limited:
+        return factor**2 * variance
     return torch.maximum(variance, (factor**2 * variance).clamp_max(1.0))
 
 

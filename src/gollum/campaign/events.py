@@ -224,6 +224,8 @@ class Suggested(Part):
     trust: dict[str, tuple[float, float, float]] = {}
     """Of each source, how much what it says beyond the others counts: 1 as it stands, 0 not at
     all; with where 90 % of what the model averages over lies."""
+    limited: bool = False
+    """Whether no interval was widened beyond that of guessing the mean."""
     advice: str = ""
     """Whether to go on, as it was told with the batch; empty without a model."""
     revision: str = ""

@@ -123,12 +123,17 @@ class Explained:
         chosen: what was chosen, with its models.
         outcomes: all outcomes with their scales, the objective first.
         wider: name of an outcome → factor on its model's deviations.
+        limited: whether widened deviations are limited (`widened`).
     """
 
     state: State
     chosen: Selection
     outcomes: Sequence[Observed]
     wider: Mapping[str, float]
+    limited: bool = True
+
+    def _widened(self, variance: torch.Tensor, one: Observed) -> torch.Tensor:
+        return widened(variance, self.wider[one.outcome.name], self.limited)
 
     def suggestions(self) -> list[Suggestion]:
         """One for each chosen experiment, in order; without a run."""
@@ -194,7 +199,7 @@ class Explained:
     def _interval(self, one: Observed, fitted: Fitted, rows: Rows) -> tuple[Vector, Vector]:
         """Between which values 95 % of measurements are predicted."""
         mean, variance = fitted.standardised(rows)
-        spread = widened(variance + fitted.noise, self.wider[one.outcome.name]).sqrt()
+        spread = self._widened(variance + fitted.noise, one).sqrt()
         reach = INTERVAL * fitted.scale * spread
         return one.scale.interval(_centre(fitted, mean), reach.cpu().numpy())
 
@@ -227,7 +232,7 @@ class Explained:
         target = None if goal.kind != "target" else float(scale.utility(np.array([goal.target]))[0])
         aim = Aim.of(fitted, self.state.policy.acquisition, target, modelled.constraints)
         mean, variance = fitted.standardised(rows)
-        best, wide = aim.best(fitted), widened(variance, self.wider[first.outcome.name])
+        best, wide = aim.best(fitted), self._widened(variance, first)
         chance = aim.chance(mean, wide, best).cpu().numpy()
         held = modelled.log_limits(rows, self.wider)
         chance = chance if held is None else chance * np.exp(held)

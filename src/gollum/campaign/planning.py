@@ -127,6 +127,7 @@ def propose(
     request: Request | None = None,
     fresh: bool = False,
     extends: bool = False,
+    limited: bool = True,
     listener: Listener = SILENT,
 ) -> Suggested:
     """Choose experiments; the same state and arguments give the same ones on the same machine.
@@ -137,6 +138,7 @@ def propose(
         request: what to respect.
         fresh: whether pending experiments are withdrawn, and may be chosen again.
         extends: whether the last batch is continued.
+        limited: whether no interval is widened beyond that of guessing the mean.
         listener: told what it is at.
 
     Raises:
@@ -182,7 +184,9 @@ def propose(
             if one is first or one.outcome.name in chosen.others
         }
         fit = {**_figures(chosen.fitted), "widening": wider[first.outcome.name]}
-        explained = Explained(after.without_pending() if fresh else after, chosen, outcomes, wider)
+        explained = Explained(
+            after.without_pending() if fresh else after, chosen, outcomes, wider, limited
+        )
         suggestions, told = explained.suggestions(), explained.advice().sentence
     named = tuple(
         s.model_copy(update={"run": f"b{batch}-{len(held) + i}"})
@@ -204,6 +208,7 @@ def propose(
         },
         weights={} if chosen.fitted is None else weighed(chosen.fitted),
         trust={} if chosen.fitted is None else chosen.fitted.trust_in_sources(),
+        limited=limited,
         advice=told,
         revision=chosen.revision,
         provenance={"gollum": __version__, "commit": commit(), **_runtime(state.policy).describe()},

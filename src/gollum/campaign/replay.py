@@ -77,6 +77,7 @@ def replays(
                 request=event.request,
                 fresh=event.fresh,
                 extends=event.batch == known.batch,
+                limited=event.limited,
                 listener=listener,
             )
             found.append(Replayed(event.batch, event, again))
