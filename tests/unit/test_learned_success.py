@@ -1,24 +1,11 @@
 """Correlations of figures with success over records."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from gollum.analysis.learned.success import LEVELS, complete_runs, predictors
 from gollum.errors import DataError
-
-
-def records(tasks=8, seeds=4):
-    """Methods whose ℓ/d̄ says how good they are, and R² how easy a task is."""
-    rng, rows = np.random.default_rng(0), []
-    for task in range(tasks):
-        for number, method in enumerate(("a", "b", "c", "d")):
-            for seed in range(seeds):
-                found = 0.1 * task + 0.1 * number + 0.01 * rng.normal()
-                rows.append((f"t{task}", method, seed, found, number + 0.02 * rng.normal(),
-                             task + 0.1 * rng.normal()))  # fmt: skip
-    columns = ["task", "surrogate", "seed", "top5_coverage", "latent_distance_ratio", "r2"]
-    return pd.DataFrame(rows, columns=columns)
+from synthetic import judged as records
 
 
 def test_each_level_against_pandas():

@@ -27,11 +27,6 @@ from gollum.surrogates.base import Surrogate
 COMPARED = ("one_hot", "static", "pllm")  # beside the run's own
 
 
-def is_run(path: Path) -> bool:
-    """Whether a folder holds a run."""
-    return RunFolder(path).config_file.is_file() and not (path / "spec.yaml").is_file()
-
-
 def case_of_run(path: Path, models: Sequence[str] = (), listener: Listener = SILENT) -> Case:
     """The run in a folder, as far as it has come.
 

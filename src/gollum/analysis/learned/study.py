@@ -20,7 +20,7 @@ from gollum.analysis.learned.geometry import from_similarity, geometry
 from gollum.analysis.learned.trends import check_trends
 from gollum.data.outcomes import Scale
 from gollum.data.pool import Pool
-from gollum.errors import ConfigError, DataError, FitError, UserError
+from gollum.errors import ConfigError, DataError, FitError, UserError, nearest
 from gollum.features.problem import Problem
 from gollum.listener import SILENT, Listener
 from gollum.notes import Note
@@ -164,6 +164,7 @@ def understand(
             f"{case.title}: {count} different experiments have a result, and a model can be looked "
             f"into from {FEWEST} on that are not all the same; come back when there are more."
         )
+    _refuse_unknown(case, explain)
     ready = [r for r in case.rounds if is_ready(r.ids, r.utility)]
     picked = [ready[i] for i in chosen_rounds(len(ready), max(1, rounds))]
     rows = _sampled(case.pool, last)
@@ -317,7 +318,7 @@ def _geometries(
     scopes = {"measured": of & told, "unmeasured": ~of & told, "all": told}
     found = []
     for scope, flags in scopes.items():
-        if flags.sum() < FEWEST or (scope == "all" and not (~of & told).any()):
+        if flags.sum() < FEWEST:
             continue
         figures = geometry(space[flags], utility[rows[flags]], lengthscale)
         found.append(
@@ -400,16 +401,22 @@ def _sampled(pool: Pool, last: Round) -> Rows:
     return np.sort(np.concatenate([measured, drawn])).astype(np.int64)
 
 
-def _explained(case: Case, look: _Look, wanted: Sequence[str]) -> list[str]:
-    """Experiments to take apart.
+def _refuse_unknown(case: Case, wanted: Sequence[str]) -> None:
+    """Refuse to explain what is no candidate.
 
     Raises:
-        ConfigError: there is no such candidate.
+        ConfigError: naming the first.
     """
     known = set(case.pool.ids.tolist())
     for name in wanted:
         if name not in known:
-            raise ConfigError(f"there is no candidate '{name}' to explain in {case.title}.")
+            raise ConfigError(
+                f"there is no candidate '{name}' to explain in {case.title}." + nearest(name, known)
+            )
+
+
+def _explained(case: Case, look: _Look, wanted: Sequence[str]) -> list[str]:
+    """Experiments to take apart: those that are named, or the best and the most promising."""
     if wanted:
         return list(dict.fromkeys(wanted))
     fitted = look.fitted

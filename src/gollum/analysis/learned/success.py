@@ -65,7 +65,7 @@ def predictors(
 
     Args:
         runs: as from `complete_runs`.
-        figures: columns of it.
+        figures: columns of it; those that it lacks are left out.
         outcome: the column that says how successful a run was.
         seed: of the resampling.
 
@@ -73,7 +73,7 @@ def predictors(
         Columns over, figure, points, tasks, r, low, high, and lead: r less that of R², with
         lead_low and lead_high; blank where there are too few tasks.
     """
-    rows = []
+    rows, figures = [], [f for f in figures if f in runs and runs[f].notna().sum() > 2]
     for level in LEVELS:
         points = _points(runs, [*figures, outcome], level)
         drawn = _draws(points["task"], seed)
