@@ -81,8 +81,7 @@ def test_a_run_goes_on_and_is_looked_into_again(say, tmp_path):
     pytest.importorskip("plotly")
     run(say)
     for _ in range(2):
-        code, out, _ = say("r", "--models", "one_hot,static", "--interactive")
-        assert code == 0
+        assert say("r", "--models", "one_hot,static", "--interactive")[0] == 0
         run(say, n_iters=5)
     assert "UMAP" in (tmp_path / "r/analysis/maps.html").read_text("utf-8")
     assert "maps.html" in (tmp_path / "r/analysis/report.html").read_text("utf-8")
