@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from gollum.analysis.bootstrap import mean_interval
+from gollum.analysis.bootstrap import FEWEST_FOR_LEVEL, mean_interval
+from gollum.analysis.learned.chemistry import Z
 from gollum.analysis.learned.success import R2, RATIO, complete_runs, predictors
 from gollum.api import analyze, run
 from gollum.benchmark.sweeps.records import read_records, write_table
@@ -36,7 +37,8 @@ PRODUCTS = ("bh-ethyl", "bh-cf3", "bh-methoxy", "bh-2-pyridyl", "bh-3-pyridyl")
 MODELS = ("one_hot", "static", "pllm", "pllm_phi")
 SLOW = "pllm_phi"  # on the first three products alone, and looked into in fewer rounds
 SHOWN = PRODUCTS[0]  # whose pictures stand on the page
-CELLS = [(t, m) for t in PRODUCTS for m in MODELS if m != SLOW or t in PRODUCTS[:3]]
+COMMON = PRODUCTS[:3]  # that all models have
+CELLS = [(t, m) for t in PRODUCTS for m in MODELS if m != SLOW or t in COMMON]
 TABLES = ("geometry", "gradients", "kinds", "calibration", "reliability", "effects", "trends")
 SWEEPS = ("paper19", "further", "buchwald-hartwig")
 PLAIN = {"one_hot or morgan": ("one_hot", "morgan")}
@@ -53,6 +55,9 @@ def main() -> None:
         data = _looked_into(folder / f"{task}-{model}", task, model)
         for name in TABLES:
             found[name].append(_read(data / f"{name}.csv", task, model))
+        if (task, model) == (SHOWN, "pllm"):
+            for name in ("replacements", "phrases"):
+                write_table(pd.read_csv(data / f"{name}.csv"), _kept(name))
         if task == SHOWN and model in LEARNED:
             maps = pd.read_csv(data / "maps.csv").merge(
                 pd.read_csv(data / "candidates.csv"), on="id"
@@ -88,7 +93,6 @@ def _read(path: Path, task: str, model: str) -> pd.DataFrame:
 
 
 def _kept(name: str) -> Path:
-    KEPT.mkdir(parents=True, exist_ok=True)
     return KEPT / f"{name}.csv.gz" if name.startswith("map") else KEPT / f"{name}.csv"
 
 
@@ -111,14 +115,14 @@ def _distances() -> Iterator[str]:
             own = table[(table["model"] == model) & (table["stage"] == stage)]
             near = own[list(pictures.PAIRS)].div(own["mean_distance"], axis=0)
             rows.append(
-                [f"`{model}`", "before" if stage == "initial" else "after",
+                [f"`{model}`", "before" if stage == "initial" else "after", str(len(own)),
                  *(_mean(near[pair]) for pair in pictures.PAIRS), _mean(own["contrast"]),
                  _mean(own["silhouette"]), _mean(own["neighbour_correlation"]),
                  _mean(own["alignment"]), _mean(own["uniformity"]),
                  _mean(own["effective_rank"], 1), _mean(own["lengthscale_ratio"])]
             )  # fmt: skip
     yield _markdown(
-        ["model", "training", *pictures.PAIRS.values(), "contrast", "silhouette",
+        ["model", "training", "products", *pictures.PAIRS.values(), "contrast", "silhouette",
          "neighbours' r", "alignment", "uniformity", "effective rank", "ℓ/d̄"], rows,
     )  # fmt: skip
     own = _last(_table("geometry"))
@@ -128,6 +132,7 @@ def _distances() -> Iterator[str]:
     yield "![Distances while the projection is trained](pictures/understanding/training.svg)"
     whole = _table("geometry")
     whole = whole[(whole["scope"] == "all") & (whole["stage"] == "trained")]
+    whole = whole[whole["task"].isin(COMMON)]
     means = whole.groupby(["model", "measured"], sort=False).mean(numeric_only=True).reset_index()
     panels = [("contrast", "good–bad / alike"), ("lengthscale_ratio", "ℓ / d̄")]
     _draw("rounds", pictures.over_rounds(means, panels))
@@ -182,6 +187,15 @@ def _success() -> Iterator[str]:
     told = [[f"`{m}`", *(f"{row[c]:.2f}" for c in means)] for m, row in ordered.iterrows()]
     yield "The five products alone:"
     yield _markdown(["method", "ℓ/d̄", "R²", "top 5 % found"], told)
+    r = means.drop("static").corr()["top5_coverage"]
+    above = runs[RATIO] > 1
+    parts = [
+        f"{len(rows)} runs with ℓ/d̄ {where} 1 found {_percent(rows['top5_coverage'].mean())} of "
+        f"the top, and r is {rows[RATIO].corr(rows['top5_coverage']):.2f} among them"
+        for where, rows in (("up to", runs[~above]), ("above", runs[above]))
+    ]
+    yield f"Without `static`, r is {r[RATIO]:.2f} for ℓ/d̄ and {r[R2]:.2f} for R²."
+    yield f"{'; '.join(parts)}."
 
 
 def _correlated() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -197,13 +211,15 @@ def _calibration() -> Iterator[str]:
     for scheme in ("held out", "left one out"):
         for model in MODELS:
             own = table[(table["model"] == model) & (table["scheme"] == scheme)]
-            rows.append([f"`{model}`", scheme, *(_mean(own[name]) for name in figures)])
+            rows.append(
+                [f"`{model}`", scheme, str(len(own)), *(_mean(own[name]) for name in figures)]
+            )
     heads = ["R²", "NLPD", "MSLL", "quantile error", "inside 95 %", "sharpness"]
-    yield _markdown(["model", "judged on", *heads], rows)
-    curves = (
-        _table("reliability").groupby(["model", "scheme", "level"], sort=False)["inside"].mean()
-    )
-    _draw("reliability", pictures.reliability(curves.reset_index(), ["held out", "left one out"]))
+    yield _markdown(["model", "judged on", "products", *heads], rows)
+    curves = _table("reliability")
+    curves = curves[curves["task"].isin(COMMON)]
+    means = curves.groupby(["model", "scheme", "level"], sort=False)["inside"].mean().reset_index()
+    _draw("reliability", pictures.reliability(means, ["held out", "left one out"]))
     yield "![Reliability](pictures/understanding/reliability.svg)"
 
 
@@ -246,6 +262,42 @@ def _chemistry() -> Iterator[str]:
     yield _markdown(["claim", *PRODUCTS], claims)
 
 
+def _single() -> Iterator[str]:
+    """The best experiment that `pllm` found: reagents exchanged, and phrases left out."""
+    every = _table("replacements")
+    change = every["observed_instead"] - every["observed"]
+    off = (every["observed_instead"] - every["mean_instead"]).abs()
+    inside = off <= Z * every["deviation_instead"]
+    known = change.notna()
+    right = (np.sign(change) == np.sign(every["change"]))[known].mean()
+    table = every[every["id"] == every["id"].iloc[0]]
+    strongest = table.loc[table.groupby("column", sort=False)["change"].apply(
+        lambda change: change.abs().idxmax())]  # fmt: skip
+    rows = [
+        [row["value"], row["instead"], f"{row['mean']:.0f} ± {row['deviation']:.0f}",
+         f"{row['mean_instead']:.0f} ± {row['deviation_instead']:.0f}",
+         f"{row['observed']:.0f}", f"{row['observed_instead']:.0f}"]
+        for _, row in strongest.iterrows()
+    ]  # fmt: skip
+    heads = ["reagent", "instead", "predicted", "predicted instead", "measured", "measured instead"]
+    yield _markdown(
+        heads, [[cell.replace("-", "−") if "±" in cell else cell for cell in row] for row in rows]
+    )
+    yield (
+        f"Of all {known.sum()} exchanges in this and the two most promising experiments, "
+        f"{_percent(right)} go the right way; what was predicted goes with what is true by r = "
+        f"{change[known].corr(every['change'][known]):.2f}, and "
+        f"{_percent(inside[known].mean())} of the 95 % intervals hold it."
+    )
+    words = _table("phrases")
+    words = words[words["id"] == words["id"].iloc[0]]
+    told = [
+        [f"“{row['phrase']}”", f"{_signed(row['effect'])} ± {row['deviation']:.0f}"]
+        for _, row in words.iterrows()
+    ]
+    yield _markdown(["phrase", "what it adds to the prediction"], told)
+
+
 def _of_run(table: pd.DataFrame, task: str, model: str) -> pd.DataFrame:
     return table[(table["task"] == task) & (table["run"] == model)]
 
@@ -260,13 +312,13 @@ def _last(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _mean(values: pd.Series, digits: int = 2) -> str:
-    """Mean over products with its interval over them."""
+    """Mean over products, and its interval over them where they are enough for one."""
     known = values.dropna().to_numpy(dtype=np.float64)
     if len(known) == 0:
         return ""
     low, high = mean_interval([known])
     told = f"{known.mean():.{digits}f}"
-    if np.isfinite(low):
+    if np.isfinite(low) and len(known) >= FEWEST_FOR_LEVEL:
         told += f" [{low:.{digits}f}, {high:.{digits}f}]"
     return told.replace("-", "−")
 
@@ -314,6 +366,7 @@ PARTS = {
     "calibration": _calibration,
     "maps": _maps,
     "chemistry": _chemistry,
+    "single": _single,
 }
 
 if __name__ == "__main__":

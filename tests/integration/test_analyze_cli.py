@@ -9,7 +9,6 @@ import pytest
 from gollum import Campaign, analyze
 from gollum.benchmark.learned import case_of_run
 from gollum.benchmark.sweeps.records import write_table
-from gollum.cli import main
 from gollum.errors import ConfigError
 from pages import Page
 from synthetic import judged
@@ -32,15 +31,9 @@ def here(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def say(capsys):
-    """Run a command; returns its exit code and what it printed."""
-
-    def call(*words, command="analyze"):
-        code = main([command, *map(str, words)])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
+def say(gollum):
+    """Run a command, `analyze` by default; exit code, output and the error's sentence."""
+    return lambda *words, command="analyze": gollum(command, *words)
 
 
 @pytest.fixture

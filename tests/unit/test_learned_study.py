@@ -155,7 +155,7 @@ def test_a_campaign_knows_the_measured_outcomes_alone(case):
     assert "unmeasured" not in set(found.geometry[found.geometry["round"] == 3]["scope"])
     assert found.effects["observed"].isna().all()
     names = [exhibit.name for exhibit in exhibits(found)]
-    assert {"training", "reliability", "effects", "exchanges"} <= set(names)
+    assert {"training", "reliability", "effects", "replacements"} <= set(names)
 
 
 # --- pictures -------------------------------------------------------------------------------------
@@ -172,8 +172,8 @@ def points(axes):
 def test_pictures_hold_what_the_tables_do(found):
     drawn = {e.name: e.draw() for e in exhibits(found)}
     assert set(drawn) == {
-        "training", "rounds", "gradients", "map-pca", "map-components", "map-selected",
-        "map-rounds", "reliability", "effects", "exchanges", "phrases", "trends",
+        "training", "rounds", "likelihood", "map-pca", "map-components", "map-selected",
+        "map-rounds", "reliability", "effects", "replacements", "phrases", "trends",
     }  # fmt: skip
     (training,) = axes_of(drawn["training"])
     assert [t.get_text() for t in training.get_xticklabels()] == ["1", "3", "10", "30", "40"]
@@ -196,7 +196,7 @@ def test_pictures_hold_what_the_tables_do(found):
     (effects,) = axes_of(drawn["effects"])
     assert effects.get_xlabel() == "effect on yield (%)"
     assert len(effects.get_yticks()) == len(found.effects)
-    gradient, share = axes_of(drawn["gradients"])
+    gradient, share = axes_of(drawn["likelihood"])
     assert len(gradient.lines) == 4  # three stages and zero
     assert share.get_ylabel() == "pairs pulled together"
 

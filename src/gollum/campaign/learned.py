@@ -54,7 +54,19 @@ def case_of_campaign(
         rounds=tuple(_rounds(states, state)),
         models={name: _maker(state, name, listener) for name in names},
         selected=_selected(state),
+        notes=tuple(_notes(state)),
     )
+
+
+def _notes(state: State) -> list[str]:
+    """What is not looked into."""
+    told, name = list[str](), state.objective.name
+    if len(state.outcomes) > 1:
+        told.append(f"Of {len(state.outcomes)} outcomes, {name} alone is looked into.")
+    if state.goal.kind == "target":
+        told.append(f"Good and bad mean large and small values of {name} here, near or far from "
+                    "the target.")  # fmt: skip
+    return told
 
 
 def _rounds(states: Sequence[State], last: State) -> list[Round]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from gollum.errors import ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Kind = Literal["run", "campaign", "records"]
 TABLES = (".csv", ".gz", ".parquet")  # endings of records
@@ -78,8 +81,9 @@ def analyze_records(known: argparse.Namespace, joined: Mapping[str, Sequence[str
     from gollum.report.analysis.page import Shown, write_analysis
 
     paths = [Path(word).expanduser() for word in known.what]
-    own = paths[0] / "analysis" if paths[0].is_dir() else Path(f"{paths[0].name.split('.')[0]}-analysis")  # fmt: skip  # noqa: E501
-    folder = Path(known.output).expanduser() if known.output else own
+    name = f"{paths[0].name.split('.')[0]}-analysis"
+    beside = paths[0] / "analysis" if paths[0].is_dir() else Path(name)
+    folder = Path(known.output).expanduser() if known.output else beside
     _refuse_taken(folder)
     table = pd.concat([read_records(path).table for path in paths], ignore_index=True)
     runs = complete_runs(table, joined)
@@ -114,11 +118,8 @@ def _require_plotly() -> None:
         raise MissingExtraError("An interactive map", "analyze")
 
 
-def _say(console: object, sentences: Sequence[str], page: Path) -> None:
-    from rich.console import Console
-
+def _say(console: Console, sentences: Sequence[str], page: Path) -> None:
     from gollum.report.campaign.status import visible
 
-    assert isinstance(console, Console)  # noqa: S101
     for sentence in (*sentences, f"{page} is written; open it in a browser."):
         console.print(visible(console, sentence), highlight=False, soft_wrap=True)

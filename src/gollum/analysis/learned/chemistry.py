@@ -26,6 +26,7 @@ Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
 BINS = 8  # of numeric columns with more values
+MOST = 100  # levels of a column that are exchanged for one another
 Z = 1.959963984540054  # deviations that hold 95 % of a normal distribution
 REPLACED = [
     "id", "column", "value", "instead", "mean", "deviation", "mean_instead", "deviation_instead",
@@ -148,7 +149,8 @@ def replacements(fitted: Fitted, pool: Pool, ids: Sequence[str], sign: float) ->
     for position in pool.positions(ids):
         own = table.iloc[[position]]
         for names in components(table):
-            if names[0] in numbers and table[names[0]].nunique() > BINS:
+            most = BINS if names[0] in numbers else MOST
+            if table[names[0]].nunique() > most:
                 continue
             levels = table[list(names)].drop_duplicates(names[0])
             others = levels[levels[names[0]] != own[names[0]].iloc[0]]
@@ -183,20 +185,21 @@ def _replaced(
         except DataError:  # it reads no other rows
             new = new[:0]
         at = {int(row): i for i, row in enumerate(every)} if len(new) else {}
-    own = at.get(position, position)
     extra = iter(range(len(at), len(at) + len(new)))
+    others = [next(extra, -1) if place < 0 else at.get(place, place) for place in places]
+    read = [i for i, other in enumerate(others) if other >= 0]
+    where = np.array([at.get(position, position), *(others[i] for i in read)], dtype=np.int64)
+    told = Predicted(model, sign, where)
+    deviations = np.sqrt(np.clip(told.covariance.diagonal(), 0.0, None))
     value, rows = cell_text(pool.table[column].iloc[position]), list[tuple[object, ...]]()
-    for place, instead in zip(places, changed[column], strict=True):
-        if place < 0 and not len(new):
-            continue
-        other = next(extra) if place < 0 else at.get(place, place)
-        both = Predicted(model, sign, np.array([own, other], dtype=np.int64))
-        deviations = np.sqrt(np.clip(both.covariance.diagonal(), 0.0, None))
-        change, deviation = both.contrast(np.array([-1.0, 1.0]))
-        truth = pool.values[position], pool.values[place] if place >= 0 else np.nan
+    for number, i in enumerate(read, start=1):
+        weights = np.zeros(len(where))
+        weights[[0, number]] = -1.0, 1.0
+        truth = pool.values[position], pool.values[places[i]] if places[i] >= 0 else np.nan
         rows.append(
-            (str(pool.ids[position]), column, value, cell_text(instead), both.mean[0],
-             deviations[0], both.mean[1], deviations[1], change, deviation, *truth)
+            (str(pool.ids[position]), column, value, cell_text(changed[column].iloc[i]),
+             told.mean[0], deviations[0], told.mean[number], deviations[number],
+             *told.contrast(weights), *truth)
         )  # fmt: skip
     return rows
 

@@ -42,7 +42,10 @@ class Trend:
     source: str
 
 
-_IODIDE, _BROMIDE, _CHLORIDE = r"iodo|^Ic|\(I\)", r"bromo|^Brc|\(Br\)", r"chloro|^Clc|\(Cl\)"
+_IODIDE, _BROMIDE, _CHLORIDE = (
+    rf"(?i:{name}[oi])|^{atom}c|\({atom}\)|{atom}$"
+    for name, atom in (("iod", "I"), ("brom", "Br"), ("chlor", "Cl"))
+)
 _RATE = "oxidative addition is faster for Ar–I than Ar–Br than Ar–Cl"
 BUCHWALD_HARTWIG = (
     Trend("aryl iodides give more than aryl bromides", "halide", _IODIDE, _BROMIDE, _RATE),
@@ -97,7 +100,8 @@ def _kinds(table: pd.DataFrame, trend: Trend) -> tuple[str, Mask, Mask] | None:
             np.any([_matches(table[name], kind) for name in names], axis=0)
             for kind in (trend.better, trend.worse)
         )
-        return names[0], better & ~worse, worse & ~better
+        if worse.any():
+            return names[0], better & ~worse, worse & ~better
     return None
 
 

@@ -185,7 +185,7 @@ def _gradients(found: Understanding) -> Iterator[Exhibit]:
         )
     verdict = "as a contrastive loss would" if alike > unlike + 0.1 else "hardly by their outcome"
     yield Exhibit(
-        "gradients", "Which pairs does the likelihood pull together?",
+        "likelihood", "Which pairs does the likelihood pull together?",
         f"Before training, the marginal likelihood of {found.model} pulls {_percent(alike)} of the "
         f"pairs with the most similar outcomes together and {_percent(unlike)} of those that "
         f"differ most, {verdict}, though nobody told it which belong together.{after}",
@@ -355,7 +355,7 @@ def _exchanges(found: Understanding) -> Iterator[Exhibit]:
     )  # fmt: skip
     own = float(first["mean"].iloc[0])
     yield Exhibit(
-        "exchanges", f"What if one reagent of {first['id'].iloc[0]} were another?",
+        "replacements", f"What if one reagent of {first['id'].iloc[0]} were another?",
         f"{exchange_words(worst)}{_unit(found)} (± two thirds of the time).{truth}",
         lambda: pictures.intervals(bars, f"{_outcome(found)}; the line is as it is", zero=own),
         table, "Predictions with one reagent replaced, with their intervals.",

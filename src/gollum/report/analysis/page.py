@@ -108,6 +108,8 @@ def write_analysis(
             write_text(folder / "figures" / f"{exhibit.name}.svg", svg[exhibit.name])
             write_file(folder / "figures" / f"{exhibit.name}.pdf", as_pdf(figure))
         for name, table in data.items():
+            if table.columns.empty:
+                continue
             text = table.to_csv(index=False, lineterminator="\n")
             write_text(folder / "data" / f"{name}.csv", text)
         if maps:
@@ -132,7 +134,7 @@ def shown_of(found: Understanding) -> dict[str, list[Shown]]:
     return {
         "reliability": [Shown.of(found.calibration, CALIBRATION)],
         "trends": [Shown.of(found.trends, TRENDS)],
-        "exchanges": [Shown.of(_readable(found), told, caption)],
+        "replacements": [Shown.of(_readable(found), told, caption)],
     }
 
 
