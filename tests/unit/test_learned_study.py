@@ -14,7 +14,7 @@ from gollum.errors import ConfigError, DataError
 from gollum.features.problem import Problem
 from gollum.listener import Listener
 from gollum.report.analysis import pictures
-from gollum.report.analysis.exhibits import exhibits, of_records
+from gollum.report.analysis.exhibits import exchange_words, exhibits, of_records
 from gollum.report.analysis.page import lead_of, shown_of, write_analysis
 from gollum.settings import ModelSettings, OptimizerSettings, Settings
 from gollum.text.template import Template
@@ -210,6 +210,19 @@ def test_sentences_are_computed(found):
     )
     assert "results agree with 2 and pllm with" in told["trends"]
     assert "nan" not in " ".join(told.values())
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ((62, 9, 41, 12), "62.0 ± 9.0 → 41 ± 12"),
+        ((-0.581, 6.4, 1, 0.05), "−0.6 ± 6.4 → 1.000 ± 0.050"),
+    ],
+)
+def test_exchanges_in_words(numbers, words):
+    names = ("mean", "deviation", "mean_instead", "deviation_instead")
+    row = pd.Series(dict(zip(names, numbers, strict=True)) | {"instead": "b", "value": "a"})
+    assert exchange_words(row) == f"With b instead of a: {words}"
 
 
 def test_records_are_drawn_by_task_and_method():

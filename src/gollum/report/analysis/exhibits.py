@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -364,11 +365,15 @@ def _exchanges(found: Understanding) -> Iterator[Exhibit]:
 
 def exchange_words(row: pd.Series) -> str:
     """With Cs2CO3 instead of K3PO4: 62 ± 9 → 41 ± 12."""
-    told = (
-        f"{row['mean']:.3g} ± {row['deviation']:.2g} → {row['mean_instead']:.3g} ± "
-        f"{row['deviation_instead']:.2g}"
-    )
-    return f"With {row['instead']} instead of {row['value']}: {_minus(told)}"
+    now = _uncertain(row["mean"], row["deviation"])
+    instead = _uncertain(row["mean_instead"], row["deviation_instead"])
+    return f"With {row['instead']} instead of {row['value']}: {now} → {instead}"
+
+
+def _uncertain(mean: float, deviation: float) -> str:
+    """Both with as many decimals as two digits of the deviation have."""
+    decimals = max(0, 1 - math.floor(math.log10(deviation))) if deviation > 0 else 2
+    return _minus(f"{mean:.{decimals}f} ± {deviation:.{decimals}f}")
 
 
 def _phrases(found: Understanding) -> Iterator[Exhibit]:
@@ -386,8 +391,8 @@ def _phrases(found: Understanding) -> Iterator[Exhibit]:
     warned = ""
     if around > 0.5 * abs(strongest["effect"]):
         warned = (
-            " Words that are the same in every text move it as much when they are missing: such a "
-            "text is unlike all that the model has seen, so take these numbers as hints."
+            " Words that are the same in every text move it a lot too when they are missing: such "
+            "a text is unlike all that the model has seen, so take these numbers as hints."
         )
     yield Exhibit(
         "phrases", f"Which words speak for {first['id'].iloc[0]}?",
@@ -411,9 +416,9 @@ def _trends(found: Understanding) -> Iterator[Exhibit]:
     yield Exhibit(
         "trends", "Does it agree with what chemists know?",
         f"Of {len(rows)} known trends that this table can tell of, the results agree with {seen} "
-        f"and {found.model} with {agreed}.",
+        f"and {found.model} with {agreed}. Experiments are compared that are otherwise equal.",
         lambda: pictures.intervals(
-            bars, f"difference of {_outcome(found)} in otherwise equal experiments"
+            bars, f"difference of {_outcome(found)}"
         ), found.trends, "Known trends: predicted and measured differences.",
     )  # fmt: skip
 
@@ -493,7 +498,7 @@ def _scope(table: pd.DataFrame, whole: bool = False) -> str:
 
 
 def _whose(scope: str) -> str:
-    return {"all": "all candidates", "unmeasured": "those not measured"}.get(
+    return {"all": "all with a known outcome", "unmeasured": "those not measured"}.get(
         scope, "the measured ones"
     )
 

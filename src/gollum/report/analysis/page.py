@@ -34,8 +34,7 @@ TERMS = (
 )  # fmt: skip
 CALIBRATION = ["model", "scheme", "points", "r2", "rmse", "nlpd", "msll", "quantile_error",
                "inside_95", "sharpness"]  # fmt: skip
-TRENDS = ["claim", "sets", "observed", "observed_low", "observed_high", "predicted",
-          "predicted_low", "predicted_high", "data", "model"]  # fmt: skip
+TRENDS = ["claim", "sets", "observed", "holds", "predicted", "data", "model"]
 NEIGHBOURS = ["id", "neighbour", "conditions", "outcome", "similarity", "weight", "contribution"]
 BEHIND = (
     "The results that made these predictions: what each adds to the mean of all results is its "
