@@ -52,7 +52,7 @@ from gollum.surrogates.specs import SURROGATES, SurrogateSpec, surrogate_factory
 from gollum.text.template import Template
 
 if TYPE_CHECKING:
-    from gollum.analysis.learned.study import Understanding
+    from gollum.analysis.learned.cases import Understanding
     from gollum.benchmark.run import RunResult
     from gollum.benchmark.spec import RunConfig
     from gollum.campaign.insights import Insights

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gollum.analysis.learned.study import Case, Round, chosen_rounds, understand
+from gollum.analysis.learned.cases import Case, Round
+from gollum.analysis.learned.study import chosen_rounds, understand
 from gollum.analysis.learned.success import complete_runs, predictors
 from gollum.data.outcomes import Scale
 from gollum.data.pool import Pool

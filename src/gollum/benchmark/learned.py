@@ -10,7 +10,7 @@ import pandas as pd
 
 from gollum.acquisition.model_based import make_strategy
 from gollum.acquisition.policy import Policy
-from gollum.analysis.learned.study import Case, Round
+from gollum.analysis.learned.cases import Case, Round
 from gollum.benchmark.config import load_config
 from gollum.benchmark.record import RunFolder
 from gollum.benchmark.run import problem_of

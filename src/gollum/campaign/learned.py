@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from gollum.acquisition.model_based import make_strategy
-from gollum.analysis.learned.study import Case, Round
+from gollum.analysis.learned.cases import Case, Round
 from gollum.campaign.events import Suggested
 from gollum.campaign.planning import problem_of, setup_of, stream_of
 from gollum.campaign.state import Logged, State

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from gollum.errors import ConfigError, MissingExtraError
+from gollum.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,7 +42,7 @@ def analyze_one(known: argparse.Namespace, kind: Kind) -> int:
 
     from gollum.api import analyze
     from gollum.report.analysis.exhibits import exhibits
-    from gollum.report.analysis.interactive import maps_page
+    from gollum.report.analysis.interactive import maps_page, require_plotly
     from gollum.report.analysis.page import lead_of, shown_of, write_analysis
     from gollum.report.campaign.display import Display
 
@@ -51,7 +51,7 @@ def analyze_one(known: argparse.Namespace, kind: Kind) -> int:
     folder = Path(known.output).expanduser() if known.output else beside
     _refuse_taken(folder)
     if known.interactive:
-        _require_plotly()
+        require_plotly()
     console = Console(markup=False, emoji=False)  # brackets of a name are just that
     with Display(console, known.quiet) as display:
         found = analyze(
@@ -109,13 +109,6 @@ def _refuse_taken(folder: Path) -> None:
         folder.is_dir() and any(folder.iterdir()) and not (folder / "report.html").is_file()
     ):
         raise ConfigError(f"'{folder}' holds something else; choose another folder with -o.")
-
-
-def _require_plotly() -> None:
-    from importlib.util import find_spec
-
-    if find_spec("plotly") is None:
-        raise MissingExtraError("An interactive map", "analyze")
 
 
 def _say(console: Console, sentences: Sequence[str], page: Path) -> None:

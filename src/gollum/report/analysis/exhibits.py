@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gollum.analysis.learned.cases import INITIAL, PRETRAINED, TRAINED, Understanding
 from gollum.analysis.learned.chemistry import Z
-from gollum.analysis.learned.study import INITIAL, PRETRAINED, TRAINED, Understanding
 from gollum.analysis.learned.success import R2, RATIO
 from gollum.report.analysis import pictures
 
@@ -25,6 +25,8 @@ OVER = {
     "methods": "Over the means of methods on the tasks that all of them have",
 }  # fmt: skip
 FEW = 10  # points, of which a word is said
+LEFT = 0.5  # difference of shares from which the likelihood still pulls by outcome
+FEWEST_CHOSEN = 6  # experiments whose spread is compared
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,11 +181,12 @@ def _gradients(found: Understanding) -> Iterator[Exhibit]:
     end = table[table["stage"] == TRAINED]
     after = ""
     if len(end):
-        after = (
-            f" After training these are {_percent(end['together'].iloc[0])} and "
-            f"{_percent(end['together'].iloc[-1])}: where the pull has done its work, what is left "
-            "of it goes both ways."
-        )
+        near, far = end["together"].iloc[0], end["together"].iloc[-1]
+        left = (
+            "what it could gain by that it has gained, and what is left goes both ways"
+            if near - far < LEFT else "features or kernel can't follow it any further"
+        )  # fmt: skip
+        after = f" After training these are {_percent(near)} and {_percent(far)}: {left}."
     verdict = "as a contrastive loss would" if alike > unlike + 0.1 else "hardly by their outcome"
     yield Exhibit(
         "likelihood", "Which pairs does the likelihood pull together?",
@@ -237,7 +240,7 @@ def _selection(found: Understanding) -> Iterator[Exhibit]:
     last = _last_map(found)
     chosen = last.dropna(subset=["selected"])
     later = chosen[chosen["selected"] > 0]
-    if last.empty or len(later) < 2:
+    if last.empty or len(later) < FEWEST_CHOSEN:
         return
     centre = last[["x", "y"]].mean()
     half = later["selected"].median()

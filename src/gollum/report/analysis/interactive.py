@@ -9,12 +9,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gollum.analysis.learned.study import Understanding
+from gollum.analysis.learned.cases import Understanding
 from gollum.errors import MissingExtraError
 from gollum.report.drawing import COLOURS, GRID, INK
 
 SIZE = (820, 560)  # pixels
 SECONDS = 0.7  # of a frame
+
+
+def require_plotly() -> None:
+    """Refuse where the package is not there.
+
+    Raises:
+        MissingExtraError: it is not.
+    """
+    if find_spec("plotly") is None:
+        raise MissingExtraError("An interactive map", "analyze")
 
 
 def maps_page(found: Understanding) -> str:
@@ -23,8 +33,7 @@ def maps_page(found: Understanding) -> str:
     Raises:
         MissingExtraError: plotly is not there.
     """
-    if find_spec("plotly") is None:
-        raise MissingExtraError("An interactive map", "analyze")
+    require_plotly()
     from plotly.offline import get_plotlyjs
 
     parts = []

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from gollum import __version__
+from gollum.analysis.learned.cases import Understanding
 from gollum.analysis.learned.chemistry import components
-from gollum.analysis.learned.study import Understanding
 from gollum.data.pool import cell_text
 from gollum.errors import ConfigError
 from gollum.files import write_file, write_text
