@@ -52,3 +52,16 @@ def sweep(tasks=("alpha", "beta"), methods=None, seeds=5, n_iters=12, minimize=(
                     for iteration in range(n_iters + 1)
                 ]
     return pd.DataFrame(rows), pd.DataFrame(traces)
+
+
+def judged(tasks=8, seeds=4):
+    """Methods whose ℓ/d̄ says how good they are, and R² how easy a task is."""
+    rng, rows = np.random.default_rng(0), []
+    for task in range(tasks):
+        for number, method in enumerate(("a", "b", "c", "d")):
+            for seed in range(seeds):
+                found = 0.1 * task + 0.1 * number + 0.01 * rng.normal()
+                rows.append((f"t{task}", method, seed, found, number + 0.02 * rng.normal(),
+                             task + 0.1 * rng.normal()))  # fmt: skip
+    columns = ["task", "surrogate", "seed", "top5_coverage", "latent_distance_ratio", "r2"]
+    return pd.DataFrame(rows, columns=columns)

@@ -55,6 +55,7 @@ from gollum.surrogates.specs import SURROGATES, SurrogateSpec, surrogate_factory
 from gollum.text.template import Template
 
 if TYPE_CHECKING:
+    from gollum.analysis.learned.cases import Understanding
     from gollum.benchmark.run import RunResult
     from gollum.benchmark.spec import RunConfig
     from gollum.campaign.insights import Insights
@@ -850,6 +851,43 @@ def run(
     given = config.model_dump() if isinstance(config, RunConfig) else config
     keys = {**dict(flatten(given)), **objects}
     return replay(load_config(None, adopted(keys).items()), listener)
+
+
+def analyze(
+    path: str | Path,
+    models: Sequence[str] = (),
+    *,
+    rounds: int = 5,
+    explain: Sequence[str] = (),
+    umap: bool = True,
+    listener: Listener = SILENT,
+) -> Understanding:
+    """Look into what a model has learned in a run or campaign; tidy tables.
+
+    Args:
+        path: folder of a run, or a campaign's file.
+        models: surrogates to fit, the most important one first; by default its own and some to
+            compare with.
+        rounds: how many are looked at.
+        explain: ids of experiments whose predictions are taken apart.
+        umap: whether to draw maps by UMAP too, where that is installed.
+        listener: told what it is at.
+
+    Raises:
+        UserError: there is no run or campaign, or there are too few results.
+        FitError: the first model could not be fitted.
+    """
+    from gollum.analysis.learned.study import understand
+    from gollum.benchmark.learned import case_of_run
+    from gollum.campaign.learned import case_of_campaign
+
+    place = Path(path).expanduser()
+    if place.is_dir():
+        case = case_of_run(place, models, listener)
+    else:
+        store = Store.open(place)
+        case = case_of_campaign(store.log(), store.table, models, listener)
+    return understand(case, rounds=rounds, explain=explain, umap=umap, listener=listener)
 
 
 def fit(

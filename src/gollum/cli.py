@@ -166,6 +166,37 @@ def _parser() -> _Parser:
     )  # fmt: skip
     compare.add_argument("--csv", metavar="FOLDER", help="write the tables there")
     compare.add_argument("--html", metavar="FILE", help="write a page with pictures")
+    analyze = known.add_parser("analyze", help="what a model has learned, and whether to trust it")
+    analyze.set_defaults(handler=benchmarks.analyze)
+    analyze.add_argument(
+        "what", nargs="+", metavar="WHAT",
+        help="folder of a run, a campaign, or records of a sweep (files or its folder)",
+    )  # fmt: skip
+    analyze.add_argument("-o", "--output", metavar="FOLDER", help="[beside it, named analysis]")
+    analyze.add_argument(
+        "--models", type=benchmarks.names, default=[], metavar="NAME,NAME",
+        help="surrogates to fit, the most important one first [its own and some to compare]",
+    )  # fmt: skip
+    analyze.add_argument(
+        "--rounds",
+        type=_number,
+        default=5,
+        metavar="N",
+        help="how many are looked at [%(default)s]",
+    )
+    analyze.add_argument(
+        "--explain", type=benchmarks.names, default=[], metavar="ID,ID",
+        help="experiments to take apart [the best one, and the most promising]",
+    )  # fmt: skip
+    analyze.add_argument(
+        "--interactive", action="store_true", help="also maps with a script, as maps.html"
+    )
+    analyze.add_argument("--no-umap", action="store_true", help="principal components alone")
+    analyze.add_argument(
+        "--join", action="append", default=[], metavar="NAME=METHOD,METHOD",
+        help="of records: methods that count as one",
+    )  # fmt: skip
+    analyze.add_argument("--quiet", action="store_true")
     return parser
 
 

@@ -75,8 +75,7 @@ def run(config: RunConfig, listener: Listener = SILENT, build: Build | None = No
 
 def _run(config: RunConfig, listener: Listener, build: Build | None) -> RunResult:
     prepare_process(config.threads)
-    problem = controlled(load_problem(config.data), config.control, config.seed)
-    problem = with_sources(problem, config)
+    problem = problem_of(config)
     folder = RunFolder(config.folder)
     rows = folder.earlier_rows(config, problem.fingerprint)
     runtime = Runtime.resolve(config.device, config.model.precision)
@@ -107,6 +106,16 @@ def _run(config: RunConfig, listener: Listener, build: Build | None) -> RunResul
             listener.measured(new)
         listener.noted(loop.finish())
     return RunResult(config, problem, folder.trace(), folder.summary(), folder)
+
+
+def problem_of(config: RunConfig) -> Problem:
+    """What a run is on: its candidates, less what its control takes away, with its sources.
+
+    Raises:
+        UserError: the data can't be used.
+    """
+    problem = controlled(load_problem(config.data), config.control, config.seed)
+    return with_sources(problem, config)
 
 
 def _starting_points(config: RunConfig, pool: Pool, loop: Loop) -> list[str]:

@@ -16,17 +16,16 @@ from gollum.acquisition.limits import Rows
 from gollum.acquisition.model_based import Modelled
 from gollum.acquisition.scoring import Aim, widened
 from gollum.acquisition.strategy import Observed, Selection
+from gollum.analysis.learned.chemistry import groups
 from gollum.campaign.advice import Advice, advice
 from gollum.campaign.calibration import INTERVAL
 from gollum.campaign.events import Effect, Neighbour, Prediction, Suggestion
 from gollum.campaign.state import State
 from gollum.data.outcomes import Outcome
-from gollum.data.pool import cell_text
 from gollum.surrogates.base import Fitted
 
 NEIGHBOURS = 3
 ALIKE = 0.05  # smallest correlation that is worth a word
-BINS = 8  # of numeric columns with more values
 WITHIN, BEYOND = 0.5, 1.5  # posterior deviations below the best: exploit up to, explore from
 LIKELY, UNLIKELY = 0.5, 0.15  # chances to be on the front: exploit from, explore up to
 
@@ -77,7 +76,7 @@ def main_effects(state: State, predicted: Vector, outcome: Outcome | None = None
     of_row: list[NDArray[np.int64]] = []
     start = 0
     for column in map(str, state.table.columns):
-        codes, labels = _groups(state.table[column])
+        codes, labels = groups(state.table[column])
         if len(labels) < 2 or 2 * len(labels) > len(codes) + 2:
             continue
         counts = np.bincount(codes, minlength=len(labels))
@@ -264,18 +263,3 @@ def intent(merit: Sequence[float], deviation: Sequence[float], best: float) -> l
         below = (best - value) / max(sigma, 1e-12)
         found.append("exploit" if below <= WITHIN else "explore" if below >= BEYOND else "balance")
     return found
-
-
-def _groups(column: pd.Series) -> tuple[NDArray[np.int64], list[str]]:
-    """Group of each of N cells, and the groups' labels."""
-    if pd.api.types.is_numeric_dtype(column) and column.nunique() > BINS:
-        bins = pd.qcut(column, BINS, duplicates="drop")
-        codes = np.array(bins.cat.codes, dtype=np.int64)
-        labels = [f"{i.left:.4g} to {i.right:.4g}" for i in bins.cat.categories]
-        if (codes < 0).any():
-            codes = np.where(codes < 0, len(labels), codes)
-            labels.append("")
-        return codes, labels
-    numbers, levels = pd.factorize(column, use_na_sentinel=False)
-    whole: NDArray[np.int64] = numbers.astype(np.int64)
-    return whole, [cell_text(level) for level in levels]

@@ -44,7 +44,18 @@ def strategy_of(
     Raises:
         ConfigError: a surrogate, kernel or acquisition is not known here.
     """
-    policy, template, pool = policy or state.policy, state.words(), state.pool
+    policy = policy or state.policy
+    return make_strategy(setup_of(problem_of(state, policy), policy, listener), policy)
+
+
+def setup_of(problem: Problem, policy: Policy, listener: Listener = SILENT) -> Setup:
+    """What the surrogates of a campaign are made from."""
+    return Setup(problem, policy, _runtime(policy), listener, keep=True)
+
+
+def problem_of(state: State, policy: Policy) -> Problem:
+    """The candidates of a campaign in the forms that a policy reads."""
+    template, pool = state.words(), state.pool
     texts = tuple(template.texts(pool))
     written = state.created.reaction
     reaction = None if written is None else Template(written)
@@ -54,8 +65,7 @@ def strategy_of(
     if learns(policy):
         sources = tuple(source_task(state, learned) for learned in state.sources.values())
         problem = replace(problem, sources=sources)
-    setup = Setup(problem, policy, _runtime(policy), listener, keep=True)
-    return make_strategy(setup, policy)
+    return problem
 
 
 def _runtime(policy: Policy) -> Runtime:

@@ -152,6 +152,23 @@ def compare(known: argparse.Namespace, rest: list[str]) -> int:
     return 0
 
 
+def analyze(known: argparse.Namespace, rest: list[str]) -> int:
+    """Look into a run, a campaign or records, and write a folder."""
+    if rest:
+        raise ConfigError(f"'{rest[0]}' is not an option of gollum analyze.")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from gollum.commands.analysis import analyze_one, analyze_records, kind_of
+
+    kinds = {kind_of(word) for word in known.what}
+    if kinds == {"records"}:
+        return analyze_records(known, _joined(known.join))
+    if len(known.what) > 1:
+        raise ConfigError("only records can be several; analyze one run or campaign at a time.")
+    if known.join:
+        raise ConfigError("--join is for records; a run has no methods to join.")
+    return analyze_one(known, kinds.pop())
+
+
 def overrides(rest: Sequence[str]) -> list[tuple[str, Any]]:
     """Dotted keys and their values as text, from `--key value` or `--key=value`.
 

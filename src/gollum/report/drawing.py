@@ -6,12 +6,12 @@ import base64
 import re
 from collections.abc import Sequence
 from functools import partial
-from io import StringIO
+from io import BytesIO, StringIO
 from typing import Any, NamedTuple
 
 # Okabe and Ito's palette, less its yellow, which is too pale on white.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7A7A7A")
-_MARKERS = "osD^vPX*"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7A7A7A")
+MARKERS = "osD^vPX*"
 _DASHES = ((0, ()), (0, (5, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
 INK, GRID = "#2b2f36", "#e4e6ea"
 _FRAME = "#8a8f98"
@@ -32,23 +32,40 @@ def styles(methods: Sequence[str]) -> dict[str, Style]:
     """Eight colours; further methods repeat them with other markers and dashes."""
     found = {}
     for i, method in enumerate(sorted(methods)):
-        other = i + i // len(_COLOURS)
-        marker, dashes = _MARKERS[other % len(_MARKERS)], _DASHES[other % len(_DASHES)]
-        found[method] = Style(_COLOURS[i % len(_COLOURS)], marker, dashes)
+        other = i + i // len(COLOURS)
+        marker, dashes = MARKERS[other % len(MARKERS)], _DASHES[other % len(_DASHES)]
+        found[method] = Style(COLOURS[i % len(COLOURS)], marker, dashes)
     return found
 
 
 def new_figure(width: float, height: float) -> tuple[Any, Any]:
     """A figure of so many inches and its axes, without frame."""
+    figure, (axes,) = new_panels(1, width, height)
+    return figure, axes
+
+
+def new_panels(count: int, width: float, height: float, across: int = 0) -> tuple[Any, list[Any]]:
+    """A figure of so many inches with panels, as `new_figure`.
+
+    Args:
+        count: of panels.
+        width: of the whole.
+        height: of the whole.
+        across: panels side by side; all by default.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots()
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=INK, length=0)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(_FRAME)
-    return figure, axes
+    columns = across or count
+    grid = figure.subplots(-(-count // columns), columns, squeeze=False).flatten()
+    for axes in grid[count:]:
+        axes.remove()
+    for axes in grid[:count]:
+        axes.set_axisbelow(True)
+        axes.tick_params(colors=INK, length=0)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.spines["bottom"].set_color(_FRAME)
+    return figure, list(grid[:count])
 
 
 def percent_axis(axis: Any) -> None:
@@ -91,6 +108,15 @@ def as_svg(figure: Any) -> str:
         FigureCanvasSVG(figure).print_svg(content, metadata={"Date": None, "Creator": None})
     short = partial(re.compile(r"(\.\d\d)\d+").sub, r"\1")
     return re.sub(r' d="[^"]*"', lambda path: short(path[0]), content.getvalue())
+
+
+def as_pdf(figure: Any) -> bytes:
+    """The same for printing; the same bytes for the same picture."""
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf
+
+    content = BytesIO()
+    FigureCanvasPdf(figure).print_pdf(content, metadata={"CreationDate": None})
+    return content.getvalue()
 
 
 def data_address(svg: str) -> str:

@@ -263,6 +263,10 @@ class Fitted(ABC):
         """Utility at m rows that earlier results alone let expect; m, or None without any."""
         return None
 
+    def latent(self, rows: Rows) -> Tensor | None:
+        """Features n x d, as the kernel sees them, of n rows; None where there is no one space."""
+        return None
+
     def latent_distance_ratio(self) -> float:
         """Lengthscale over mean pairwise distance of features; not-a-number without features."""
         return float("nan")

@@ -164,6 +164,10 @@ def _lbfgs(
         losses.append(value.item())
         return value
 
+    if settings.max_iterations == 0:  # where it would start
+        value = loss().item()
+        model.eval()
+        return (value,), value
     parameters = dict(model.gp.named_parameters())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)

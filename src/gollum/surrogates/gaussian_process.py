@@ -113,6 +113,19 @@ class GaussianProcess(OnRepresentation):
             representation=self.representation, restore=remember(self.representation),
         )  # fmt: skip
 
+    def stopped_after(self, evaluations: int) -> GaussianProcess:
+        """The same, whose fits end with that evaluation of the loss: what they were on the way.
+
+        With 1 everything is as it was drawn or set at the start. Where adapters are trained in a
+        second descent, that one has a single evaluation, so that nothing of it is seen.
+        """
+        joint, alone = self.settings.optimizer, self.settings.lbfgs
+        staged = None if joint.fine_tuning is None else 1
+        optimizer = joint.model_copy(update={"max_evaluations": evaluations, "fine_tuning": staged})
+        lbfgs = alone.model_copy(update={"max_iterations": evaluations - 1})
+        settings = self.settings.model_copy(update={"optimizer": optimizer, "lbfgs": lbfgs})
+        return replace(self, settings=settings)
+
     @torch.no_grad()
     def untrained(self, seed: int) -> NDArray[np.float64]:
         """Features N x d before anything is trained: no projection, adapters at zero."""
@@ -270,6 +283,10 @@ class FittedProcess(Fitted):
             return found
 
         return slot_weights(self.layout, len(self.pool), self.features_at, correlation)
+
+    def latent(self, rows: Rows) -> Tensor:
+        """Features n x d, as the kernel sees them, of n rows."""
+        return self.features_at(rows)
 
     def latent_distance_ratio(self) -> float:
         """Lengthscale over mean pairwise distance: ℓ / d̄ of arXiv 2504.06265.

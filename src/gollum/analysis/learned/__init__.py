@@ -1,0 +1,1 @@
+"""What a fitted model has learned: pure functions of features, predictions and outcomes."""
