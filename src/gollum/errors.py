@@ -19,6 +19,7 @@ EXTRAS = {
     "ray": "ray",
     "remote": "httpx2 tenacity",
     "wandb": "wandb",
+    "web": "fastapi uvicorn python-multipart",
 }
 
 

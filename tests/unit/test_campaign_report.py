@@ -15,7 +15,8 @@ from gollum.campaign.events import Avoided, Goal, Recorded, Result, Retold, Sour
 from gollum.campaign.insights import Insights
 from gollum.campaign.trust import trust
 from gollum.errors import ConfigError
-from gollum.report.campaign.page import describe, outcomes, render, write_page
+from gollum.report import html
+from gollum.report.campaign.page import describe, outcomes, render
 from gollum.report.campaign.status import next_step, print_status, text_plot, written_like
 from pages import Page
 
@@ -324,8 +325,9 @@ def test_what_happened_in_words():
 def test_the_page_is_written_whole_or_refused(tmp_path):
     state, log = running()
     file = tmp_path / "new" / "report.html"
-    write_page(file, state, log, None)
-    assert file.read_text("utf-8") == render(state, log, None)
+    page = render(state, log, None)
+    html.write(file, page, "-o")
+    assert file.read_text("utf-8") == page
     with pytest.raises(ConfigError, match="can't be written"):
-        write_page(tmp_path, state, log, None)
+        html.write(tmp_path, page, "-o")
     assert [p.name for p in tmp_path.iterdir()] == ["new"]

@@ -159,12 +159,7 @@ class Explained:
         ]
 
     def _interval(self, one: Observed, fitted: Fitted, rows: Rows) -> tuple[Vector, Vector]:
-        """Between which values 95 % of measurements are predicted."""
-        mean, variance = fitted.standardised(rows)
-        wide = self.wider[one.outcome.name] * INTERVAL * fitted.scale
-        reach = wide * (variance + fitted.noise).sqrt()
-        centre = fitted.location + fitted.scale * mean
-        return one.scale.interval(centre.cpu().numpy(), reach.cpu().numpy())
+        return interval(one, fitted, rows, self.wider[one.outcome.name])
 
     @cached_property
     def _modelled(self) -> Modelled:
@@ -201,6 +196,21 @@ class Explained:
         chance = chance if held is None else chance * np.exp(held)
         merit, deviation = aim.merit(mean).tolist(), variance.sqrt().tolist()
         return chance.tolist(), intent(merit, deviation, best.item())
+
+
+def interval(one: Observed, fitted: Fitted, rows: Rows, wider: float) -> tuple[Vector, Vector]:
+    """Between which values 95 % of measurements at m rows are predicted.
+
+    Args:
+        one: the outcome with its scale.
+        fitted: its model.
+        rows: positions of the candidates.
+        wider: factor on the model's deviations.
+    """
+    mean, variance = fitted.standardised(rows)
+    reach = wider * INTERVAL * fitted.scale * (variance + fitted.noise).sqrt()
+    centre = fitted.location + fitted.scale * mean
+    return one.scale.interval(centre.cpu().numpy(), reach.cpu().numpy())
 
 
 def _by_chance(chance: float) -> Intent:

@@ -38,17 +38,27 @@ def write_sheet(frame: pd.DataFrame, path: str | Path) -> None:
         MissingExtraError: openpyxl is needed and not installed.
     """
     file = Path(path).expanduser()
+    content = sheet_content(frame, file)
+    try:
+        write_file(file, content)
+    except OSError as error:
+        raise DataError(f"{file} cannot be written: {error.strerror}; choose another.") from None
+
+
+def sheet_content(frame: pd.DataFrame, file: Path) -> bytes:
+    """What `write_sheet` writes into a file of this name; nothing is written.
+
+    Raises:
+        DataError: the ending is another one, or a cell can't be stored.
+        MissingExtraError: openpyxl is needed and not installed.
+    """
     ending = file.suffix.lower()
     if ending not in _WRITERS:
         raise DataError(f"{file}: cannot write '{file.suffix}' files; use .csv or .xlsx.")
     names = [harmless(str(name)) for name in frame.columns]
     refuse_repeats(str(file), names)
     columns = [_cells(file, frame.iloc[:, i]) for i in range(frame.shape[1])]
-    content = _WRITERS[ending](file, names, columns)
-    try:
-        write_file(file, content)
-    except OSError as error:
-        raise DataError(f"{file} cannot be written: {error.strerror}; choose another.") from None
+    return _WRITERS[ending](file, names, columns)
 
 
 def harmless(text: str) -> str:

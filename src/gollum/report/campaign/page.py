@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
@@ -58,28 +57,17 @@ LEAST_SHARE = 0.01  # of what tells experiments apart, that is worth a row
 LONGEST = 10  # values shown of one column
 
 
-def write_page(path: Path, state: State, log: Sequence[Logged], insights: Insights | None) -> None:
-    """Write the report in one step.
-
-    Args:
-        path: the file.
-        state: the campaign.
-        log: its events.
-        insights: None where there is no model yet; the page then says so.
-
-    Raises:
-        ConfigError: the file can't be written.
-    """
-    html.write(path, render(state, log, insights), "-o")
-
-
 def render(state: State, log: Sequence[Logged], insights: Insights | None) -> str:
     """The page; whatever comes from the campaign is escaped."""
-    table, tested = progress(state), outcomes(state)
-    write = written_like(table["value"])
     environment = html.environment("gollum.report.campaign")
-    environment.filters |= {
-        "value": write,
+    environment.filters |= filters(state, insights)
+    return environment.get_template("campaign.html").render(content(state, log, insights))
+
+
+def filters(state: State, insights: Insights | None) -> dict[str, Callable[..., str]]:
+    """How the numbers of a campaign are written on its pages."""
+    return {
+        "value": written_like(progress(state)["value"]),
         "named": named,
         "percent": lambda share: "–" if np.isnan(share) else f"{100 * share:.0f} %",
         "figure": lambda number: "–" if np.isnan(number) else f"{number:.2f}",
@@ -87,37 +75,42 @@ def render(state: State, log: Sequence[Logged], insights: Insights | None) -> st
         "gain": written_like([0.0, *(insights.advice.candidates["gain"] if insights else ())]),
         "shortened": shortened,
     }
+
+
+def content(state: State, log: Sequence[Logged], insights: Insights | None) -> dict[str, Any]:
+    """What there is to show of a campaign, by the names of the template."""
+    table, tested = progress(state), outcomes(state)
     columns = telling(state)
     top = best(state)
-    return environment.get_template("campaign.html").render(
-        state=state,
-        insights=insights,
-        goal=wanted(state),
-        counts=counts(state),
-        best=top,
-        best_conditions=conditions(state, top.id, columns) if top else [],
-        tested=tested,
-        pictures=_pictures(state, table, tested, insights),
-        effects=_effects(state, insights, columns),
-        columns=[head(state, column) for column in columns],
-        pending=[(p, _cells(state, p.suggestion.id, columns)) for p in state.pending()],
-        further=[name for name in sheet_names(state).others if _predicted(state, name)],
-        results=_results(state, columns),
-        repeats=_repeats(state),
-        promising=_promising(state, insights, columns),
-        sources=_sources(state),
-        foreseen=foreseen(state),
-        weights=_weights(insights),
-        averaged=any(
+    return {
+        "state": state,
+        "insights": insights,
+        "goal": wanted(state),
+        "counts": counts(state),
+        "best": top,
+        "best_conditions": conditions(state, top.id, columns) if top else [],
+        "tested": tested,
+        "pictures": _pictures(state, table, tested, insights),
+        "effects": _effects(state, insights, columns),
+        "columns": [head(state, column) for column in columns],
+        "pending": [(p, _cells(state, p.suggestion.id, columns)) for p in state.pending()],
+        "further": [name for name in sheet_names(state).others if _predicted(state, name)],
+        "results": _results(state, columns),
+        "repeats": _repeats(state),
+        "promising": _promising(state, insights, columns),
+        "sources": _sources(state),
+        "foreseen": foreseen(state),
+        "weights": _weights(insights),
+        "averaged": any(
             low < high for _, low, high in (insights.weights if insights else {}).values()
         ),
-        provenance=_provenance(state, log, insights),
-        several=_several(state, columns),
-        limits=all_limit_words(state, written_like(progress(state)["value"])),
-        front_sought=state.seeks_front,
-        events=[(entry, describe(entry.event)) for entry in log],
-        version=__version__,
-    )
+        "provenance": _provenance(state, log, insights),
+        "several": _several(state, columns),
+        "limits": all_limit_words(state, written_like(progress(state)["value"])),
+        "front_sought": state.seeks_front,
+        "events": [(entry, describe(entry.event)) for entry in log],
+        "version": __version__,
+    }
 
 
 def _predicted(state: State, outcome: str) -> bool:

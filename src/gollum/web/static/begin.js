@@ -1,0 +1,17 @@
+// Every change of what a column is shows at once how the table is understood then.
+"use strict";
+
+const form = document.getElementById("begin");
+let latest = 0;
+
+form.addEventListener("change", async (event) => {
+  if (event.target.name === "name") return;
+  const turn = ++latest;
+  const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) });
+  if (!answer.ok || turn !== latest) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("looked");
+  if (!fresh) return;
+  const name = document.activeElement?.name;
+  document.getElementById("looked").replaceChildren(...fresh.childNodes);
+  if (name && form.elements[name]?.focus) form.elements[name].focus();
+});
