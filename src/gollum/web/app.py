@@ -23,6 +23,7 @@ from gollum.web.jobs import Jobs
 from gollum.web.keys import Keys
 from gollum.web.pages import begin, entrance, history, next_up, overview, progress, results, what_if
 from gollum.web.pages.common import Shown, checked, templates
+from gollum.web.rest.answers import Answers
 
 DEFECT = "This failed by a defect of the program; where it was started stands what happened."
 
@@ -51,7 +52,7 @@ def make_app(folder: Folder, keys: Keys, house: House | None = None, warm: bool 
         description="The verbs of a campaign, for robots and notebooks.",
     )  # fmt: skip
     app.state.folder, app.state.jobs = folder, jobs
-    app.state.shown, app.state.answers = Shown(templates()), rest.Answers()
+    app.state.shown, app.state.answers = Shown(templates()), Answers()
     for module in (entrance, overview, begin, next_up, results, progress, what_if, history):
         app.include_router(module.router)
     app.include_router(rest.router)

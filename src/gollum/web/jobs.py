@@ -160,7 +160,7 @@ class Jobs:
         ours, theirs = self._context.Pipe(duplex=False)
         job.status, job.stage = "running", "Starting"
         process = self._context.Process(
-            target=work.work, args=(str(path), job.verb, dict(job.options), theirs), daemon=True
+            target=work.apart, args=(str(path), job.verb, dict(job.options), theirs), daemon=True
         )
         process.start()
         job.process = process

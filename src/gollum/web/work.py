@@ -35,9 +35,14 @@ class Teller(Listener):
         self._pipe.send(("noted", [str(note) for note in notes]))
 
 
+def apart(path: str, verb: str, options: Mapping[str, Any], pipe: Connection) -> None:
+    """Do it in a process of its own, which ends when the server says so."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    work(path, verb, options, pipe)
+
+
 def work(path: str, verb: str, options: Mapping[str, Any], pipe: Connection) -> None:
     """Do one thing with the campaign in a file."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server says when it is time to end
     try:
         pipe.send(("done", VERBS[verb](Campaign(path), Teller(pipe), **options)))
     except BrokenPipeError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
@@ -69,6 +70,7 @@ class Shown:
         self,
         request: Request,
         template: str,
+        /,
         snapshot: Snapshot | None = None,
         status: int = 200,
         **content: Any,
@@ -92,20 +94,24 @@ class Shown:
         return HTMLResponse(text, status)
 
 
-async def checked(request: Request) -> None:
+async def checked(request: Request) -> AsyncIterator[None]:
     """Refuse what changes something and does not come from a form of this session.
 
     Raises:
         HTTPException: it doesn't.
     """
     state = request.state
-    if request.method in SAFE or getattr(state, "robot", False) or not state.cookie:
-        return  # robots say the token; without cookie only the entrance is open
-    given = request.headers.get("x-csrf")
-    if given is None:
-        given = str((await posted(request)).get("csrf", ""))
-    if not state.keys.is_csrf(state.cookie, given):
-        raise HTTPException(403, "This form is of another session; load the page again.")
+    robot = getattr(state, "robot", False)  # who says the token, and has no cookie to be abused
+    try:
+        if request.method not in SAFE and not robot and state.cookie:
+            given = request.headers.get("x-csrf")
+            if given is None:
+                given = str((await posted(request)).get("csrf", ""))
+            if not state.keys.is_csrf(state.cookie, given):
+                raise HTTPException(403, "This form is of another session; load the page again.")
+        yield
+    finally:
+        await request.close()  # files of a form
 
 
 async def posted(request: Request) -> FormData:

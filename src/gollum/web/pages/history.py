@@ -93,10 +93,12 @@ def replay(request: Request, here: Here) -> Response:
     return to(request, f"{home(here.name)}/history")
 
 
-@router.get("/c/{name}/export/{what}{ending}")
-def export(here: Here, what: str, ending: str) -> Response:
+@router.get("/c/{name}/export/{file}")
+def export(here: Here, file: str) -> Response:
     """A table to keep, or everything as JSON."""
-    if (what, ending) == ("all", ".json"):
+    what, dot, ending = file.partition(".")
+    ending = dot + ending
+    if file == "all.json":
         content = export_json(here.state, here.log)
         headers = {"content-disposition": 'attachment; filename="campaign.json"'}
         return Response(content, media_type="application/json", headers=headers)

@@ -131,7 +131,8 @@ def _recorded(request: Request, here: Snapshot, intake: Intake) -> Response:
     shown: Shown = request.app.state.shown
     for note in intake.notes[:20]:
         shown.say(request, "note", str(note))
-    return to(request, f"{home(here.name)}/results", good=f"Recorded: {intake_words(intake)}")
+    verb = "Nothing new" if intake.event is None else "Recorded"
+    return to(request, f"{home(here.name)}/results", good=f"{verb}: {intake_words(intake)}")
 
 
 @router.post("/c/{name}/results/check")
