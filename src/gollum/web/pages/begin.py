@@ -91,7 +91,7 @@ def take(request: Request, form: Form) -> Response:
         if options := text(form, "options", PASTED):
             refuse_table(options)
             name, content = f"factors{LISTS}", options.encode()
-        elif pasted := text(form, "pasted", PASTED):
+        elif pasted := text(form, "pasted", PASTED, around="\r\n"):
             name, content = "pasted.tsv", pasted.encode()
         else:
             name, content = sent(form)

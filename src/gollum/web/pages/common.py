@@ -137,10 +137,10 @@ def known_by(snapshot: Snapshot, form: FormData) -> Campaign:
     return snapshot.campaign.at(text(form, "version", 64) or snapshot.version)
 
 
-def text(form: FormData, field: str, most: int = 500) -> str:
-    """What stands in a field, without the spaces around; '' without such a field."""
+def text(form: FormData, field: str, most: int = 500, around: str | None = None) -> str:
+    """What stands in a field, without what is `around`, spaces; '' without such a field."""
     value = form.get(field, "")
-    return "" if isinstance(value, UploadFile) else value.strip()[:most]
+    return "" if isinstance(value, UploadFile) else value.strip(around)[:most]
 
 
 def number(form: FormData, field: str, default: int, what: str) -> int:

@@ -4,8 +4,7 @@
 const form = document.getElementById("begin");
 let latest = 0;
 
-form.addEventListener("change", async (event) => {
-  if (event.target.name === "name") return;
+async function understood() {
   const turn = ++latest;
   const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) });
   if (!answer.ok || turn !== latest) return;
@@ -14,4 +13,11 @@ form.addEventListener("change", async (event) => {
   const name = document.activeElement?.name;
   document.getElementById("looked").replaceChildren(...fresh.childNodes);
   if (name && form.elements[name]?.focus) form.elements[name].focus();
+}
+
+form.addEventListener("change", (event) => {
+  if (event.target.name !== "name") understood();
 });
+
+// What was chosen before this script was here, or is restored by the browser.
+if ([...form.querySelectorAll("option")].some((o) => o.selected && !o.defaultSelected && o.index > 0)) understood();
