@@ -130,10 +130,10 @@ def test_a_whole_campaign_by_clicking(chrome, server):
 
     follow(page, "Progress", "progress")
     page.get_by_role("button", name="Ask the model").click()
-    page.get_by_text("What matters").wait_for()
+    page.get_by_role("heading", name="What matters").wait_for()
     follow(page, "What if", "what-if")
     page.get_by_role("button", name="Predict all candidates").click()
-    page.get_by_text("One change away").wait_for()
+    page.get_by_role("heading", name="One change away").wait_for()
     page.get_by_label("base").select_option("M")
     page.get_by_text("95 % of measurements from").wait_for()
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from gollum.api import Campaign
 from gollum.campaign.state import Logged, State
 from gollum.campaign.strict_yaml import YamlFile
 from gollum.errors import DataError, UserError
+from gollum.report.campaign.status import telling
 
 ENDING = ".gollum"
 NAME = re.compile(r"\w[\w .()+-]{0,60}")
@@ -49,6 +51,11 @@ class Snapshot:
     def version(self) -> str:
         """What changes whenever anything does."""
         return self.state.last
+
+    @cached_property
+    def telling(self) -> list[str]:
+        """The inputs to know an experiment by."""
+        return telling(self.state)
 
     def made(self, what: str, make: Callable[[], T]) -> T:
         """Something that takes a moment to make, made once."""

@@ -84,7 +84,7 @@ class Wish:
         everywhere = self.host in ("0.0.0.0", "::")  # noqa: S104 (compared, not listened at)
         own = (socket.gethostname(), socket.getfqdn()) if everywhere else (self.host,)
         names = {n.lower() for n in (*LOOPBACK, *own, *self.names)}
-        secure = self.certificate is not None or (self.behind_proxy and not self.local)
+        secure = self.certificate is not None or self.behind_proxy
         return House(names, secure, everywhere, f"gollum-{port}")
 
 
@@ -97,7 +97,8 @@ def listen(host: str, port: int | None) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     tried = [port] if port is not None else [*range(PORT, PORT + TRIED), 0]
     for number in tried:
-        made = socket.socket(family, socket.SOCK_STREAM)
+        # With its protocol said, asyncio sends small answers at once (TCP_NODELAY).
+        made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         if os.name == "posix":
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -185,7 +185,7 @@ def plate(request: Request, here: Here) -> Response:
     state, shown = here.state, request.app.state.shown
     plans = {plan.suggestion.run: plan for plan in state.pending()}
     made = Plate.of(dict(request.query_params), list(plans))
-    columns = telling(state)
+    columns = here.telling
     about = {run: _in_short(state, plan, columns) for run, plan in plans.items()}
     assert isinstance(shown, Shown)  # noqa: S101 (for mypy)
     return shown.page(request, "plate.html", here, tab="plate", plate=made, about=about)

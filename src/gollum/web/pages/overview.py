@@ -110,12 +110,15 @@ def structure(smiles: str) -> Response:
 def drawn(smiles: str) -> str | None:
     """RDKit's drawing of a SMILES as SVG; None of what is no molecule."""
     from rdkit import Chem, rdBase
+    from rdkit.Chem import rdCoordGen
     from rdkit.Chem.Draw import rdMolDraw2D
 
     with rdBase.BlockLogs():
         molecule = Chem.MolFromSmiles(smiles)
         if molecule is None:
             return None
+        if molecule.GetNumAtoms():
+            rdCoordGen.AddCoords(molecule)  # rings of phosphines apart
         canvas: Any = rdMolDraw2D.MolDraw2DSVG(*_SIZE)
         canvas.drawOptions().clearBackground = False
         rdMolDraw2D.PrepareAndDrawMolecule(canvas, molecule)

@@ -19,7 +19,7 @@ from gollum.campaign.store import Moved
 from gollum.data.pool import cell_text
 from gollum.data.readers import read_table
 from gollum.errors import UserError
-from gollum.report.campaign.status import intake_words, telling
+from gollum.report.campaign.status import intake_words
 from gollum.web.folder import Snapshot, upload
 from gollum.web.pages.common import Form, Here, Shown, home, known_by, sent, text, to
 
@@ -70,7 +70,7 @@ def _page(
     shown: Shown = request.app.state.shown
     known = {run: plan.suggestion.id for run, plan in state.plans.items()}
     known |= {run: m.result.id for run, m in state.measurements.items()}
-    inputs, units = telling(state), state.created.units
+    inputs, units = here.telling, state.created.units
     every = list(map(str, state.table.columns))
     measured = (state.created.objective, *state.created.also)
     content = {

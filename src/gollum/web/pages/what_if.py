@@ -13,7 +13,7 @@ from gollum.campaign.advice import best
 from gollum.campaign.sheets import head, in_unit
 from gollum.campaign.state import State
 from gollum.data.pool import cell_text
-from gollum.report.campaign.status import telling, written_like
+from gollum.report.campaign.status import written_like
 from gollum.web.pages.common import Here, Shown, home, start, to
 from gollum.web.pages.progress import latest
 
@@ -29,12 +29,12 @@ def what_if(request: Request, here: Here) -> Response:
     shown: Shown = request.app.state.shown
     found, state = latest(request, here, "predictions"), here.state
     table = found["found"]["table"] if found["found"] else None
-    asked, columns = request.query_params, telling(state)
+    asked, columns = request.query_params, here.telling
     at = state.table.index.get_indexer(pd.Index([asked.get("id", "")], dtype="str"))[0]
     start_at = _first(state) if at < 0 else str(state.table.index[at])
     cells = {c: cell_text(state.table.at[start_at, c]) for c in map(str, state.table.columns)}
     row = cells | {c: asked[f"c{i}"] for i, c in enumerate(columns) if f"c{i}" in asked}
-    id_ = _found(state, row)
+    id_ = _found(state, row, columns)
     about: dict[str, Any] = {"expected": [], "nearby": []}
     if table is not None and id_ is not None and id_ in table.index:
         about = {
@@ -76,10 +76,10 @@ def _options(state: State, column: str) -> list[str]:
     return [cell_text(v) for v in (values.sort_values() if numeric else values)]
 
 
-def _found(state: State, cells: dict[str, str]) -> str | None:
+def _found(state: State, cells: dict[str, str], columns: list[str]) -> str | None:
     """The candidate with these cells, those that tell experiments apart."""
     same = np.ones(len(state.table), dtype=bool)
-    for column in telling(state):
+    for column in columns:
         same &= _is(state.table[column], cells[column])
     rows = np.flatnonzero(same)
     return str(state.table.index[rows[0]]) if len(rows) else None
