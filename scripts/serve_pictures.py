@@ -79,10 +79,10 @@ class Session:
         small = Image.open(content).convert("RGB").quantize(256, Image.Quantize.FASTOCTREE)
         small.save(PICTURES / f"{self.count:02}-{name}.png", optimize=True)
 
-    def follow(self, tab: str) -> None:
-        """Go to another part of the campaign."""
+    def follow(self, tab: str, path: str) -> None:
+        """Go to another part of the campaign, and wait for its scripts."""
         self.page.get_by_role("navigation").get_by_role("link", name=tab).click()
-        self.page.wait_for_load_state()
+        self.page.wait_for_url(f"**/{path}")
 
     def suggest(self, count: int) -> None:
         """Ask for experiments and wait for them."""
@@ -99,20 +99,22 @@ class Session:
         """The whole campaign."""
         page = self.page
         page.get_by_role("link", name="Begin a campaign").click()
+        page.wait_for_url("**/begin")
         page.get_by_label("Choose or drop a file").set_input_files(sheet)
         page.wait_for_url("**/begin/*")
         page.get_by_label("Name").fill("Suzuki coupling")
         self.picture("begin", 1180)
         page.get_by_role("button", name="Begin").click()
+        page.wait_for_url("**/c/*")
         self.suggest(8)
         self.picture("first-experiments", 1000)
-        self.follow("Plate")
+        self.follow("Plate", "plate")
         page.get_by_label("Controls in").fill("A1 D6")
         page.get_by_role("button", name="Lay out").click()
-        page.wait_for_load_state()
+        page.wait_for_url("**/plate?*")
         page.drag_and_drop("td[data-well=B3]", "td[data-well=C1]")
         self.picture("plate", 900)
-        self.follow("Results")
+        self.follow("Results", "results")
         results(page)
         field = page.get_by_label("yield of b1-3")
         right = field.input_value()
@@ -122,28 +124,28 @@ class Session:
         field.fill(right)
         self.record()
         for _ in range(2):
-            self.follow("Next")
+            self.follow("Next", "Suzuki%20coupling")
             self.suggest(4)
             if self.count == 4:
                 self.picture("next-experiments", 1000)
-            self.follow("Results")
+            self.follow("Results", "results")
             results(page)
             self.record()
-        self.follow("Progress")
+        self.follow("Progress", "progress")
         page.get_by_role("button", name="Ask the model").click()
         page.get_by_role("heading", name="What matters").wait_for()
         self.picture("progress", 1050)
         page.get_by_role("heading", name="What was learned").evaluate("h => h.scrollIntoView()")
         self.picture("learned", 1250)
-        self.follow("What if")
+        self.follow("What if", "what-if")
         page.get_by_role("button", name="Predict all candidates").click()
         page.get_by_text("One change away").wait_for()
         self.picture("what-if", 1000)
-        self.follow("History")
+        self.follow("History", "history")
         page.get_by_role("button", name="Compute past suggestions again").click()
         page.get_by_text("batch 3 (4 experiments): agrees.").wait_for(timeout=120_000)
         self.picture("history", 1100)
-        self.follow("Next")
+        self.follow("Next", "Suzuki%20coupling")
         self.suggest(4)
         page.emulate_media(color_scheme="dark")
         page.set_viewport_size({"width": NARROW, "height": HIGH})
