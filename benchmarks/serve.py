@@ -113,8 +113,13 @@ def main() -> None:
         server, address = serve(Path(name))
         home = address.split("/enter")[0]
         try:
-            with httpx2.Client(base_url=home, follow_redirects=True, timeout=60) as browser:
+            with httpx2.Client(base_url=home, follow_redirects=True, timeout=120) as browser:
                 browser.get(address).raise_for_status()
+                token = (Path(name) / "token").read_text()
+                browser.post(
+                    "/api/v1/campaigns/large/predictions?wait=60",
+                    headers={"authorization": f"Bearer {token}"},
+                ).raise_for_status()
                 pages(browser)
                 crowd(home, browser.cookies, known.people, known.seconds)
         finally:

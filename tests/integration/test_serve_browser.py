@@ -1,7 +1,10 @@
 """The page in a real browser, with servers that are killed in the middle of things."""
 
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +23,7 @@ pytestmark = [
     pytest.mark.skipif(chromium() is None, reason="no Chromium is installed"),
 ]
 
+ROBOT = Path(__file__).parents[2] / "examples" / "robot_http.py"
 SERIOUS = ("serious", "critical")
 ROWS = "\n".join(f"{x}\t{b}\t{t}\t" for x in "ABCD" for b in "KLM" for t in (40, 60, 80))
 TABLE = f"ligand\tbase\ttemperature_C\tyield\n{ROWS}"
@@ -239,12 +243,17 @@ def test_killed_while_recording_nothing_is_lost(server):
     assert page.status_code == 200
 
 
-def test_killed_while_choosing_the_page_comes_back(chrome, server):
+def slow(server):
+    """A campaign that takes its time to choose."""
     made = web.make(server.folder, surrogate="averaged")
     sheet = made.suggest(8)
     made.record(sheet.assign(**{"yield": [float(i * 13 % 60) for i in range(8)]}))
+    return made
+
+
+def test_killed_while_choosing_the_page_comes_back(chrome, server):
+    made, page = slow(server), entered(chrome, server)
     before = made.version()
-    page = entered(chrome, server)
     page.goto(f"{server.home}/c/demo")
     page.get_by_role("button", name="Suggest").click()
     page.get_by_role("progressbar", name="Choosing experiments").wait_for()
@@ -260,17 +269,30 @@ def test_killed_while_choosing_the_page_comes_back(chrome, server):
 
 
 def test_work_is_stopped_by_a_click(chrome, server):
-    made = web.make(server.folder, surrogate="averaged")
-    sheet = made.suggest(8)
-    made.record(sheet.assign(**{"yield": [float(i * 13 % 60) for i in range(8)]}))
+    made, page = slow(server), entered(chrome, server)
     before = made.version()
-    page = entered(chrome, server)
     page.goto(f"{server.home}/c/demo")
     page.get_by_role("button", name="Suggest").click()
     page.get_by_role("button", name="Stop").click()
     page.get_by_text("was stopped").wait_for()
     time.sleep(2)
     assert made.version() == before
+
+
+def test_a_robot_survives_a_server_that_goes_away(server):
+    made = web.make(server.folder)
+    words = [sys.executable, str(ROBOT), server.home, "demo", str(server.token_file)]
+    robot = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    for count in (2, 7):
+        eventually(lambda count=count: len(made.state().measurements) >= count)
+        server.kill()
+        server.start()
+    said, _ = robot.communicate(timeout=120)
+    assert robot.returncode == 0, said
+    state = made.state()
+    assert len(state.measurements) == 12
+    assert not [run for run in state.measurements if "~" in run]  # nothing twice
+    assert not state.pending()
 
 
 def test_ctrl_c_ends_it_in_peace(server):

@@ -142,7 +142,8 @@ def test_two_people_never_overwrite_each_other(app, browser):
     assert answer.status_code == 409
     assert "Somebody else changed the campaign" in answer.text
     assert web.state_of(app).measurements["b1-1"].result.values == {"yield": 10.0}
-    assert 'value="99"' in answer.text  # nothing that was typed is lost
+    assert "b1-1 got results meanwhile" in answer.text
+    assert re.search(r'value="99"[^>]*aria-invalid', answer.text)  # and nothing typed is lost
     again = web.Fields(answer.text).forms["/c/demo/results"]
     again = {k: "" if v == "99" else v for k, v in again.items()}
     browser.client.post("/c/demo/results", data=again)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from importlib.resources import files
 from typing import Any
 
@@ -85,8 +86,10 @@ def status_of(error: Exception) -> int:
 
 def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 (it is registered for these)
-    words = {404: "There is nothing here.", 405: "That can't be done here."}
-    sentence = words.get(error.status_code, str(error.detail))
+    usual = {404: "There is nothing here.", 405: "That can't be done here."}
+    sentence = str(error.detail)
+    if sentence == HTTPStatus(error.status_code).phrase:
+        sentence = usual.get(error.status_code, sentence)
     return told(request, error.status_code, sentence)
 
 

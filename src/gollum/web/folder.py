@@ -46,6 +46,7 @@ class Snapshot:
     state: State
     log: list[Logged]
     _made: dict[str, Any] = field(default_factory=dict)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
     def version(self) -> str:
@@ -59,10 +60,11 @@ class Snapshot:
 
     def made(self, what: str, make: Callable[[], T]) -> T:
         """Something that takes a moment to make, made once."""
-        if what not in self._made:
-            self._made[what] = make()
-        found: T = self._made[what]
-        return found
+        with self._lock:
+            if what not in self._made:
+                self._made[what] = make()
+            found: T = self._made[what]
+            return found
 
 
 class Folder:

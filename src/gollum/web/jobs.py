@@ -41,6 +41,8 @@ class Job:
         notes: what the user should know.
         error: why it failed, a sentence.
         result: what came of it.
+        ended: set once nothing more comes.
+        process: that works on it, once there is one.
     """
 
     id: str
@@ -139,7 +141,8 @@ class Jobs:
         if job.running:
             job.status, job.stage = "stopped", "Stopped"
             if job.process is not None:
-                job.process.kill()
+                with suppress(ValueError):  # it has just ended by itself
+                    job.process.kill()
 
     def close(self) -> None:
         """End all of them."""

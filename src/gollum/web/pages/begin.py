@@ -32,9 +32,8 @@ LISTS = ".yaml"
 ENDINGS = (".csv", ".tsv", ".txt", ".xlsx", ".ods", ".parquet", ".gz")
 PASTED = 2**20  # characters of options and pasted tables
 # What a column is: value of the field → (words, option of `Campaign.create` that says so).
-MEANINGS = {
+MEANINGS: dict[str, tuple[str, str | None]] = {
     "": ("as guessed", None),
-    "input": ("input", None),
     "category": ("input: names", "category"),
     "number": ("input: a quantity", "number"),
     "structure": ("input: SMILES", "structures"),
@@ -179,8 +178,8 @@ def said(form: FormData, columns: list[str]) -> dict[str, Any]:
             options["target"] = float(target.replace(",", "."))
         except ValueError:
             raise UserError(f"The value to come close to is a number, not '{target}'.") from None
-    for field_, option in (("template", "template"), ("surrogate", "surrogate")):
-        if words := text(form, field_, 2000):
+    for option in ("template", "surrogate"):
+        if words := text(form, option, 2000):
             options[option] = words
     further = text(form, "further", 500)
     if further and options["objective"]:
@@ -249,12 +248,18 @@ def _rows(
     return [
         {
             "name": name,
-            "cells": [t for v in frame[name].drop_duplicates() if (t := cell_text(v))][:SAMPLES],
+            "cells": _samples(frame[name]),
             "guess": guessed.get(name),
             "said": text(form, f"c{i}"),
         }
         for i, name in enumerate(listed[:COLUMNS])
     ]
+
+
+def _samples(column: pd.Series) -> list[str]:
+    """The first cells of a column that are different and not blank."""
+    texts = map(cell_text, column.drop_duplicates().head(SAMPLES + 1))
+    return [text for text in texts if text][:SAMPLES]
 
 
 def _texts(campaign: Campaign) -> list[str]:

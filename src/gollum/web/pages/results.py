@@ -106,7 +106,11 @@ def record(request: Request, here: Here, form: Form) -> Response:
             "Somebody else changed the campaign while you typed. Nothing of yours is recorded yet, "
             "and nothing is lost: look at it once more and record it again."
         )
-        return _again(request, here, rows, form, 409, problem=problem)
+        taken = _taken(here.state, rows)
+        if taken and not text(form, "correcting"):
+            runs = ", ".join(rows[row - 1][sheet_names(here.state).run] for row, _ in sorted(taken))
+            problem += f" {runs} got results meanwhile; clear those cells, or they are corrected."
+        return _again(request, here, rows, form, 409, problem=problem, places=taken)
     except UserError as error:
         places = found_places(str(error))
         return _again(request, here, rows, form, 422, problem=str(error), places=places)
@@ -114,6 +118,16 @@ def record(request: Request, here: Here, form: Form) -> Response:
         return _again(request, here, rows, form, problem="There is nothing new in it.",
                       notes=list(intake.notes))  # fmt: skip
     return _recorded(request, here, intake)
+
+
+def _taken(state: State, rows: list[dict[str, str]]) -> set[tuple[int, str]]:
+    """Cells with a result of a run that has one already."""
+    run, objective = sheet_names(state).run, state.created.objective
+    return {
+        (number, objective)
+        for number, row in enumerate(rows, 1)
+        if row.get(run) in state.measurements and row.get(objective)
+    }
 
 
 def _again(

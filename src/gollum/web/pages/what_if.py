@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,8 @@ def what_if(request: Request, here: Here) -> Response:
     shown: Shown = request.app.state.shown
     found, state = latest(request, here, "predictions"), here.state
     table = found["found"]["table"] if found["found"] else None
+    if table is not None:
+        scales = found["found"].setdefault("scales", _scales(table))
     asked, columns = request.query_params, here.telling
     at = state.table.index.get_indexer(pd.Index([asked.get("id", "")], dtype="str"))[0]
     start_at = _first(state) if at < 0 else str(state.table.index[at])
@@ -38,8 +42,8 @@ def what_if(request: Request, here: Here) -> Response:
     about: dict[str, Any] = {"expected": [], "nearby": []}
     if table is not None and id_ is not None and id_ in table.index:
         about = {
-            "expected": _expected(table, id_),
-            "nearby": _nearby(state, table, id_, columns),
+            "expected": [_expected(table, id_, scale) for scale in scales],
+            "nearby": _nearby(state, table, id_, columns, scales[0]),
         }
     return shown.page(
         request, "what-if.html", here, tab="what-if", **found,
@@ -106,27 +110,41 @@ def _measured(state: State, id_: str | None) -> list[tuple[str, str]]:
     return [(str(n), f"{v:.6g}") for n, v in state.means_of_all.loc[id_].dropna().items()]
 
 
-def _expected(table: pd.DataFrame, id_: str) -> list[dict[str, Any]]:
-    """What is predicted of one candidate, by outcome, with where it lies among all."""
-    found = []
-    for name in dict.fromkeys(table.columns.get_level_values(0)):
-        one = table[name]
-        low, high = float(one["low"].min()), float(one["high"].max())
-        write, width = written_like(one["predicted"]), (high - low) or 1.0
-        values = [float(one.at[id_, key]) for key in ("low", "predicted", "high")]
-        found.append(
-            {
-                "name": name,
-                "low": write(values[0]), "mean": write(values[1]), "high": write(values[2]),
-                "bar": [round(100 * (v - low) / width, 1) for v in values],
-                "ends": (write(low), write(high)),
-            }
-        )  # fmt: skip
-    return found
+@dataclass(frozen=True)
+class Scale:
+    """What bars of an outcome go from and to, and how its numbers are written."""
+
+    name: str
+    low: float
+    high: float
+    write: Callable[[float | None], str]
+
+
+def _scales(table: pd.DataFrame) -> list[Scale]:
+    """Those of all outcomes that are predicted, the objective first."""
+    names = dict.fromkeys(table.columns.get_level_values(0))
+    parts = [(str(name), table[name]) for name in names]
+    return [
+        Scale(name, float(one["low"].min()), float(one["high"].max()),
+              written_like(one["predicted"]))
+        for name, one in parts
+    ]  # fmt: skip
+
+
+def _expected(table: pd.DataFrame, id_: str, scale: Scale) -> dict[str, Any]:
+    """What is predicted of one candidate, with where it lies among all."""
+    width = (scale.high - scale.low) or 1.0
+    low, mean, high = table[scale.name].loc[id_, ["low", "predicted", "high"]].tolist()
+    return {
+        "name": scale.name,
+        "low": scale.write(low), "mean": scale.write(mean), "high": scale.write(high),
+        "bar": [round(100 * (v - scale.low) / width, 1) for v in (low, mean, high)],
+        "ends": (scale.write(scale.low), scale.write(scale.high)),
+    }  # fmt: skip
 
 
 def _nearby(
-    state: State, table: pd.DataFrame, id_: str, columns: list[str]
+    state: State, table: pd.DataFrame, id_: str, columns: list[str], scale: Scale
 ) -> list[dict[str, Any]]:
     """For each column, the candidates that differ there only, the best of the objective first."""
     here, units = state.table.loc[id_], state.created.units
@@ -146,7 +164,7 @@ def _nearby(
             {
                 "id": str(ids[i]),
                 "value": in_unit(cell_text(state.table.at[ids[i], column]), units.get(column)),
-                "expected": _expected(table, str(ids[i]))[0],
+                "expected": _expected(table, str(ids[i]), scale),
             }
             for i in order
         ]

@@ -26,6 +26,7 @@ from gollum.web.pages.overview import in_words
 from gollum.web.rest.bodies import MOST
 
 KEPT = 1000  # answers, for requests that come again
+TURNS = 64  # keys that may be worked on at once
 Format = Literal["json", "csv"]
 
 
@@ -34,8 +35,7 @@ class Answers:
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, tuple[str, Any]] = OrderedDict()
-        self._lock = threading.RLock()
-        self._open: dict[str, threading.Lock] = {}
+        self._turns = [threading.Lock() for _ in range(TURNS)]
 
     def once(self, key: str | None, body: BaseModel, make: Callable[[], Any]) -> Any:
         """Do something once for each key; what fails may be tried again.
@@ -45,9 +45,7 @@ class Answers:
         """
         if key is None:
             return make()
-        with self._lock:
-            turn = self._open.setdefault(key, threading.Lock())
-        with turn:
+        with self._turns[hash(key) % TURNS]:
             said = hashlib.sha256(body.model_dump_json().encode()).hexdigest()
             if key in self._known:
                 before, answer = self._known[key]
@@ -55,11 +53,9 @@ class Answers:
                     raise UserError("that Idempotency-Key was used for another request.")
                 return answer
             answer = make()
-            with self._lock:
-                self._known[key] = said, answer
-                while len(self._known) > KEPT:
-                    self._known.popitem(last=False)
-                self._open = {k: t for k, t in self._open.items() if k in self._known or t.locked()}
+            self._known[key] = said, answer
+            if len(self._known) > KEPT:
+                self._known.popitem(last=False)
             return answer
 
 
