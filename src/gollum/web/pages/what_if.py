@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from fastapi import APIRouter, Request
+from numpy.typing import NDArray
 from starlette.responses import Response
 
 from gollum.campaign.advice import best
@@ -21,39 +22,109 @@ from gollum.web.pages.progress import latest
 
 OPTIONS = 200  # of a column that can be chosen
 AWAY = 12  # experiments of which one cell is another, by column
+ENDS = ("low", "predicted", "high")
 
 router = APIRouter(include_in_schema=False)
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The cells of N candidates in one column, for quick comparisons.
+
+    Attributes:
+        texts: the different ones, numbers in order.
+        codes: N positions in `texts`.
+    """
+
+    texts: list[str]
+    codes: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, column: pd.Series) -> Levels:
+        """Those of a column."""
+        numeric = pd.api.types.is_numeric_dtype(column)
+        codes, values = pd.factorize(column, sort=numeric, use_na_sentinel=False)
+        return cls([cell_text(value) for value in values], codes)
+
+    @property
+    def options(self) -> list[str]:
+        """What can be chosen; nothing where that is too much."""
+        return self.texts if len(self.texts) <= OPTIONS else []
+
+    def are(self, text: str) -> NDArray[np.bool_]:
+        """N flags: the cell says this."""
+        at = self.texts.index(text) if text in self.texts else -1
+        return np.asarray(self.codes == at)
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What is predicted of an outcome.
+
+    Attributes:
+        name: of the outcome.
+        place: id → row of `numbers`.
+        numbers: n x 3: low, predicted and high.
+        ends: the lowest and the highest of all.
+        write: how its numbers are written.
+    """
+
+    name: str
+    place: pd.Index
+    numbers: NDArray[np.float64]
+    ends: tuple[float, float]
+    write: Callable[[float | None], str]
+
+    @classmethod
+    def of(cls, table: pd.DataFrame) -> list[Predicted]:
+        """All outcomes of a table of predictions, the objective first."""
+        found = []
+        for name in dict.fromkeys(table.columns.get_level_values(0)):
+            numbers = table[name][list(ENDS)].to_numpy(dtype=np.float64)
+            ends = (float(numbers.min()), float(numbers.max()))
+            found.append(cls(str(name), table.index, numbers, ends, written_like(numbers[:, 1])))
+        return found
+
+    def told(self, id_: str) -> dict[str, Any]:
+        """What is predicted of one candidate, with where it lies among all."""
+        low, mean, high = self.numbers[self.place.get_loc(id_)].tolist()
+        width = (self.ends[1] - self.ends[0]) or 1.0
+        return {
+            "name": self.name,
+            "low": self.write(low), "mean": self.write(mean), "high": self.write(high),
+            "bar": [round(100 * (v - self.ends[0]) / width, 1) for v in (low, mean, high)],
+            "ends": tuple(map(self.write, self.ends)),
+        }  # fmt: skip
 
 
 @router.get("/c/{name}/what-if")
 def what_if(request: Request, here: Here) -> Response:
     """An experiment, its prediction, and those of all that differ from it in one column."""
     shown: Shown = request.app.state.shown
-    found, state = latest(request, here, "predictions"), here.state
-    table = found["found"]["table"] if found["found"] else None
-    if table is not None:
-        scales = found["found"].setdefault("scales", _scales(table))
-    asked, columns = request.query_params, here.telling
-    at = state.table.index.get_indexer(pd.Index([asked.get("id", "")], dtype="str"))[0]
-    start_at = _first(state) if at < 0 else str(state.table.index[at])
-    cells = {c: cell_text(state.table.at[start_at, c]) for c in map(str, state.table.columns)}
-    row = cells | {c: asked[f"c{i}"] for i, c in enumerate(columns) if f"c{i}" in asked}
-    id_ = _found(state, row, columns)
-    about: dict[str, Any] = {"expected": [], "nearby": []}
-    if table is not None and id_ is not None and id_ in table.index:
-        about = {
-            "expected": [_expected(table, id_, scale) for scale in scales],
-            "nearby": _nearby(state, table, id_, columns, scales[0]),
-        }
+    found, state, columns = latest(request, here, "predictions"), here.state, here.telling
+    levels = here.made("cells", lambda: {c: Levels.of(state.table[c]) for c in columns})
+    told, asked = found["found"], request.query_params
+    predicted: list[Predicted] = []
+    if told and told["table"] is not None:
+        predicted = told.get("predicted") or Predicted.of(told["table"])
+        told["predicted"] = predicted  # for the next question
+    first = asked.get("id", "") if asked.get("id") in state.table.index else _first(state)
+    cells = {c: cell_text(state.table.at[first, c]) for c in columns}
+    cells |= {c: asked[f"c{i}"] for i, c in enumerate(columns) if f"c{i}" in asked}
+    same = {c: levels[c].are(cells[c]) for c in columns}
+    rows = np.flatnonzero(np.logical_and.reduce(list(same.values())))
+    id_ = str(state.table.index[rows[0]]) if len(rows) else None
+    known = bool(predicted) and id_ is not None and id_ in predicted[0].place
     return shown.page(
         request, "what-if.html", here, tab="what-if", **found,
-        table=table,
+        table=predicted,
         fields=[
-            (i, c, head(state, c), cell_text(row[c]), _options(state, c))
+            (i, head(state, c), cells[c], levels[c].options)
             for i, c in enumerate(columns)
         ],
         id=id_, known_as=_status(state, id_), measured=_measured(state, id_),
-        **about,
+        expected=[one.told(str(id_)) for one in predicted] if known else [],
+        nearby=_nearby(state, levels, same, predicted[0]) if known else [],
     )  # fmt: skip
 
 
@@ -71,33 +142,7 @@ def _first(state: State) -> str:
     return found.id if found else next(iter(pending), str(state.table.index[0]))
 
 
-def _options(state: State, column: str) -> list[str]:
-    """The values of a column in order; none where there are too many to choose from."""
-    values = state.table[column].drop_duplicates()
-    if len(values) > OPTIONS:
-        return []
-    numeric = pd.api.types.is_numeric_dtype(values)
-    return [cell_text(v) for v in (values.sort_values() if numeric else values)]
-
-
-def _found(state: State, cells: dict[str, str], columns: list[str]) -> str | None:
-    """The candidate with these cells, those that tell experiments apart."""
-    same = np.ones(len(state.table), dtype=bool)
-    for column in columns:
-        same &= _is(state.table[column], cells[column])
-    rows = np.flatnonzero(same)
-    return str(state.table.index[rows[0]]) if len(rows) else None
-
-
-def _is(column: pd.Series, cell: str) -> np.ndarray:
-    """N flags: the cell says this."""
-    codes, values = pd.factorize(column, use_na_sentinel=False)
-    return np.array([cell_text(v) == cell for v in values], dtype=bool)[codes]
-
-
 def _status(state: State, id_: str | None) -> str:
-    if id_ is None:
-        return ""
     if id_ in {plan.suggestion.id for plan in state.pending()}:
         return "pending"
     return next((m.result.status for m in state.measurements.values() if m.result.id == id_), "")
@@ -110,61 +155,26 @@ def _measured(state: State, id_: str | None) -> list[tuple[str, str]]:
     return [(str(n), f"{v:.6g}") for n, v in state.means_of_all.loc[id_].dropna().items()]
 
 
-@dataclass(frozen=True)
-class Scale:
-    """What bars of an outcome go from and to, and how its numbers are written."""
-
-    name: str
-    low: float
-    high: float
-    write: Callable[[float | None], str]
-
-
-def _scales(table: pd.DataFrame) -> list[Scale]:
-    """Those of all outcomes that are predicted, the objective first."""
-    names = dict.fromkeys(table.columns.get_level_values(0))
-    parts = [(str(name), table[name]) for name in names]
-    return [
-        Scale(name, float(one["low"].min()), float(one["high"].max()),
-              written_like(one["predicted"]))
-        for name, one in parts
-    ]  # fmt: skip
-
-
-def _expected(table: pd.DataFrame, id_: str, scale: Scale) -> dict[str, Any]:
-    """What is predicted of one candidate, with where it lies among all."""
-    width = (scale.high - scale.low) or 1.0
-    low, mean, high = table[scale.name].loc[id_, ["low", "predicted", "high"]].tolist()
-    return {
-        "name": scale.name,
-        "low": scale.write(low), "mean": scale.write(mean), "high": scale.write(high),
-        "bar": [round(100 * (v - scale.low) / width, 1) for v in (low, mean, high)],
-        "ends": (scale.write(scale.low), scale.write(scale.high)),
-    }  # fmt: skip
-
-
 def _nearby(
-    state: State, table: pd.DataFrame, id_: str, columns: list[str], scale: Scale
+    state: State,
+    levels: dict[str, Levels],
+    same: dict[str, NDArray[np.bool_]],
+    predicted: Predicted,
 ) -> list[dict[str, Any]]:
     """For each column, the candidates that differ there only, the best of the objective first."""
-    here, units = state.table.loc[id_], state.created.units
-    same = {c: _is(state.table[c], cell_text(here[c])) for c in columns}
-    count = np.sum(list(same.values()), axis=0)
-    known = state.table.index.isin(table.index)
-    found = []
-    for column in columns:
-        rows = np.flatnonzero((count == len(columns) - 1) & ~same[column] & known)
-        ids = state.table.index[rows]
-        ids = ids[~state.table.loc[ids, column].duplicated().to_numpy()]
-        worth = state.utility(
-            table.loc[ids, (state.created.objective, "predicted")].to_numpy(dtype=np.float64)
-        )
-        order = np.argsort(-worth, kind="stable")[:AWAY]
+    count, found = np.sum(list(same.values()), axis=0), []
+    for column, here in same.items():
+        rows = np.flatnonzero((count == len(same) - 1) & ~here)
+        rows = rows[np.sort(np.unique(levels[column].codes[rows], return_index=True)[1])]
+        ids = [id_ for id_ in state.table.index[rows] if id_ in predicted.place]
+        means = predicted.numbers[predicted.place.get_indexer(pd.Index(ids)), 1]
+        order = np.argsort(-state.utility(means), kind="stable")[:AWAY]
+        unit = state.created.units.get(column)
         options = [
             {
-                "id": str(ids[i]),
-                "value": in_unit(cell_text(state.table.at[ids[i], column]), units.get(column)),
-                "expected": _expected(table, str(ids[i]), scale),
+                "id": ids[i],
+                "value": in_unit(cell_text(state.table.at[ids[i], column]), unit),
+                "expected": predicted.told(ids[i]),
             }
             for i in order
         ]
