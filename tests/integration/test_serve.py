@@ -234,6 +234,7 @@ def test_a_busy_port_is_passed_over_unless_it_was_asked_for(tmp_path):
         listen("127.0.0.1", 99999)
     assert address(Wish(tmp_path), 1, "t") == "http://127.0.0.1:1/enter?token=t"
     assert address(Wish(tmp_path, host="::1"), 1, "t").startswith("http://[::1]:1/")
+    assert ANYWHERE not in address(Wish(tmp_path, host=ANYWHERE), 1, "t")
 
 
 def test_the_command_refuses_in_one_sentence(gollum, tmp_path, monkeypatch):

@@ -174,6 +174,13 @@ def test_what_if_predicts_and_learning_explains(app, browser):
     assert "No candidate has all" in browser.get("/c/demo/what-if?c0=Z").text
     page = web.visible(browser.get("/c/demo/progress").text)
     assert "What matters" in page
+    assert "The last report" not in page
+    assert browser.get("/c/demo/report.html").status_code == 404
+    browser.send("/c/demo/progress", "/c/demo/report")
+    web.finish(app)
+    assert "The last report" in browser.get("/c/demo/progress").text
+    report = browser.get("/c/demo/report.html")
+    assert report.headers["content-disposition"].startswith("attachment")
     made.record({"run": "b1-1", "yield": 3.0})
     assert "before the latest results" in browser.get("/c/demo/progress").text
 

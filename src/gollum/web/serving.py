@@ -55,6 +55,11 @@ class Wish:
         """Whether only programs of this machine reach the page."""
         return self.host in LOOPBACK
 
+    @property
+    def everywhere(self) -> bool:
+        """Whether all addresses of this machine are listened at."""
+        return self.host in ("0.0.0.0", "::")  # noqa: S104 (compared, not listened at)
+
     def check(self) -> None:
         """Refuse what would show campaigns to a network without a lock.
 
@@ -81,11 +86,10 @@ class Wish:
 
     def house(self, port: int) -> House:
         """How the page may be called."""
-        everywhere = self.host in ("0.0.0.0", "::")  # noqa: S104 (compared, not listened at)
-        own = (socket.gethostname(), socket.getfqdn()) if everywhere else (self.host,)
+        own = (socket.gethostname(), socket.getfqdn()) if self.everywhere else (self.host,)
         names = {n.lower() for n in (*LOOPBACK, *own, *self.names)}
         secure = self.certificate is not None or self.behind_proxy
-        return House(names, secure, everywhere, f"gollum-{port}")
+        return House(names, secure, self.everywhere, f"gollum-{port}")
 
 
 def listen(host: str, port: int | None) -> socket.socket:
@@ -119,7 +123,8 @@ def listen(host: str, port: int | None) -> socket.socket:
 def address(wish: Wish, port: int, token: str) -> str:
     """What to open in a browser."""
     scheme = "http" if wish.certificate is None else "https"
-    host = wish.names[0] if wish.names and not wish.local else wish.host
+    own = socket.gethostname() if wish.everywhere else wish.host
+    host = wish.names[0] if wish.names and not wish.local else own
     host = f"[{host}]" if _is_v6(host) else host
     end = f"/enter?token={token}" if wish.password_file is None else "/"
     return f"{scheme}://{host}:{port}{end}"

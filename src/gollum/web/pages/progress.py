@@ -21,11 +21,14 @@ router = APIRouter(include_in_schema=False)
 def progress(request: Request, here: Here) -> Response:
     """Pictures and figures that need no model, and those of the last time that one was asked."""
     shown: Shown = request.app.state.shown
-    about = here.made("progress", lambda: content(here.state, here.log, None))
-    write = here.made("filters", lambda: filters(here.state, None))
-    return shown.page(request, "progress.html", here, tab="progress", about=about,
-                      value=write["value"], percent=write["percent"],
-                      **latest(request, here, "insights"))  # fmt: skip
+    jobs: Jobs = request.app.state.jobs
+    return shown.page(
+        request, "progress.html", here, tab="progress",
+        about=here.made("progress", lambda: content(here.state, here.log, None)),
+        value=here.made("value", lambda: filters(here.state, None)["value"]),
+        written=jobs.latest(here.name, "report") is not None,
+        **latest(request, here, "insights"),
+    )  # fmt: skip
 
 
 def latest(request: Request, here: Snapshot, verb: str) -> dict[str, Any]:
