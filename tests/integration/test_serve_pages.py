@@ -226,6 +226,14 @@ def test_a_sheet_with_a_mistake_shows_its_rows(app, browser):
     assert not web.state_of(app).measurements
 
 
+def test_an_option_is_added(app, browser):
+    answer = browser.send("/c/demo", "/c/demo/add", **{"add-0": "NewPhos"})
+    assert "9 candidates were added" in answer.text
+    assert len(web.state_of(app).table) == 45
+    assert "candidates already" in browser.send("/c/demo", "/c/demo/add", **{"add-0": "A"}).text
+    assert "at least one" in browser.send("/c/demo", "/c/demo/add").text
+
+
 def test_structures_are_drawn(browser):
     pytest.importorskip("rdkit", reason="structures need the 'chem' extra")
     answer = browser.get("/structure.svg?smiles=c1ccccc1O")

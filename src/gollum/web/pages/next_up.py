@@ -152,6 +152,21 @@ def avoid(request: Request, here: Here, form: Form) -> Response:
     return to(request, home(here.name), good=said)
 
 
+@router.post("/c/{name}/add")
+def add(request: Request, here: Here, form: Form) -> Response:
+    """Add an option, with all that the other columns hold."""
+    columns = map(str, here.state.table.columns)
+    option = {c: value for i, c in enumerate(columns) if (value := text(form, f"add-{i}"))}
+    if not option:
+        return to(request, home(here.name), bad="Give at least one new value.")
+    try:
+        count, notes = known_by(here, form).add(options=[option], new=bool(text(form, "new")))
+    except UserError as error:
+        return to(request, home(here.name), bad=str(error))
+    said = " ".join([f"{count:,} candidates were added.", *map(str, notes[:5])])
+    return to(request, home(here.name), good=said)
+
+
 @router.get("/c/{name}/sheet{ending}")
 def sheet(here: Here, ending: str, request: Request) -> Response:
     """The experiments to do as a sheet to fill in, with the wells of a plate where there is one."""
