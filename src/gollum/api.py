@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -50,6 +51,7 @@ from gollum.language.remote import Endpoint
 from gollum.listener import SILENT, Listener
 from gollum.notes import Note
 from gollum.registry import Registry
+from gollum.report import html
 from gollum.settings import USUAL_PRESET, flatten
 from gollum.surrogates.specs import SURROGATES, SurrogateSpec, surrogate_factory, surrogate_names
 from gollum.text.template import Template
@@ -207,6 +209,24 @@ class Campaign:
         """Everything that is known now."""
         return self._store.state()
 
+    def log(self) -> list[Logged]:
+        """All events, in order."""
+        return self._store.log()
+
+    def version(self) -> str:
+        """What changes whenever anything does: the sha256 of the last event."""
+        return self._store.last()
+
+    def at(self, version: str) -> Campaign:
+        """The campaign for somebody who knows this version of it.
+
+        What changes it raises `Moved`, and does nothing, once it is at another one; `suggest`,
+        which replaces nothing that others did, goes on.
+        """
+        known = copy(self)
+        known._store = replace(self._store, expected=version)
+        return known
+
     def _repr_html_(self) -> str:
         """Goal, counts and the best so far, for notebooks."""
         from html import escape
@@ -315,6 +335,7 @@ class Campaign:
         correct: bool = False,
         new: bool = False,
         as_done: bool = False,
+        check: bool = False,
     ) -> Intake:
         """Take in results: all or part of a sheet, in any order, also twice.
 
@@ -328,6 +349,7 @@ class Campaign:
                 otherwise they are refused.
             as_done: whether a run that stands beside other inputs than it asked for was done so;
                 otherwise such a row is refused.
+            check: only say what would be understood; nothing is recorded.
 
         Returns:
             What was understood.
@@ -346,7 +368,7 @@ class Campaign:
                 ledger.state, frame, source=source, name=name, correct=correct, new_names=new,
                 as_done=as_done,
             )  # fmt: skip
-            if intake.event is not None:
+            if intake.event is not None and not check:
                 ledger.append(intake.event)
         return intake
 
@@ -772,7 +794,7 @@ class Campaign:
             raise UserError(f"export {', '.join(get_args(What))}, not '{what}'.")
         return export_frame(self.state(), what)
 
-    def predictions(self, listener: Listener = SILENT) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def forecast(self, listener: Listener = SILENT) -> tuple[pd.DataFrame, pd.DataFrame]:
         """What the model expects of every candidate, and the map of the two telling columns.
 
         Args:
@@ -814,19 +836,38 @@ class Campaign:
 
         return insights(self.state(), listener)
 
+    def predictions(self, listener: Listener = SILENT) -> pd.DataFrame | None:
+        """What is predicted of every candidate; None before there are enough results.
+
+        Returns:
+            By id, for each outcome that has a model 'predicted', 'low' and 'high' below its name,
+            as suggestions have them.
+
+        Raises:
+            FitError: the model could not be fitted.
+        """
+        from gollum.campaign.forecast import predictions
+
+        return predictions(self.state(), listener)
+
     def report(self, path: str | Path, listener: Listener = SILENT) -> Path:
         """Write what is known as one HTML page.
 
         Raises:
             UserError: the file can't be written.
         """
-        from gollum.campaign.insights import insights
-        from gollum.report.campaign.page import write_page
-
-        file, state = self.output(path, (".html", ".htm")), self.state()
-        log = self._store.log()[: state.sequence]
-        write_page(file, state, log, insights(state, listener))
+        file = self.output(path, (".html", ".htm"))
+        html.write(file, self.page(listener), "-o")
         return file
+
+    def page(self, listener: Listener = SILENT) -> str:
+        """What is known as one HTML page."""
+        from gollum.campaign.insights import insights
+        from gollum.report.campaign.page import render
+
+        state = self.state()
+        log = self._store.log()[: state.sequence]
+        return render(state, log, insights(state, listener))
 
 
 def run(

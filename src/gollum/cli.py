@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gollum import __version__
-from gollum.commands import benchmarks, campaigns
+from gollum.commands import benchmarks, campaigns, serving
 from gollum.commands.benchmarks import overrides
 from gollum.data.spreadsheets.numbers import composed
 from gollum.errors import ConfigError, GollumError, UserError
@@ -104,6 +104,7 @@ def _parser() -> _Parser:
     run.add_argument("--print_config", action="store_true")
     run.add_argument("--quiet", action="store_true")
     campaigns.add_commands(known)
+    serving.add_command(known)
     demo = known.add_parser("demo", help="a first optimization, a few minutes", add_help=False)
     demo.set_defaults(handler=_demo)
     demo.add_argument("-h", "--help", action="store_true")

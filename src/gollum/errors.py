@@ -20,6 +20,7 @@ EXTRAS = {
     "ray": "ray",
     "remote": "httpx2 tenacity",
     "wandb": "wandb",
+    "web": "fastapi uvicorn python-multipart",
 }
 
 

@@ -64,6 +64,42 @@ def test_asking_again_gives_the_same_and_more_extends(made):
     assert len(made.state().pending()) == 6
 
 
+def test_who_knows_another_version_changes_nothing(made):
+    known = made.at(made.version())
+    sheet = known.suggest(2)  # which replaces nothing
+    with pytest.raises(Moved, match="somebody else"):
+        known.record(filled(sheet))
+    with pytest.raises(Moved):
+        known.avoid(["r1"])
+    assert made.version() == made.log()[-1].sha256
+    made.at(made.version()).record(filled(sheet))
+    assert len(made.state().measurements) == 2
+
+
+def test_checking_results_records_none(made):
+    sheet = filled(made.suggest(2))
+    before = made.version()
+    assert made.record(sheet, check=True).measured == 2
+    assert made.version() == before
+    with pytest.raises(DataError, match="row 2"):
+        made.record(sheet.assign(**{"yield": ["x", "y"]}), check=True)
+
+
+def test_predictions_are_those_of_suggestions(made):
+    assert made.predictions() is None
+    made.record(filled(made.suggest(6)))
+    told = made.predictions()
+    sheet = made.suggest(3).set_index("id")
+    assert told.index.tolist() == made.state().table.index.tolist()
+    for theirs, ours in (
+        ("predicted yield", "predicted"),
+        ("low 95 %", "low"),
+        ("high 95 %", "high"),
+    ):
+        expected = told.loc[sheet.index, ("yield", ours)].round(1)
+        np.testing.assert_allclose(sheet[theirs], expected, atol=0.051)
+
+
 def test_a_batch_that_can_t_be_filled_is_not_asked_for_again(made):
     sheet = made.suggest(30, at_most={"ligand": 2})
     assert len(sheet) == 8

@@ -25,8 +25,9 @@ from gollum.campaign.insights import Insights, Learned
 from gollum.campaign.trust import trust
 from gollum.data.pool import telling_columns
 from gollum.errors import ConfigError
+from gollum.report import html
 from gollum.report.campaign.learned import outcomes
-from gollum.report.campaign.page import describe, render, write_page
+from gollum.report.campaign.page import describe, render
 from gollum.report.campaign.status import (
     next_step,
     outlook,
@@ -345,10 +346,11 @@ def test_what_happened_in_words():
 def test_the_page_is_written_whole_or_refused(tmp_path):
     state, log = running()
     file = tmp_path / "new" / "report.html"
-    write_page(file, state, log, None)
-    assert file.read_text("utf-8") == render(state, log, None)
+    page = render(state, log, None)
+    html.write(file, page, "-o")
+    assert file.read_text("utf-8") == page
     with pytest.raises(ConfigError, match="can't be written"):
-        write_page(tmp_path, state, log, None)
+        html.write(tmp_path, page, "-o")
     assert [p.name for p in tmp_path.iterdir()] == ["new"]
 
 

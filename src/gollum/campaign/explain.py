@@ -131,9 +131,6 @@ class Explained:
     wider: Mapping[str, float]
     limited: bool = True
 
-    def _widened(self, variance: torch.Tensor, one: Observed) -> torch.Tensor:
-        return widened(variance, self.wider[one.outcome.name], self.limited)
-
     def suggestions(self) -> list[Suggestion]:
         """One for each chosen experiment, in order; without a run."""
         chosen, scale, fitted = self.chosen, self.outcomes[0].scale, self.chosen.fitted
@@ -158,7 +155,9 @@ class Explained:
     def predicted(self) -> Vector:
         """N predicted values of the objective."""
         assert self.chosen.fitted is not None  # noqa: S101 (likewise)
-        return self.outcomes[0].scale.values(_centre(self.chosen.fitted, self._everywhere[0]))
+        fitted = self.chosen.fitted
+        centre = fitted.location + fitted.scale * self._everywhere[0]
+        return self.outcomes[0].scale.values(centre.cpu().numpy())
 
     def expected(self, rows: Rows) -> list[Suggestion]:
         """What is expected of m candidates, without reasons."""
@@ -197,10 +196,8 @@ class Explained:
 
     def _interval(self, one: Observed, fitted: Fitted, rows: Rows) -> tuple[Vector, Vector]:
         """Between which values 95 % of measurements are predicted."""
-        mean, variance = fitted.standardised(rows)
-        spread = self._widened(variance + fitted.noise, one).sqrt()
-        reach = INTERVAL * fitted.scale * spread
-        return one.scale.interval(_centre(fitted, mean), reach.cpu().numpy())
+        wider = self.wider[one.outcome.name]
+        return interval(one, fitted, rows, wider, self.limited)
 
     @cached_property
     def _modelled(self) -> Modelled:
@@ -231,7 +228,8 @@ class Explained:
         target = None if goal.kind != "target" else float(scale.utility(np.array([goal.target]))[0])
         aim = Aim.of(fitted, self.state.policy.acquisition, target, modelled.constraints)
         mean, variance = fitted.standardised(rows)
-        best, wide = aim.best(fitted), self._widened(variance, first)
+        factor = self.wider[first.outcome.name]
+        best, wide = aim.best(fitted), widened(variance, factor, self.limited)
         chance = aim.chance(mean, wide, best).cpu().numpy()
         held = modelled.log_limits(rows, self.wider)
         chance = chance if held is None else chance * np.exp(held)
@@ -239,10 +237,23 @@ class Explained:
         return chance.tolist(), intent(merit, deviation, best.item())
 
 
-def _centre(fitted: Fitted, mean: torch.Tensor) -> Vector:
-    """Utilities of standardised means."""
-    found: Vector = (fitted.location + fitted.scale * mean).cpu().numpy()
-    return found
+def interval(
+    one: Observed, fitted: Fitted, rows: Rows, wider: float, limited: bool = True
+) -> tuple[Vector, Vector]:
+    """Between which values 95 % of measurements at m rows are predicted.
+
+    Args:
+        one: the outcome with its scale.
+        fitted: its model.
+        rows: positions of the candidates.
+        wider: factor on the model's deviations.
+        limited: as `widened` takes it.
+    """
+    mean, variance = fitted.standardised(rows)
+    spread = widened(variance + fitted.noise, wider, limited).sqrt()
+    centre = fitted.location + fitted.scale * mean
+    reach = INTERVAL * fitted.scale * spread
+    return one.scale.interval(centre.cpu().numpy(), reach.cpu().numpy())
 
 
 def _by_chance(chance: float) -> Intent:

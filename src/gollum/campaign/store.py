@@ -40,10 +40,13 @@ class Store:
     Attributes:
         path: the file.
         beginning: sha256 of the campaign's first event, which tells it from others.
+        expected: sha256 of the last event that decisions are made upon; where there are others by
+            then, they are refused. None lets them be made upon whatever there is.
     """
 
     path: Path
     beginning: str
+    expected: str | None = None
 
     @classmethod
     def create(
@@ -112,6 +115,11 @@ class Store:
         with self._session() as connection:
             return _state(self.path, connection)
 
+    def last(self) -> str:
+        """The sha256 of the last event, which changes whenever anything does."""
+        with self._session() as connection:
+            return content.last_sha256(connection)
+
     def append(self, *events: Event, expected: str | None = None) -> Logged:
         """Write events, all or none; they are on disk when this returns, and the last is given.
 
@@ -123,15 +131,23 @@ class Store:
             Moved: there are other events than up to `expected`.
         """
         with self._session(WRITE) as connection:
-            if expected not in (None, content.last_sha256(connection)):
-                raise Moved(f"somebody else has just written to '{self.path}'; try again.")
+            self._refuse_others(connection, expected)
             return [_append(connection, event) for event in events][-1]
 
     @contextmanager
     def deciding(self) -> Iterator[Ledger]:
-        """Look and write while nobody else can; an error that leaves the block undoes it all."""
+        """Look and write while nobody else can; an error that leaves the block undoes it all.
+
+        Raises:
+            Moved: there are other events than up to `self.expected`.
+        """
         with self._session(WRITE) as connection:
+            self._refuse_others(connection, self.expected)
             yield Ledger(self.path, connection)
+
+    def _refuse_others(self, connection: sa.Connection, expected: str | None) -> None:
+        if expected not in (None, content.last_sha256(connection)):
+            raise Moved(f"somebody else has just written to '{self.path}'; look, and try again.")
 
     @contextmanager
     def _session(self, how: Sequence[str] = READ) -> Iterator[sa.Connection]:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from gollum.api import Campaign
     from gollum.campaign.begin import Start
-    from gollum.campaign.intake import Intake
-    from gollum.campaign.replay import Replayed
     from gollum.campaign.state import State
 
 SHEETS, PAGES = (".xlsx", ".csv"), (".html", ".htm")
@@ -379,6 +377,7 @@ def _write_batch(state: State, sheet: pd.DataFrame, file: str, plate: int | None
 def record(known: argparse.Namespace) -> int:
     """Take in one or more sheets; each wholly or not at all."""
     from gollum.api import Campaign
+    from gollum.report.campaign.status import intake_words
 
     campaign, console = Campaign(known.campaign), _console()
     for results in known.results:
@@ -392,7 +391,7 @@ def record(known: argparse.Namespace) -> int:
         )
         for note in intake.notes:
             _say(console, f"Note: {note}")
-        _say(console, f"{results}: {_summary(intake)}")
+        _say(console, f"{results}: {intake_words(intake)}")
     return 0
 
 
@@ -581,12 +580,13 @@ def replay(known: argparse.Namespace) -> int:
     """Compute past suggestions again; exit code 1 where other experiments come out."""
     from gollum.api import Campaign
     from gollum.report.campaign.display import Display
+    from gollum.report.campaign.status import judgement
 
     campaign, console = Campaign(known.campaign), _console()
     with Display(console, known.quiet) as display:
         replays = campaign.replay(known.batch, listener=display)
     for one in replays:
-        _say(console, _judgement(one))
+        _say(console, judgement(one))
     return 0 if all(one.same_experiments for one in replays) else 1
 
 
@@ -614,7 +614,7 @@ def export(known: argparse.Namespace) -> int:
         from gollum.report.campaign.display import Display
 
         with Display(_console()) as display:
-            table, cells = campaign.predictions(display)
+            table, cells = campaign.forecast(display)
         told = headed(campaign.state(), table)
         more = {"map": (cells, Look(heat=True))} if len(cells) else None
         write_sheet(told, file, look_of(campaign.state(), told), more)
@@ -760,39 +760,6 @@ def _show_text(console: Console, template: Any, campaign: Campaign) -> None:
     _say(console, f"Template: {template.source}")
     reader = "The model reads" if state.reads_texts() else "A language model would read"
     _say(console, f"{reader}, for example: {template.render_row(state.pool, 0).text}")
-
-
-def _judgement(one: Replayed) -> str:
-    head = f"batch {one.batch} ({len(one.event.suggestions)} experiments): "
-    if one.agrees:
-        return head + "agrees."
-    if one.same_experiments:
-        head += "the same experiments, other predictions"
-    else:
-        then = {s.id for s in one.event.suggestions}
-        common = len(then & {s.id for s in one.again.suggestions})
-        head += f"differs: {common} experiments in common"
-    changes = "; ".join(f"{k} was {a or 'unknown'}, is {b}" for k, (a, b) in one.changed.items())
-    return f"{head}. {'Changed since: ' + changes + '.' if changes else 'Nothing else changed.'}"
-
-
-def _summary(intake: Intake) -> str:
-    """What a sheet brought, in numbers."""
-    counts = {
-        "measured": intake.measured,
-        "failed": intake.failed,
-        "not run": intake.not_run,
-        "of them corrections": intake.corrected,
-        "of them repeats": intake.repeated,
-        "of them done differently": intake.otherwise,
-        "known already": intake.known,
-        "new candidates": intake.joined,
-        "without a result": intake.waiting,
-    }
-    parts = [f"{count} {what}" for what, count in counts.items() if count]
-    parts[:0] = [f"{c} added to {n} run{'s' * (n > 1)}" for c, n in intake.added.items()]
-    told = ", ".join(parts)
-    return (told or "no rows with results") + "."
 
 
 def _meeting(word: str, state: State) -> dict[str, str]:

@@ -122,6 +122,18 @@ class Column(NamedTuple):
     unit: str = ""
 
 
+class InDoubtError(DataError):
+    """What some columns are has to be said.
+
+    Attributes:
+        columns: what all of them seem to be.
+    """
+
+    def __init__(self, message: str, columns: Iterable[Column]) -> None:
+        super().__init__(message)
+        self.columns = tuple(columns)
+
+
 @dataclass(frozen=True, eq=False)
 class Roles:
     """All columns of a table, in its order.
@@ -170,8 +182,9 @@ def assign(table: pd.DataFrame, where: str, said: Said, refused: Iterable[str] =
         refused: names, in small letters, that no input may have.
 
     Raises:
-        DataError: a column that was named is not there or has two meanings, what a column is can't
-            be told, or no column describes the experiments.
+        DataError: a column that was named is not there or has two meanings, or no column describes
+            the experiments.
+        InDoubtError: what a column is can't be told.
     """
     named = _named(table, where, said)
     table = _with_categories(table, said)
@@ -195,7 +208,7 @@ def assign(table: pd.DataFrame, where: str, said: Said, refused: Iterable[str] =
             role = "left out"
         columns.append(proposer.column(name, role, reason))
     if doubts and said.inputs is None:
-        raise _question(where, said, doubts)
+        raise _question(where, said, doubts, columns)
     if not any(c.role == "input" for c in columns):
         raise DataError(f"{where}: no column describes the experiments; add one, with its cells.")
     if said.inputs is not None:  # in the order in which they were said
@@ -481,7 +494,9 @@ def _told(role: Role, reason: str, names: Sequence[str], where: str) -> Note:
     return Note(code, where, text)
 
 
-def _question(where: str, said: Said, doubts: Mapping[str, str]) -> DataError:
+def _question(
+    where: str, said: Said, doubts: Mapping[str, str], columns: Iterable[Column]
+) -> InDoubtError:
     """A refusal that asks what columns are."""
     grouped: dict[str, list[str]] = {}
     for name, doubt in doubts.items():
@@ -495,7 +510,8 @@ def _question(where: str, said: Said, doubts: Mapping[str, str]) -> DataError:
     if said.keeps:
         ways.insert(0, f"{said.by('also', first)} if it is a result")
     kinds = f"{said.by('number', first)} or {said.by('category', first)} if it is an input"
-    return DataError(f"{where}: {told}. Say what that is: {', '.join([*ways, kinds])}.")
+    asked = f"{where}: {told}. Say what that is: {', '.join([*ways, kinds])}."
+    return InDoubtError(asked, columns)
 
 
 def _reserved(where: str, column: str) -> DataError:

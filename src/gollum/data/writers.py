@@ -50,17 +50,32 @@ def write_sheet(
         MissingExtraError: openpyxl is needed and not installed.
     """
     file = Path(path).expanduser()
+    content = sheet_content(frame, file, look, more)
+    try:
+        write_file(file, content)
+    except OSError as error:
+        raise DataError(f"{file} cannot be written: {error.strerror}; choose another.") from None
+
+
+def sheet_content(
+    frame: pd.DataFrame,
+    file: Path,
+    look: Look | None = None,
+    more: Mapping[str, tuple[pd.DataFrame, Look]] | None = None,
+) -> bytes:
+    """What `write_sheet` writes into a file of this name; nothing is written.
+
+    Raises:
+        DataError: the ending is another one, or a cell can't be stored.
+        MissingExtraError: openpyxl is needed and not installed.
+    """
     ending = file.suffix.lower()
     if ending not in (".csv", ".xlsx"):
         raise DataError(f"{file}: cannot write '{file.suffix}' files; use .csv or .xlsx.")
     pages = [(SHEET, frame, look or Look())]
     pages += [(title, other, theirs) for title, (other, theirs) in (more or {}).items()]
     filled = [Filled(title, *_table(file, table), look) for title, table, look in pages]
-    content = _csv(file, filled[0]) if ending == ".csv" else _xlsx(file, filled)
-    try:
-        write_file(file, content)
-    except OSError as error:
-        raise DataError(f"{file} cannot be written: {error.strerror}; choose another.") from None
+    return _csv(file, filled[0]) if ending == ".csv" else _xlsx(file, filled)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
@@ -53,27 +52,17 @@ if TYPE_CHECKING:
 SHORT = 24  # letters of a cell that is not wrapped
 
 
-def write_page(path: Path, state: State, log: Sequence[Logged], insights: Insights | None) -> None:
-    """Write the report in one step.
-
-    Args:
-        path: the file.
-        state: the campaign.
-        log: its events.
-        insights: None where there is no model yet; the page then says so.
-
-    Raises:
-        ConfigError: the file can't be written.
-    """
-    html.write(path, render(state, log, insights), "-o")
-
-
 def render(state: State, log: Sequence[Logged], insights: Insights | None) -> str:
     """The page; whatever comes from the campaign is escaped."""
-    write, writers = written_like(progress(state)["value"]), writers_of(state)
     environment = html.environment("gollum.report.campaign")
-    environment.filters |= {
-        "value": write,
+    environment.filters |= filters(state)
+    return environment.get_template("campaign.html").render(content(state, log, insights))
+
+
+def filters(state: State) -> dict[str, Callable[..., str]]:
+    """How the numbers of a campaign are written on its pages."""
+    return {
+        "value": written_like(progress(state)["value"]),
         "named": named,
         "percent": lambda share: "–" if np.isnan(share) else f"{100 * share:.0f} %",
         "share": lambda share: "< 1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %",
@@ -82,31 +71,35 @@ def render(state: State, log: Sequence[Logged], insights: Insights | None) -> st
         "shortened": shortened,
         "kind": lambda text: "short" if len(text) <= SHORT else "",
     }
-    columns = telling(state)
-    top = best(state)
-    return environment.get_template("campaign.html").render(
-        state=state,
-        insights=insights,
-        goal=wanted(state),
-        counts=counts(state),
-        best=top,
-        best_conditions=conditions(state, top.id, columns) if top else [],
-        views=views(state, insights, columns),
-        columns=[head(state, column) for column in columns],
-        pending=_pending(state, writers, columns),
-        further=[name for name in sheet_names(state).others if _predicted(state, name)],
-        results=_results(state, columns),
-        repeats=_repeats(state),
-        promising=_promising(state, insights, writers, columns),
-        sources=_sources(state),
-        foreseen=foreseen(state),
-        provenance=_provenance(state, log, insights),
-        several=_several(state, writers, columns),
-        limits=all_limit_words(state, write),
-        front_sought=state.seeks_front,
-        events=[(entry, describe(entry.event)) for entry in log],
-        version=__version__,
-    )
+
+
+def content(state: State, log: Sequence[Logged], insights: Insights | None) -> dict[str, Any]:
+    """What there is to show of a campaign, by the names of the template."""
+    write, writers = written_like(progress(state)["value"]), writers_of(state)
+    columns, top = telling(state), best(state)
+    return {
+        "state": state,
+        "insights": insights,
+        "goal": wanted(state),
+        "counts": counts(state),
+        "best": top,
+        "best_conditions": conditions(state, top.id, columns) if top else [],
+        "views": views(state, insights, columns),
+        "columns": [head(state, column) for column in columns],
+        "pending": _pending(state, writers, columns),
+        "further": [name for name in sheet_names(state).others if _predicted(state, name)],
+        "results": _results(state, columns),
+        "repeats": _repeats(state),
+        "promising": _promising(state, insights, writers, columns),
+        "sources": _sources(state),
+        "foreseen": foreseen(state),
+        "provenance": _provenance(state, log, insights),
+        "several": _several(state, writers, columns),
+        "limits": all_limit_words(state, write),
+        "front_sought": state.seeks_front,
+        "events": [(entry, describe(entry.event)) for entry in log],
+        "version": __version__,
+    }
 
 
 def writers_of(state: State) -> dict[str, Callable[[float | None], str]]:

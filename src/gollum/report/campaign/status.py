@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,10 @@ from gollum.data.outcomes import alone_words, wanted_words
 from gollum.data.pool import cell_text, telling_columns
 from gollum.errors import quoted
 from gollum.report.drawing import shortened
+
+if TYPE_CHECKING:
+    from gollum.campaign.intake import Intake
+    from gollum.campaign.replay import Replayed
 
 PLOT_WIDTH, PLOT_HEIGHT = 60, 9  # characters
 LISTED = 24  # pending experiments, and what is avoided
@@ -376,3 +381,37 @@ def slot_words(slot: str) -> dict[str, str]:
     """Column and representation of a slot as people read them."""
     name, _, column = slot.partition(":")
     return {"column": column or "whole row", "representation": WORDS.get(name, name)}
+
+
+def intake_words(intake: Intake) -> str:
+    """What a sheet brought, in numbers."""
+    counts = {
+        "measured": intake.measured,
+        "failed": intake.failed,
+        "not run": intake.not_run,
+        "of them corrections": intake.corrected,
+        "of them repeats": intake.repeated,
+        "of them done differently": intake.otherwise,
+        "known already": intake.known,
+        "new candidates": intake.joined,
+        "without a result": intake.waiting,
+    }
+    parts = [f"{count} {what}" for what, count in counts.items() if count]
+    parts[:0] = [f"{c} added to {n} run{'s' * (n > 1)}" for c, n in intake.added.items()]
+    told = ", ".join(parts)
+    return (told or "no rows with results") + "."
+
+
+def judgement(one: Replayed) -> str:
+    """Whether a suggestion that was computed again agrees, and what changed since, a sentence."""
+    head = f"batch {one.batch} ({len(one.event.suggestions)} experiments): "
+    if one.agrees:
+        return head + "agrees."
+    if one.same_experiments:
+        head += "the same experiments, other predictions"
+    else:
+        then = {s.id for s in one.event.suggestions}
+        common = len(then & {s.id for s in one.again.suggestions})
+        head += f"differs: {common} experiments in common"
+    changes = "; ".join(f"{k} was {a or 'unknown'}, is {b}" for k, (a, b) in one.changed.items())
+    return f"{head}. {'Changed since: ' + changes + '.' if changes else 'Nothing else changed.'}"

@@ -1,0 +1,1 @@
+"""The pages: forms that work without scripts, which scripts make quicker."""

@@ -1,0 +1,211 @@
+"""What to do next: ranked experiments, asking for more, sheets, plates, what is out of stock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from gollum.campaign.events import Suggestion
+from gollum.campaign.requests import asked_for
+from gollum.campaign.sheets import head, headed, in_unit, suggestion_sheet, why
+from gollum.campaign.state import Planned, State
+from gollum.data.pool import cell_text
+from gollum.data.writers import sheet_content
+from gollum.errors import UserError
+from gollum.report.campaign.status import BATCH, telling, written_like
+from gollum.web.folder import Snapshot
+from gollum.web.pages.common import Form, Here, Shown, home, known_by, number, start, text, to
+from gollum.web.pages.overview import in_words
+from gollum.web.plate import Plate
+
+SHOWN = 200  # pending experiments on one page
+LEVELS = 300  # values of a column that are proposed while typing
+MEDIA = {
+    ".csv": "text/csv; charset=utf-8",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/c/{name}")
+def next_up(request: Request, here: Here) -> Response:
+    """The experiments to do."""
+    state, shown = here.state, request.app.state.shown
+    last = state.batches[-1] if state.batches else None
+    columns = list(map(str, state.table.columns))
+    answer: Response = shown.page(
+        request, "next.html", here, tab="",
+        words=here.made("row", lambda: in_words(here)),
+        experiments=here.made("experiments", lambda: experiments(state)),
+        more=max(0, len(state.pending()) - SHOWN),
+        columns=columns,
+        asked=last.asked if last else BATCH,
+        limits=last.request if last else None,
+        priced=state.costs is not None and bool(np.nanmin(state.costs) > 0),
+        levels=here.made("levels", lambda: levels(state)),
+        avoided=list(state.avoided.items()),
+        structures=state.structures,
+    )  # fmt: skip
+    return answer
+
+
+def experiments(state: State) -> list[dict[str, Any]]:
+    """The pending experiments, by rank within the latest batch first."""
+    plans = sorted(state.pending(), key=lambda plan: -plan.batch)[:SHOWN]
+    suggestions = [plan.suggestion for plan in plans]
+    ends = [e for s in suggestions for e in (s.low, s.mean, s.high) if e is not None]
+    write = written_like([*ends, *state.measured()["mean"]])
+    spread = max(ends) - min(ends) if ends else 0.0
+    digits = max(0, 2 - int(np.floor(np.log10(spread)))) if spread > 0 else 2
+    columns, units, objective = telling(state), state.created.units, state.created.objective
+
+    def place(value: float | None) -> float | None:
+        """Where a number lies on a bar of 100."""
+        return None if value is None or not spread else round(100 * (value - min(ends)) / spread, 1)
+
+    return [
+        {
+            "rank": rank,
+            "batch": plan.batch,
+            "run": s.run,
+            "id": s.id,
+            "cells": [
+                (c, in_unit(cell_text(state.table.at[s.id, c]), units.get(c))) for c in columns
+            ],
+            "molecules": [
+                (c, cell_text(state.table.at[s.id, c])) for c in state.structures
+            ],
+            "mean": write(s.mean), "low": write(s.low), "high": write(s.high),
+            "bar": [place(s.low), place(s.mean), place(s.high)],
+            "predicted": s.mean is not None,
+            "chance": None if s.chance is None else f"{100 * s.chance:.0f} %",
+            "limits": None if s.limits is None else f"{100 * s.limits:.0f} %",
+            "others": [(n, *(f"{v:.4g}" for v in (p.mean, p.low, p.high)))
+                       for n, p in s.others.items()],
+            "why": why(_spoken(state, s), objective, digits, units),
+        }
+        for rank, (plan, s) in enumerate(zip(plans, suggestions, strict=True), 1)
+    ]  # fmt: skip
+
+
+def _spoken(state: State, suggestion: Suggestion) -> Suggestion:
+    """A suggestion without the effects of SMILES, which are drawn, beside those of names."""
+    named = tuple(e for e in suggestion.effects if e.column not in state.structures)
+    return suggestion.model_copy(update={"effects": named}) if named else suggestion
+
+
+def levels(state: State) -> dict[str, list[str]]:
+    """Column → its first values, which fields propose."""
+    return {
+        str(c): [cell_text(v) for v in state.table[c].drop_duplicates().head(LEVELS)]
+        for c in state.table.columns
+    }
+
+
+@router.post("/c/{name}/suggest")
+def ask(request: Request, here: Here, form: Form) -> Response:
+    """Begin to choose."""
+    columns = list(map(str, here.state.table.columns))
+    same = [c for i, c in enumerate(columns) if str(i) in map(str, form.getlist("same"))]
+    most = {
+        column: number(form, f"most-{i}", 0, f"The limit of {column}")
+        for i, column in enumerate(columns)
+        if text(form, f"most-{i}")
+    }
+    try:
+        weight = float(text(form, "cost-weight", 20).replace(",", ".") or 0)
+        limits: dict[str, Any] = {
+            "at_most": most, "same": same, "cost_weight": weight,
+            "apart": number(form, "apart", 0, "In how many columns experiments differ"),
+            "repeats": number(form, "repeats", 0, "The number of repeats"),
+        }  # fmt: skip
+        asked_for(here.state, **limits)
+        n = number(form, "n", BATCH, "The number of experiments")
+        start(request, here, "suggest", n=n, fresh=bool(text(form, "fresh")), **limits)
+    except ValueError:
+        return to(request, home(here.name), bad="The weight of costs is a number.")
+    except UserError as error:
+        return to(request, home(here.name), bad=str(error))
+    return to(request, home(here.name))
+
+
+@router.post("/c/{name}/avoid")
+def avoid(request: Request, here: Here, form: Form) -> Response:
+    """Lock what is out of stock, or free it."""
+    column, value = text(form, "column"), text(form, "value")
+    lift = bool(text(form, "lift"))
+    cells = {column: [value]} if column else None
+    try:
+        known_by(here, form).avoid(
+            [] if column else [value], cells=cells, lift=lift, reason=text(form, "reason")
+        )
+    except UserError as error:
+        return to(request, home(here.name), bad=str(error))
+    what = f"{column or 'candidate'} {value}"
+    said = f"{what} may be suggested again." if lift else f"{what} is not suggested any more."
+    return to(request, home(here.name), good=said)
+
+
+@router.post("/c/{name}/add")
+def add(request: Request, here: Here, form: Form) -> Response:
+    """Add an option, with all that the other columns hold."""
+    columns = map(str, here.state.table.columns)
+    option = {c: value for i, c in enumerate(columns) if (value := text(form, f"add-{i}"))}
+    if not option:
+        return to(request, home(here.name), bad="Give at least one new value.")
+    try:
+        count, notes = known_by(here, form).add(options=[option], new=bool(text(form, "new")))
+    except UserError as error:
+        return to(request, home(here.name), bad=str(error))
+    said = " ".join([f"{count:,} candidates were added.", *map(str, notes[:5])])
+    return to(request, home(here.name), good=said)
+
+
+@router.get("/c/{name}/sheet{ending}")
+def sheet(here: Here, ending: str, request: Request) -> Response:
+    """The experiments to do as a sheet to fill in, with the wells of a plate where there is one."""
+    if ending not in MEDIA:
+        raise HTTPException(404)
+    state, pending = here.state, here.state.pending()
+    frame = suggestion_sheet(state, pending)
+    if "size" in request.query_params:
+        plate = Plate.of(dict(request.query_params), [plan.suggestion.run for plan in pending])
+        wells = {run: well for well, run in plate.wells.items()}
+        found = [wells.get(plan.suggestion.run, "") for plan in pending]
+        name = "well" if "well" not in frame.columns else "well (gollum)"
+        frame.insert(0, name, found)
+        order = sorted(range(len(found)), key=lambda i: plate.place(found[i]))
+        frame = frame.iloc[order]
+    return table(here, headed(state, frame), "next", ending)
+
+
+def table(here: Snapshot, frame: Any, what: str, ending: str) -> Response:
+    """A table to keep, named after the campaign."""
+    name = f"{here.name}-{what}{ending}".encode("ascii", "replace").decode().replace("?", "_")
+    content = sheet_content(frame, Path(name))
+    safe = name.replace('"', "_")
+    headers = {"content-disposition": f'attachment; filename="{safe}"'}
+    return Response(content, media_type=MEDIA[ending], headers=headers)
+
+
+@router.get("/c/{name}/plate")
+def plate(request: Request, here: Here) -> Response:
+    """Which experiment goes into which well; the address says it all, and can be passed on."""
+    state, shown = here.state, request.app.state.shown
+    plans = {plan.suggestion.run: plan for plan in state.pending()}
+    made = Plate.of(dict(request.query_params), list(plans))
+    columns = here.telling
+    about = {run: _in_short(state, plan, columns) for run, plan in plans.items()}
+    assert isinstance(shown, Shown)  # noqa: S101 (for mypy)
+    return shown.page(request, "plate.html", here, tab="plate", plate=made, about=about)
+
+
+def _in_short(state: State, plan: Planned, columns: list[str]) -> list[tuple[str, str]]:
+    row, units = state.table.loc[plan.suggestion.id], state.created.units
+    return [(head(state, c), in_unit(cell_text(row[c]), units.get(c))) for c in columns]
