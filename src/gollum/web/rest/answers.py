@@ -7,6 +7,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -93,9 +94,14 @@ def plain(value: Any) -> Any:
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
-    if value is None or value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
+    if (
+        value is None
+        or value is pd.NA
+        or value is pd.NaT
+        or (isinstance(value, float) and not math.isfinite(value))
+    ):
         return None
-    return value
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def about(here: Snapshot) -> dict[str, Any]:
