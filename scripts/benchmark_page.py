@@ -111,7 +111,7 @@ def _from(sources: Mapping[str, Sequence[str]]) -> Callable[[str], dict[str, obj
 def _ranked(task: str, **more: object) -> dict[str, object]:
     """Keys of a run that knows rankings of each column from one other product."""
     own = {f"transfer.{key}": value for key, value in more.items()}
-    return {**_next(task), "transfer.results": 0, "transfer.form": "rankings", **own}
+    return {**_next(task), "transfer.results": 0, **own, "transfer.form": "rankings"}
 
 
 REIZMAN = tuple(f"reizman-suzuki-{number}" for number in range(1, 5))
@@ -137,12 +137,10 @@ TRANSFER_MORE: Known = (
     ("60 of each of two related tables with other columns", tuple(OTHERWISE), _from(OTHERWISE),
      "combined"),
     ("60 of an unrelated table", tuple(UNRELATED), _from(UNRELATED), "combined"),
-)  # fmt: skip
-OPINIONS: Known = (
     ("rankings of each column, from one other product", PRODUCTS, _ranked, "combined"),
     ("the same upside down", PRODUCTS, partial(_ranked, control="inverted_labels"), "combined"),
-)
-KNOWN = {"transfer": TRANSFER, "transfer-more": TRANSFER_MORE, "opinions": OPINIONS}
+)  # fmt: skip
+KNOWN = {"transfer": TRANSFER, "transfer-more": TRANSFER_MORE}
 SEEDS = 5  # of each task, but for the five products
 # On which the default was tuned.
 DEVELOPMENT = (

@@ -8,7 +8,7 @@ from gollum.campaign.intake import read_results
 from gollum.campaign.sheets import export_frame, suggestion_sheet
 from gollum.campaign.state import Logged
 from gollum.errors import DataError
-from gollum.report.campaign.page import outcomes
+from gollum.report.campaign.learned import outcomes
 
 RUNS = [(f"b1-{k}", f"r{k + 1}", 50.0, 40.0, 60.0) for k in range(1, 7)]
 
