@@ -297,11 +297,12 @@ def _transfer(name: str) -> Iterator[str]:
     rows = []
     for words, tasks, keys, surrogate in KNOWN[name]:
         wanted = {task: written(keys(task)) for task in tasks}
+        alone = known if set(tasks) <= set(known.table["task"]) else own
         found = [
             _as(records, label, part)
             for records, label, part in (
                 (own, LEARNED, _runs_with(own.table, surrogate, wanted)),
-                (known, ALONE, _runs_with(known.table, "combined", dict.fromkeys(tasks, ""))),
+                (alone, ALONE, _runs_with(alone.table, "combined", dict.fromkeys(tasks, ""))),
             )
         ]
         table, traces = (pd.concat(parts) for parts in zip(*found, strict=True))
