@@ -6,6 +6,7 @@ from gollum.acquisition.strategy import BatchRequest as BatchRequest
 from gollum.acquisition.strategy import Selection as Selection
 from gollum.acquisition.strategy import Strategy as Strategy
 from gollum.api import Campaign as Campaign
+from gollum.api import analyze as analyze
 from gollum.api import fit as fit
 from gollum.api import run as run
 from gollum.benchmark.config import load_config as load_config

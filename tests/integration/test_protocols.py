@@ -130,7 +130,7 @@ def test_a_campaign_whose_first_experiments_all_fail_goes_on(tmp_path, capsys):
     result = replay(tmp_path / "run", **keys)
     assert len(result.trace) == 8
     console = Console(width=200)
-    with ConsoleListener(console, quiet=True) as listener:
+    with ConsoleListener(console, quiet=False) as listener:
         listener.prepared(result.config, result.problem, 0)
         listener.measured([{**result.trace.iloc[0].to_dict(), "best_so_far": None}])
     assert "none yet" in capsys.readouterr().out

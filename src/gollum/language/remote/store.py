@@ -17,10 +17,11 @@ from gollum.errors import ModelError
 
 BUSY = 30.0  # seconds that another process may take to write
 PATIENCE = 3600  # seconds that another process may take to fetch
-TABLES = (
-    "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB, sha256 BLOB)",
-    "CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, answer BLOB, sha256 BLOB)",
-)
+# By name; only the one that is asked for is made, as the file may be another's.
+TABLES = {
+    name: f"CREATE TABLE IF NOT EXISTS {name} (key BLOB PRIMARY KEY, {cell} BLOB, sha256 BLOB)"
+    for name, cell in (("vectors", "vector"), ("answers", "answer"))
+}
 
 
 def store_path() -> Path:
@@ -52,7 +53,7 @@ class Store:
         Raises:
             ModelError: the file can't be read.
         """
-        found = self._read("SELECT vector, sha256 FROM vectors WHERE key = ?", keys)
+        found = self._read("vectors", "SELECT vector, sha256 FROM vectors WHERE key = ?", keys)
         return {key: np.frombuffer(vector, "<f4") for key, vector in found.items()}
 
     def answers(self, keys: Iterable[bytes]) -> dict[bytes, str]:
@@ -61,14 +62,14 @@ class Store:
         Raises:
             ModelError: the file can't be read.
         """
-        found = self._read("SELECT answer, sha256 FROM answers WHERE key = ?", keys)
+        found = self._read("answers", "SELECT answer, sha256 FROM answers WHERE key = ?", keys)
         return {key: answer.decode() for key, answer in found.items()}
 
-    def _read(self, query: str, keys: Iterable[bytes]) -> dict[bytes, bytes]:
+    def _read(self, table: str, query: str, keys: Iterable[bytes]) -> dict[bytes, bytes]:
         found: dict[bytes, bytes] = {}
         if not os.path.exists(self.path):
             return found
-        with self._opened() as connection:
+        with self._opened(table) as connection:
             for key in keys:
                 data, check = connection.execute(query, (key,)).fetchone() or (None, None)
                 if isinstance(data, bytes) and check == _check(key, data):
@@ -82,7 +83,7 @@ class Store:
             ModelError: the file can't be written.
         """
         data = {key: vector.astype("<f4").tobytes() for key, vector in vectors.items()}
-        self._put("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", data)
+        self._put("vectors", "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", data)
 
     def keep(self, answers: Mapping[bytes, str]) -> None:
         """Keep answers: all of them are on disk when this returns, or none.
@@ -91,11 +92,11 @@ class Store:
             ModelError: the file can't be written.
         """
         data = {key: answer.encode("utf-8", "replace") for key, answer in answers.items()}
-        self._put("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", data)
+        self._put("answers", "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", data)
 
-    def _put(self, query: str, data: Mapping[bytes, bytes]) -> None:
+    def _put(self, table: str, query: str, data: Mapping[bytes, bytes]) -> None:
         rows = [(key, content, _check(key, content)) for key, content in data.items()]
-        with self._opened() as connection:
+        with self._opened(table) as connection:
             connection.executemany(query, rows)
 
     @contextmanager
@@ -121,7 +122,7 @@ class Store:
             yield
 
     @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
+    def _opened(self, table: str) -> Iterator[sqlite3.Connection]:
         """A connection whose changes are all kept in the end, or none of them.
 
         Raises:
@@ -134,8 +135,7 @@ class Store:
             connection = sqlite3.connect(self.path, BUSY, isolation_level="IMMEDIATE")
             with closing(connection), connection:
                 connection.execute("PRAGMA synchronous=EXTRA")  # survives a power cut
-                for table in TABLES:
-                    connection.execute(table)
+                connection.execute(TABLES[table])
                 yield connection
         except (sqlite3.Error, OSError) as error:
             raise ModelError(
