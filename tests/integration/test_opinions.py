@@ -83,6 +83,12 @@ def test_a_ranking_leads_the_first_batch(campaign):
     assert not event.comparable
     chosen = campaign.suggest(3)
     assert set(chosen["ligand"]) == {"dppf"}
+    # Nothing tells the level of the yield yet, so no number is told.
+    assert chosen["predicted yield"].isna().all()
+    assert all(s.inherited is None for s in campaign.state().batches[-1].suggestions)
+    assert all(replayed.agrees for replayed in campaign.replay())
+    campaign.record(chosen.assign(**{"yield": [50, 60, 40]}))
+    assert campaign.suggest(2)["predicted yield"].notna().all()
 
 
 def test_quantities_are_ranked_too_and_less_is_turned_around():
@@ -172,9 +178,9 @@ def test_many_options_are_sampled_and_numbers_spread(server):
 def test_rank_and_ask_on_the_command_line(gollum, server):
     gollum("init", "c.gollum", "--table", "conditions.csv", "--objective", "yield",
            "--surrogate", "averaged")  # fmt: skip
-    code, out, _ = gollum("learn", "c.gollum", "--rank", "ligand=dppf > XPhos > SPhos")
+    code, out, _ = gollum("learn", "c.gollum", "--rank", "ligand=dppf > XPhos, SPhos")
     assert (code, out) == (
-        0, "c.gollum learns from ranking of ligand: dppf > XPhos > SPhos.\n",
+        0, "c.gollum learns from ranking of ligand: dppf > XPhos, SPhos.\n",
     )  # fmt: skip
     code, _, err = gollum("learn", "c.gollum", "--ask", "m")
     assert (code, err) == (2, "gollum: --ask MODEL and --url ADDRESS belong together; give both.\n")
@@ -185,4 +191,4 @@ def test_rank_and_ask_on_the_command_line(gollum, server):
     code, out, _ = gollum(*ask, "--confirm")
     assert (code, "c.gollum learns from m on base: K3PO4 > DBU." in out) == (0, True)
     code, out, _ = gollum("status", "c.gollum")
-    assert "ranking of ligand" in out
+    assert "Learns from ranking of ligand: 3 options, joined by ligand." in out

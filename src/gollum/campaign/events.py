@@ -348,6 +348,8 @@ class Learned(Part):
     """Its experiments, in this campaign's columns, options and units where they are matched."""
     values: tuple[float, ...] = ()
     """What came of them; if not comparable, with the sign that makes more of both better."""
+    opinion: bool = False
+    """Whether it is what somebody expects, with an option for each of its experiments."""
     forgotten: bool = False
     """The source of that name is not learned from any more."""
 

@@ -137,7 +137,7 @@ class Explained:
         assert fitted is not None  # noqa: S101 (there are no reasons without a model)
         rows = fitted.pool.positions(chosen.ids)
         effects = main_effects(self.state, self.predicted)
-        inherited = fitted.inherited(rows)
+        inherited = None if fitted.unitless else fitted.inherited(rows)
         before = None if inherited is None else scale.values(inherited.cpu().numpy())
         return [
             expected.model_copy(
@@ -145,7 +145,7 @@ class Explained:
                     "acquisition": chosen.scores[i],
                     "inherited": None if before is None else float(before[i]),
                     "neighbours": neighbours(self.state, fitted, int(row)),
-                    "effects": effects.effects(int(row)),
+                    "effects": () if fitted.unitless else effects.effects(int(row)),
                 }
             )
             for i, (row, expected) in enumerate(zip(rows, self.expected(rows), strict=True))
@@ -166,13 +166,14 @@ class Explained:
         lows, highs = self._interval(self.outcomes[0], fitted, rows)
         chances, intents = self._hopes(fitted, rows)
         held, others = self._modelled.log_limits(rows, self.wider), self._others(rows)
+        told = not fitted.unitless
         return [
             Suggestion(
                 run="",
                 id=str(fitted.pool.ids[row]),
-                mean=float(self.predicted[row]),
-                low=float(lows[i]),
-                high=float(highs[i]),
+                mean=float(self.predicted[row]) if told else None,
+                low=float(lows[i]) if told else None,
+                high=float(highs[i]) if told else None,
                 chance=min(1.0, max(0.0, float(chances[i]))) if len(fitted.rows) else None,
                 limits=None if held is None else float(np.exp(held[i])),
                 others={name: parts[i] for name, parts in others.items()},

@@ -71,6 +71,7 @@ class Opinion:
             name=self.name,
             matched={self.column: self.column},
             comparable=False,
+            opinion=True,
             results=Cells.of(table),
             values=tuple(state.goal.sign * float(score) for score in self.scores.values()),
         )

@@ -457,10 +457,10 @@ def learn(known: argparse.Namespace) -> int:
             )  # fmt: skip
     for event in taken:
         (cells,) = event.results.columns.values()
-        scores = sorted(zip(event.values, cells, strict=True), key=lambda one: -one[0])
-        if campaign.state().goal.sign < 0:
-            scores.reverse()
-        order = " > ".join(cell_text(option) for _, option in scores)
+        places: dict[float, list[str]] = {}
+        for value, option in zip(event.values, cells, strict=True):
+            places.setdefault(campaign.state().goal.sign * value, []).append(cell_text(option))
+        order = " > ".join(", ".join(places[score]) for score in sorted(places, reverse=True))
         _say(console, f"{campaign.path} learns from {event.name}: {order}.")
     return 0
 

@@ -524,6 +524,12 @@ class FittedAverage(Fitted):
         found = zip(trust.mean(0).tolist(), low, high, strict=True)
         return dict(zip(self.process.sources.names, found, strict=True))
 
+    @property
+    def unitless(self) -> bool:
+        """Whether there is no result, and sources have no unit in common with the objective."""
+        heard = self.process.sources
+        return len(self.rows) == 0 and heard is not None and heard.units is None
+
     def inherited(self, rows: Rows) -> Tensor | None:
         """The prior mean, averaged over particles, where sources give one."""
         if self.process.sources is None:

@@ -259,6 +259,14 @@ class Fitted(ABC):
         """
         return {}
 
+    @property
+    def unitless(self) -> bool:
+        """Whether nothing tells the level and unit of the utility, so that only its order counts.
+
+        As before the first result, where sources tell of another outcome.
+        """
+        return False
+
     def inherited(self, rows: Rows) -> Tensor | None:
         """Utility at m rows that earlier results alone let expect; m, or None without any."""
         return None

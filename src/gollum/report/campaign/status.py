@@ -116,7 +116,8 @@ def sources(state: State) -> list[str]:
             ours if ours == theirs else f"{ours} (there {theirs})"
             for ours, theirs in source.matched.items()
         )
-        told = f"Learns from {name}: {len(source.values)} results, joined by {columns or 'words'}"
+        what = "options" if source.opinion else "results"
+        told = f"Learns from {name}: {len(source.values)} {what}, joined by {columns or 'words'}"
         lines.append(f"{told}.")
     lines += [
         f"In batch {state.batch} what {name} says counted {mean:.2f} ({low:.2f} to {high:.2f}), "
