@@ -35,10 +35,9 @@ KEPT = ROOT / "benchmarks" / "results" / "understanding"
 MARKED = re.compile(r"<!-- part: (?P<name>[\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
 PRODUCTS = ("bh-ethyl", "bh-cf3", "bh-methoxy", "bh-2-pyridyl", "bh-3-pyridyl")
 MODELS = ("one_hot", "static", "pllm", "pllm_phi")
-SLOW = "pllm_phi"  # on the first three products alone, and looked into in fewer rounds
+SLOW = "pllm_phi"  # looked into in fewer rounds
 SHOWN = PRODUCTS[0]  # whose pictures stand on the page
-COMMON = PRODUCTS[:3]  # that all models have
-CELLS = [(t, m) for t in PRODUCTS for m in MODELS if m != SLOW or t in COMMON]
+CELLS = [(task, model) for task in PRODUCTS for model in MODELS]
 TABLES = ("geometry", "gradients", "kinds", "calibration", "reliability", "effects", "trends")
 SWEEPS = ("paper19", "further", "buchwald-hartwig")
 PLAIN = {"one_hot or morgan": ("one_hot", "morgan")}
@@ -132,7 +131,6 @@ def _distances() -> Iterator[str]:
     yield "![Distances while the projection is trained](pictures/understanding/training.svg)"
     whole = _table("geometry")
     whole = whole[(whole["scope"] == "all") & (whole["stage"] == "trained")]
-    whole = whole[whole["task"].isin(COMMON)]
     means = whole.groupby(["model", "measured"], sort=False).mean(numeric_only=True).reset_index()
     panels = [("contrast", "good–bad / alike"), ("lengthscale_ratio", "ℓ / d̄")]
     _draw("rounds", pictures.over_rounds(means, panels))
@@ -217,7 +215,6 @@ def _calibration() -> Iterator[str]:
     heads = ["R²", "NLPD", "MSLL", "quantile error", "inside 95 %", "sharpness"]
     yield _markdown(["model", "judged on", "products", *heads], rows)
     curves = _table("reliability")
-    curves = curves[curves["task"].isin(COMMON)]
     means = curves.groupby(["model", "scheme", "level"], sort=False)["inside"].mean().reset_index()
     _draw("reliability", pictures.reliability(means, ["held out", "left one out"]))
     yield "![Reliability](pictures/understanding/reliability.svg)"

@@ -161,7 +161,7 @@ def add_commands(known: Any) -> None:
     teach = command(
         "learn",
         learn,
-        "learn from an earlier campaign or table",
+        "learn from an earlier campaign, a table or an opinion",
         usage="gollum learn CAMPAIGN [SOURCE …] [--match OURS=THEIRS] [--rank ORDER] "
         "[--ask MODEL --url ADDRESS] [options]",
     )
