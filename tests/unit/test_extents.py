@@ -71,7 +71,16 @@ def test_on_a_scale_ends_at_a_bound_are_open_and_minimizing_turns_them_round():
     assert down.high.tolist()[:2] == [math.inf, -2.0]
     logs = extents.on(Scale("log"), values)
     assert logs.low.tolist()[:2] == pytest.approx([-math.inf, math.log(2)])
-    assert logs.error[2] == pytest.approx(0.5 * math.log(53 / 47))
+    assert logs.error[2] == pytest.approx(3 / 50)
+
+
+def test_errors_keep_their_size_at_bounds_and_below_zero():
+    extents, values = Extents.of([Extent(error=3), Extent(error=2)]), np.array([99.0, 0.5])
+    assert extents.on(Scale("identity", (0.0, 100.0)), values).error.tolist() == [3.0, 2.0]
+    assert extents.on(Scale("log"), values).error == pytest.approx([3 / 99, 4.0])
+    share = (values + 0.5) / 101  # p = (y + h) / (100 + 2h), and dT/dy = 1 / (101 p (1 − p))
+    found = extents.on(Scale("logit", (0.0, 100.0)), values).error
+    assert found == pytest.approx(np.array([3, 2]) / (101 * share * (1 - share)), rel=1e-5)
 
 
 @pytest.mark.parametrize(

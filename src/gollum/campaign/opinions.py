@@ -201,8 +201,8 @@ def _prompt(state: State, column: str, options: Sequence[str | float]) -> Prompt
             more = f" … ({len(cells)} in all)" if len(cells) > TOLD else ""
             others.append(f"- {other}: {', '.join(cells[:TOLD])}{more}")
     unit = state.created.units.get(column, "")
-    renamed = [c for c in map(str, table.columns)
-               if c != column and partition(table[c]) == partition(table[column])]  # fmt: skip
+    own = partition(table[column])
+    renamed = [c for c in map(str, table.columns) if c != column and partition(table[c]) == own]
     lines = []
     for number, option in enumerate(options, start=1):
         same = table.loc[table[column] == option] if renamed else table.iloc[:0]

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict
 
 from gollum.data.outcomes import Scale, Vector
 
+STEP = 1e-6  # by which the slope of a scale is told
+
 
 class Extent(BaseModel):
     """What is known of a result: an interval that it lies in, or the error of a number."""
@@ -75,8 +77,18 @@ class Extents:
         above = self.high if high is None else np.where(self.high >= high, np.inf, self.high)
         ends = _utility(scale, below, -np.inf), _utility(scale, above, np.inf)
         ends = ends if scale.sign > 0 else ends[::-1]
-        shifted = [scale.utility(scale.inside(values + side * self.error)) for side in (-1, 1)]
-        return Extents(ends[0], ends[1], 0.5 * np.abs(shifted[1] - shifted[0]))
+        return Extents(ends[0], ends[1], self.error * _slope(scale, values))
+
+
+def _slope(scale: Scale, values: Vector) -> Vector:
+    """How fast the scale changes at n values, without its sign (the delta method)."""
+    if scale.transform == "identity":
+        return np.ones_like(values)
+    if scale.transform == "log":
+        return 1.0 / values
+    low, high = (scale.inside(values + side * STEP) for side in (-1, 1))
+    found: Vector = np.abs(scale.utility(high) - scale.utility(low)) / (high - low)
+    return found
 
 
 def _utility(scale: Scale, ends: Vector, where_open: float) -> Vector:
