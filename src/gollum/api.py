@@ -595,7 +595,9 @@ class Campaign:
             UserError: nobody agrees, the server has no answer, or nothing can be learned from it;
                 nothing is changed.
         """
-        endpoint = Endpoint(url, model, attempts=3, price_per_million=price_per_million)
+        endpoint = Endpoint(
+            url, model, attempts=3, price_per_million=price_per_million, options=("--url", "--ask")
+        )
         listener.stage(f"Asking {model}")
 
         def agrees(sentence: str) -> bool:

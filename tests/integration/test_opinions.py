@@ -184,6 +184,8 @@ def test_rank_and_ask_on_the_command_line(gollum, server):
     )  # fmt: skip
     code, _, err = gollum("learn", "c.gollum", "--ask", "m")
     assert (code, err) == (2, "gollum: --ask MODEL and --url ADDRESS belong together; give both.\n")
+    far = ("learn", "c.gollum", "--ask", "m", "--url", "http://example.com/v1")
+    assert "gollum: --url 'http://example.com/v1' would send" in gollum(*far)[2]
     ask = ("learn", "c.gollum", "--ask", "m", "--url", server.url, "--about", "base")
     code, _, err = gollum(*ask)
     assert code == 2

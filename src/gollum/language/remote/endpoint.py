@@ -38,6 +38,7 @@ class Endpoint:
         attempts: how often a request is made before it is given up.
         dimensions: length of the vectors to ask for; None for the model's own.
         price_per_million: dollars for a million tokens, for the estimate.
+        options: what says the address and the model, for messages.
 
     Raises:
         ModelError: the address can't be used.
@@ -52,9 +53,10 @@ class Endpoint:
     attempts: int = 6
     dimensions: int | None = None
     price_per_million: float | None = None
+    options: tuple[str, str] = ("--remote.url", "--remote.model")
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "url", _checked(self.url))
+        object.__setattr__(self, "url", _checked(self.url, self.options[0]))
 
     @property
     def host(self) -> str:
@@ -77,7 +79,7 @@ class Endpoint:
         return hashlib.sha256(parts.encode()).digest()
 
 
-def _checked(url: str) -> str:
+def _checked(url: str, option: str) -> str:
     """The address without what may be left out.
 
     Raises:
@@ -87,7 +89,7 @@ def _checked(url: str) -> str:
     url = url.strip().rstrip("/").removesuffix("/embeddings")
     if re.search("[@?#]", url):
         raise ModelError(
-            "--remote.url has a user name, a password, a query or a fragment in it; give the "
+            f"{option} has a user name, a password, a query or a fragment in it; give the "
             "address alone, and the key in GOLLUM_API_KEY."
         )
     with suppress(ValueError):  # a port that is too large
@@ -95,12 +97,12 @@ def _checked(url: str) -> str:
         if _ADDRESS.fullmatch(url) and parts.port != 0:
             if parts.scheme == "http" and parts.hostname not in LOCAL:
                 raise ModelError(
-                    f"--remote.url '{url}' would send texts and key unencrypted; use https://, or "
+                    f"{option} '{url}' would send texts and key unencrypted; use https://, or "
                     f"http:// with a server on this machine ({', '.join(LOCAL)})."
                 )
             return url
     raise ModelError(
-        f"--remote.url {url!r} is not an address; write it like https://api.example.com/v1."
+        f"{option} {url!r} is not an address; write it like https://api.example.com/v1."
     )
 
 

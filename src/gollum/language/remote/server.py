@@ -162,7 +162,9 @@ class Server:
         except httpx2.RequestError as error:
             said = self._key.hide(str(error) or type(error).__name__)
             if isinstance(error, httpx2.ConnectError) and not self._was_reached:
-                raise RefusedError(f"can't be reached ({said}), so check --remote.url") from None
+                raise RefusedError(
+                    f"can't be reached ({said}), so check {self.endpoint.options[0]}"
+                ) from None
             raise PassingError(f"did not answer ({said})") from None
         self._was_reached = True
         if not answer.is_success:
@@ -194,8 +196,8 @@ class Server:
                     raise PassingError("did not come to the end of its answer")
                 if len(content) > largest:
                     raise RefusedError(
-                        f"answered with more than {largest:,} bytes, so check --remote.url, or set "
-                        "a smaller --remote.batch"
+                        f"answered with more than {largest:,} bytes, so check "
+                        f"{self.endpoint.options[0]}, or set a smaller --remote.batch"
                     )
         return answer, bytes(content[:largest])
 
@@ -221,7 +223,7 @@ class Server:
             return PassingError(f"did not answer ({said})", wait)
         verb = "redirects" if answer.is_redirect else "refused"
         return RefusedError(
-            f"{verb} ({said}), so check --remote.url, --remote.model and the key in "
+            f"{verb} ({said}), so check {', '.join(self.endpoint.options)} and the key in "
             f"{self._key.variable or KEY_VARIABLES[0]}"
         )
 
