@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -929,7 +930,7 @@ def analyze(
         case = case_of_run(place, models, listener)
     else:
         store = Store.open(place)
-        case = case_of_campaign(store.log(), store.table, models, listener)
+        case = case_of_campaign(store.log(), cache(store.table), models, listener)
     return understand(case, rounds=rounds, explain=explain, umap=umap, listener=listener)
 
 

@@ -9,6 +9,7 @@ import pytest
 from gollum import Campaign, analyze
 from gollum.benchmark.learned import case_of_run
 from gollum.benchmark.sweeps.records import write_table
+from gollum.campaign.learned import case_of_campaign
 from gollum.errors import ConfigError
 from pages import Page
 from synthetic import judged
@@ -173,3 +174,19 @@ def test_few_results_are_refused(say, refused):
     assert "4 different experiments have a result" in told
     with pytest.raises(ConfigError, match="holds no run"):
         analyze(".")
+
+
+def test_a_result_that_was_corrected_is_looked_into_as_it_is_now(tmp_path):
+    table = pd.DataFrame([(a, t) for a in "abc" for t in range(4)], columns=["base", "hours"])
+    campaign, _ = Campaign.create(
+        tmp_path / "c.gollum", table=table, objective="yield_pct", surrogate="one_hot"
+    )
+    asked = campaign.suggest(6)
+    campaign.record(asked.assign(yield_pct=["<5", 20, 30, 40, 50, "60 ± 4"]))
+    campaign.suggest(2)
+    campaign.record(asked.assign(yield_pct=["<5", 99, 30, 40, 50, "60 ± 4"]), correct=True)
+    log, store = campaign.log(), campaign._store
+    last = case_of_campaign(log, store.table, ["one_hot"]).rounds[-1]
+    assert 99 in last.utility
+    assert 20 not in last.utility
+    assert last.extents.error.tolist() == [0, 0, 0, 0, 0, 4]

@@ -24,6 +24,7 @@ from gollum.campaign.sheets import predicted_frame
 from gollum.campaign.state import State
 from gollum.data.pool import cell_text
 from gollum.errors import UserError
+from gollum.features.fixed.columns import partition
 from gollum.listener import SILENT, Listener
 from gollum.surrogates.base import Fitted
 
@@ -122,7 +123,8 @@ def map_of(state: State, predicted: np.ndarray) -> pd.DataFrame:
     few = [str(c) for c in spans.index if 1 < state.table[str(c)].nunique() <= MOST]
     chosen: list[str] = []
     for column in spans[few].sort_values(ascending=False, kind="stable").index.astype(str):
-        if len(chosen) < 2 and not any(_renames(state.table, column, other) for other in chosen):
+        parts = partition(state.table[column])  # a SMILES says the same as a name
+        if len(chosen) < 2 and all(partition(state.table[other]) != parts for other in chosen):
             chosen.append(column)
     if len(chosen) < 2:
         return pd.DataFrame()
@@ -139,9 +141,3 @@ def map_of(state: State, predicted: np.ndarray) -> pd.DataFrame:
     table = table[table.mean().sort_values(ascending=False, kind="stable").index]
     named = table.rename(columns={cell: f"{second} {cell}".strip() for cell in table})
     return named.rename_axis(columns=None).reset_index()
-
-
-def _renames(table: pd.DataFrame, one: str, other: str) -> bool:
-    """Whether one column says the same as another, as a SMILES does of a name."""
-    pairs = table[[one, other]].drop_duplicates()
-    return len(pairs) == table[one].nunique(dropna=False) == table[other].nunique(dropna=False)

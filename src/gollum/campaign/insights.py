@@ -110,7 +110,9 @@ def insights(state: State, listener: Listener = SILENT) -> Insights | None:
     """
     if not has_enough(state) or state.policy.factory is None:
         return None
-    own = surrogate_of(state, listener=listener)
+    strategy = strategy_of(state, listener=listener)
+    own = strategy.surrogate
+    assert own is not None  # noqa: S101 (its policy has a factory)
     surrogates, notes = {own_name(state): own}, list[Note]()
     # What words add to all else that is weighed is seen without them.
     weighed_words = (WORDLESS,) if state.policy.surrogate == WORDED else ()
@@ -123,7 +125,7 @@ def insights(state: State, listener: Listener = SILENT) -> Insights | None:
         except UserError as error:
             notes.append(Note("no-comparison", "", f"No comparison with {baseline}: {error}"))
     listener.stage("Fitting the model")
-    outcomes = observed(state, strategy_of(state))
+    outcomes = observed(state, strategy)
     first = outcomes[0]
     fitted = learn(own, state, first.scale)
     others, untold = others_of(own, outcomes, stream_of(state))

@@ -75,8 +75,14 @@ def _rounds(states: Sequence[State], last: State) -> list[Round]:
     for number, state in enumerate(states, start=1):
         ids, values = state.observations()
         if len(ids):
-            utility = last.scale().utility(values)
-            found.setdefault(len(ids), Round(number, tuple(ids), utility, stream_of(state)))
+            scale = last.scale()
+            known = Round(
+                number, tuple(ids), scale.utility(values), stream_of(state),
+                state.extents(scale=scale),
+            )  # fmt: skip
+            if state is last:  # which may have corrected what it did not add to
+                found.pop(len(ids), None)
+            found.setdefault(len(ids), known)
     return list(found.values())
 
 

@@ -105,9 +105,8 @@ def _refuse_taken(folder: Path) -> None:
     Raises:
         ConfigError: there is one.
     """
-    if folder.is_file() or (
-        folder.is_dir() and any(folder.iterdir()) and not (folder / "report.html").is_file()
-    ):
+    ours = all((folder / name).exists() for name in ("report.html", "data", "figures"))
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not ours):
         raise ConfigError(f"'{folder}' holds something else; choose another folder with -o.")
 
 

@@ -161,6 +161,8 @@ def analyze(known: argparse.Namespace, rest: list[str]) -> int:
 
     kinds = {kind_of(word) for word in known.what}
     if kinds == {"records"}:
+        if known.models or known.explain or known.interactive:
+            raise ConfigError("--models, --explain and --interactive are for a run or campaign.")
         return analyze_records(known, _joined(known.join))
     if len(known.what) > 1:
         raise ConfigError("only records can be several; analyze one run or campaign at a time.")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gollum.data.extents import Extents
 from gollum.data.outcomes import Scale
 from gollum.data.pool import Pool
 from gollum.features.problem import Problem
@@ -30,12 +31,14 @@ class Round:
         ids: n measured candidates; an id may repeat.
         utility: their n values, as the model learned them.
         stream: names the random stream of that fit.
+        extents: what is known of values that are no plain number, in units of utility.
     """
 
     number: int
     ids: tuple[str, ...]
     utility: Vector
     stream: tuple[int, ...]
+    extents: Extents | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,7 +30,7 @@ from gollum.data.pool import Pool
 from gollum.errors import ConfigError, DataError, FitError, UserError, nearest
 from gollum.listener import SILENT, Listener
 from gollum.notes import Note
-from gollum.surrogates.base import Fitted, Rows, Surrogate
+from gollum.surrogates.base import Fitted, Rows, Surrogate, fit_to
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -42,8 +42,8 @@ EXPLAINED = 3  # experiments whose prediction is taken apart
 
 
 def chosen_rounds(count: int, wanted: int) -> list[int]:
-    """Positions of `wanted` of `count` rounds, evenly from the first to the last."""
-    return sorted({round(x) for x in np.linspace(0, count - 1, min(wanted, count))})
+    """Positions of `wanted` of `count` rounds, evenly from the first to the last; one is that."""
+    return sorted({round(x) for x in np.linspace(count - 1, 0, min(wanted, count))})
 
 
 def understand(
@@ -198,7 +198,7 @@ def _stages(surrogate: Surrogate, whole: bool) -> list[int | None]:
 def _fit(surrogate: Surrogate, one: Round, stage: int | None) -> Fitted | None:
     """A fit that ends there; None where it had ended before, or part of the way is no fit."""
     if stage is None:
-        return surrogate.fit(one.ids, one.utility, one.stream)
+        return fit_to(surrogate, one.ids, one.utility, one.stream, one.extents)
     stopped: Any = surrogate
     try:
         fitted: Fitted = stopped.stopped_after(stage).fit(one.ids, one.utility, one.stream)
