@@ -54,7 +54,11 @@ def main(server: str, name: str, token: str, rounds: int = 3, size: int = 4) -> 
             raise SystemExit(job["error"] or "It was stopped.")
         for row in sorted(job["result"], key=lambda _: random.random()):  # noqa: S311
             value = react(row)
-            told = {"run": row["run"], objective: value, "status": "" if value else "failed"}
+            told = {
+                "run": row["run"],
+                objective: value,
+                "status": "failed" if value is None else "",
+            }
             print(call(f"{home}/record", token, {"rows": [told]}, key=row["run"])["words"])
 
 

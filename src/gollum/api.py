@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -364,12 +364,15 @@ class Campaign:
             source, name = _source(file), file.name
         else:
             frame, source, name = read_frame(_frame(results)), None, "the table"
+        read = partial(
+            read_results, frame=frame, source=source, name=name, correct=correct, new_names=new,
+            as_done=as_done,
+        )  # fmt: skip
+        if check:  # nobody has to wait for what is not written
+            return read(self.state())
         with self._store.deciding() as ledger:
-            intake = read_results(
-                ledger.state, frame, source=source, name=name, correct=correct, new_names=new,
-                as_done=as_done,
-            )  # fmt: skip
-            if intake.event is not None and not check:
+            intake = read(ledger.state)
+            if intake.event is not None:
                 ledger.append(intake.event)
         return intake
 

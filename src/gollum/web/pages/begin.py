@@ -126,7 +126,7 @@ def change(request: Request, key: str, form: Form) -> Response:
         create(file, draft, said(form, _names(draft)))
     except UserError as error:
         return _show(request, key, form, str(error), 422)
-    del _drafts(request)[key]
+    _drafts(request).pop(key, None)  # Begin may have been clicked twice
     return to(request, home(file.stem), good=f"{file.stem} has begun.")
 
 

@@ -62,6 +62,8 @@ class Shown:
 
     def say(self, request: Request, kind: str, sentence: str) -> None:
         """Keep a sentence ('good' or 'bad') for the next page of a session."""
+        if not request.state.cookie:  # a robot has no next page
+            return
         self._said.setdefault(request.state.cookie, []).append((kind, sentence))
         while len(self._said) > SAID:
             self._said.popitem(last=False)

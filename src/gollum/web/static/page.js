@@ -18,8 +18,8 @@ function typing() {
 
 /** Replace the parts of the page that depend on the campaign. */
 async function refresh() {
-  const answer = await fetch(location.href, { headers: { "x-live": "1" } });
-  if (!answer.ok) return;
+  const answer = await fetch(location.href);
+  if (!answer.ok) return false;
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const part of document.querySelectorAll("[data-part]")) {
     const other = fresh.querySelector(`[data-part="${part.dataset.part}"]`);
@@ -44,6 +44,7 @@ async function refresh() {
       if (other) field.value = other.value;
     }
   }
+  return true;
 }
 
 async function look() {
@@ -63,8 +64,7 @@ async function look() {
         }
         if (jobs.querySelector("progress")) wait = 700;
         if (now.stamp !== body.dataset.stamp) {
-          body.dataset.stamp = now.stamp;
-          await refresh();
+          if (await refresh()) body.dataset.stamp = now.stamp;
         }
       }
     }
