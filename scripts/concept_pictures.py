@@ -121,6 +121,8 @@ def evidence(fitted: Any, rest: Any, yields: Any) -> None:
     right.set_title(f"{len(rest)} results that it does not know", fontsize=10)
     for axis, label in ((left, "log density"), (right, "log density of a result, mean")):
         axis.set_xscale("log")
+        axis.set_xticks([0.2, 0.5, 1, 2, 5], ["0.2", "0.5", "1", "2", "5"])
+        axis.minorticks_off()
         axis.axvline(top, color=GOOD, lw=1, ls=":")
         axis.set_xlabel("lengthscale", fontsize=9)
         axis.set_ylabel(label, fontsize=9)
