@@ -10,7 +10,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PLACES = {
-    "gollum.api": ("Campaign", "analyze", "fit", "run"),
+    "gollum.api": ("Campaign", "analyze", "fit", "load_task", "run"),
     "gollum.benchmark.config": ("load_config",),
     "gollum.data.outcomes": ("Goal", "Outcome"),
     "gollum.listener": ("Listener",),
