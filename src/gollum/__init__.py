@@ -7,7 +7,7 @@ when it is first used.
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PLACES = {
     "gollum.api": ("Campaign", "analyze", "fit", "load_task", "run"),

@@ -12,6 +12,7 @@ pytest.importorskip("ipykernel")
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
+LONG = ("2", "4", "7")  # which take more than ten seconds, so that CI does without
 LARGEST = 300 << 10  # bytes
 PLACES = re.compile(r"/(?:tmp|home|root|Users|work)/|[A-Z]:\\")
 
@@ -40,7 +41,13 @@ def test_a_notebook_is_kept_with_what_it_shows_and_nothing_of_where_it_ran(file)
     assert set(imports) == {"gollum"}  # the public face alone
 
 
-@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(file, marks=[pytest.mark.slow] * (file.name[0] in LONG), id=file.stem)
+        for file in NOTEBOOKS
+    ],
+)
 def test_a_notebook_runs_afresh(file, tmp_path):
     place = ROOT / "scripts" / "notebooks.py"
     spec = importlib.util.spec_from_file_location("notebooks", place)
