@@ -20,10 +20,10 @@ if "torch" not in sys.modules:
     ):
         os.environ.setdefault(_name, _value)
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PLACES = {
-    "gollum.api": ("Campaign", "analyze", "fit", "run"),
+    "gollum.api": ("Campaign", "analyze", "fit", "load_task", "run"),
     "gollum.benchmark.config": ("load_config",),
     "gollum.data.outcomes": ("Goal", "Outcome"),
     "gollum.listener": ("Listener",),

@@ -53,7 +53,7 @@ from gollum.listener import SILENT, Listener
 from gollum.notes import Note
 from gollum.registry import Registry
 from gollum.report import html
-from gollum.settings import USUAL_PRESET, flatten
+from gollum.settings import USUAL_PRESET, flatten, leaves
 from gollum.surrogates.specs import SURROGATES, SurrogateSpec, surrogate_factory, surrogate_names
 from gollum.text.template import Template
 
@@ -937,6 +937,28 @@ def analyze(
     return understand(case, rounds=rounds, explain=explain, umap=umap, listener=listener)
 
 
+def load_task(name: str) -> pd.DataFrame:
+    """The table of a benchmark task; `gollum tasks` lists them.
+
+    Args:
+        name: such as 'bh-ethyl', which comes with the package.
+
+    Returns:
+        N rows by id, with the inputs and, in the last column, the objective. Its `attrs` say
+        'objective', 'direction' and 'title'.
+
+    Raises:
+        UserError: there is no such task, or it is not here.
+    """
+    from gollum.data.catalog import get_task
+
+    task = get_task(name)
+    pool = task.load()
+    table = pool.table.assign(**{pool.objective: pool.values})
+    table.attrs = {"objective": pool.objective, "direction": pool.direction, "title": task.title}
+    return table
+
+
 def fit(
     table: pd.DataFrame,
     objective: str,
@@ -960,7 +982,8 @@ def fit(
         structures: columns with SMILES; by default those that look so.
         seed: of everything random.
         listener: told what it is at.
-        keys: further keys of the policy, with '_' instead of '.': kernel, preset, model_name …
+        keys: further keys of the policy, with '_' instead of '.': kernel, preset, model_name,
+            lora_rank …
 
     Raises:
         UserError: the table or a key can't be used.
@@ -974,7 +997,8 @@ def fit(
     words = Template.from_columns(pool) if template is None else Template(template)
     smiles = smiles_columns(pool.table) if structures is None else structures
     problem = Problem(pool, tuple(words.texts(pool)), words, tuple(smiles))
-    named = {key.replace("model_", "model.", 1): value for key, value in keys.items()}
+    dotted = {key.replace(".", "_"): key for key, _ in leaves(Policy)}
+    named = {dotted.get(key, key): value for key, value in keys.items()}
     model = {"model.name": beginning.DEFAULT_MODEL}
     policy = Policy.of(model | adopted({"surrogate": surrogate, **named}))
     if policy.factory is None:

@@ -49,16 +49,14 @@ TABLE_OPTIONS = {
 def add_commands(known: Any) -> None:
     """Declare the commands of campaigns."""
 
-    def command(
-        name: str, handler: Callable[..., int], about: str, keys: bool = False, **options: Any
-    ) -> Any:
-        parser = known.add_parser(name, help=about, **options)
+    def command(name: str, handler: Callable[..., int], keys: bool = False, **options: Any) -> Any:
+        parser = known.add_parser(name, **options)
         parser.set_defaults(handler=_with_keys(handler) if keys else _complete(name, handler))
         parser.add_argument("campaign", metavar="CAMPAIGN", help="the file, such as my.gollum")
         return parser
 
     begin = command(
-        "init", init, "begin a campaign from a table or lists of options", keys=True,
+        "init", init, keys=True,
         usage="gollum init CAMPAIGN --table FILE --objective COLUMN[:GOAL] [options] "
         "[--KEY VALUE …]",
         epilog="Any other --KEY VALUE says how experiments are chosen; `gollum run --help` lists "
@@ -113,7 +111,7 @@ def add_commands(known: Any) -> None:
     _add_matching(begin)
     begin.add_argument("--seed", type=int, metavar="N", help="of everything random [0]")
 
-    ask = command("suggest", suggest, "the next experiments")
+    ask = command("suggest", suggest)
     ask.add_argument("-n", type=int, default=8, metavar="N", help="how many [%(default)s]")
     ask.add_argument("-o", "--output", metavar="FILE", help=".xlsx or .csv, to fill in")
     ask.add_argument("--fresh", action="store_true", help="withdraw what is pending, choose anew")
@@ -131,7 +129,7 @@ def add_commands(known: Any) -> None:
                      help="a well for each, and a map of the plate: 24, 48, 96, 384")  # fmt: skip
     ask.add_argument("--quiet", action="store_true")
 
-    take = command("record", record, "take in results")
+    take = command("record", record)
     take.add_argument("results", nargs="+", metavar="RESULTS", help="sheets with results")
     _add_reading(take)
     take.add_argument("--correct", action="store_true", help="a second value replaces the first")
@@ -142,7 +140,7 @@ def add_commands(known: Any) -> None:
                       help="inputs other than a run asked for are what was done")  # fmt: skip
 
     more = command(
-        "add", add, "candidates, options and factors for a campaign that runs",
+        "add", add,
         usage="gollum add CAMPAIGN [ROWS] [--option COLUMN=VALUE …] [--column NAME=VALUE …]",
     )  # fmt: skip
     more.add_argument("rows", nargs="?", metavar="ROWS",
@@ -161,7 +159,6 @@ def add_commands(known: Any) -> None:
     teach = command(
         "learn",
         learn,
-        "learn from an earlier campaign, a table or an opinion",
         usage="gollum learn CAMPAIGN [SOURCE …] [--match OURS=THEIRS] [--rank ORDER] "
         "[--ask MODEL --url ADDRESS] [options]",
     )
@@ -194,14 +191,14 @@ def add_commands(known: Any) -> None:
     teach.add_argument("--price", type=float, metavar="DOLLARS", help="of a million tokens")
     teach.add_argument("--confirm", action="store_true", help="what is asked may be sent")
     other = command(
-        "rename", rename, "give options of a column other names",
+        "rename", rename,
         usage="gollum rename CAMPAIGN COLUMN OLD=NEW …",
     )  # fmt: skip
     other.add_argument("column", metavar="COLUMN")
     other.add_argument("names", nargs="+", metavar="OLD=NEW")
 
     lock = command(
-        "avoid", avoid, "lock candidates, such as what is out of stock",
+        "avoid", avoid,
         usage='gollum avoid CAMPAIGN [COLUMN=VALUE | "COLUMN>VALUE" | COLUMN=FROM:TO | ID '
         '| "COLUMN=VALUE and COLUMN=VALUE" …] '
         "[--lift] [--reason TEXT]",
@@ -211,17 +208,17 @@ def add_commands(known: Any) -> None:
     lock.add_argument("--lift", action="store_true", help="free them again")
     lock.add_argument("--reason", default="", metavar="TEXT")
 
-    command("status", status, "where a campaign stands")
-    page = command("report", report, "all that is known, as one HTML page")
+    command("status", status)
+    page = command("report", report)
     page.add_argument("-o", "--output", metavar="FILE", help="[CAMPAIGN with .html]")
     page.add_argument("--quiet", action="store_true")
-    again = command("replay", replay, "compute past suggestions again and compare")
+    again = command("replay", replay)
     again.add_argument("--batch", type=int, metavar="N", help="one of them [all]")
     again.add_argument("--quiet", action="store_true")
-    out = command("export", export, "results, history or everything, as a file")
+    out = command("export", export)
     out.add_argument("-o", "--output", required=True, metavar="FILE", help=".xlsx, .csv or .json")
     out.add_argument("--what", choices=WHAT, default="results", help="[%(default)s]; .json: all")
-    rescue = command("recover", recover, "save what can be read of a damaged file")
+    rescue = command("recover", recover)
     rescue.add_argument("--to", required=True, metavar="FILE", help="a new file")
 
 

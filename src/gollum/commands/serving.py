@@ -18,7 +18,7 @@ NEEDED = ("fastapi", "uvicorn", "python_multipart")
 def add_command(known: Any) -> None:
     """Declare it."""
     page = known.add_parser(
-        "serve", help="the lab's page, and an interface for robots",
+        "serve",
         description="Serve a campaign, or all of a folder, to a browser. Only programs of this "
         "machine reach it unless --host says otherwise.",
     )  # fmt: skip
