@@ -20,13 +20,22 @@ from gollum.campaign import adding
 from gollum.campaign import begin as beginning
 from gollum.campaign.changes import changed
 from gollum.campaign.columns import check_columns_of, with_columns
-from gollum.campaign.events import Avoided, Configured, Learned, Renamed, Retold, Source
+from gollum.campaign.events import (
+    Avoided,
+    Configured,
+    Learned,
+    Placed,
+    Renamed,
+    Retold,
+    Source,
+)
 from gollum.campaign.factors import read_factors
 from gollum.campaign.given import Given
 from gollum.campaign.intake import Intake, read_results
 from gollum.campaign.learning import Match, learn_from
 from gollum.campaign.lint import lint, lint_tokens, tokenizer_of
 from gollum.campaign.opinions import Opinion, asked, ranking
+from gollum.campaign.plates import layout
 from gollum.campaign.requests import (
     asked_for,
     cell_meant,
@@ -104,6 +113,7 @@ class Campaign:
         encoding: str | None = None,
         goal: str | None = None,
         target: float | None = None,
+        by: str = "",
         **options: Any,
     ) -> tuple[Campaign, beginning.Start]:
         """Begin a campaign.
@@ -121,6 +131,7 @@ class Campaign:
             encoding: of a text file.
             goal: of the objective that says none: 'maximize' (by default), 'minimize' or 'target'.
             target: value to come close to.
+            by: who begins it.
             options: bounds, transform, reference, weight and failed_as, each as a mapping of names
                 of objectives to values, or as the value of the first one (`Outcome`); and further
                 keywords of `gollum.campaign.begin.begin`; surrogate, acquisition,
@@ -132,18 +143,58 @@ class Campaign:
         Raises:
             UserError: something of that can't be used.
         """
-        if (table is None) == (factors is None):
-            raise UserError("give either a table or factors (and not both).")
         file = Path(path).expanduser()
         if why := obstacle(file):
             raise DataError(f"{file} can't be written ({why}); choose another.")
         if file.exists():
             raise DataError(f"{file} exists already; choose another name, or go on with it.")
+        start = cls.draft(
+            file.stem, objective=objective, table=table, factors=factors, sheet=sheet,
+            encoding=encoding, goal=goal, target=target, **options,
+        )  # fmt: skip
+        created, recorded = start.created, start.recorded
+        if by:
+            created = created.model_copy(update={"by": by})
+            recorded = recorded and recorded.model_copy(update={"by": by})
+        Store.create(file, created, start.candidates, recorded)
+        campaign = cls(file)
+        return campaign, replace(start, notes=(*start.notes, *campaign.lint()))
+
+    @staticmethod
+    def draft(
+        name: str,
+        *,
+        objective: str | Outcome | Sequence[str | Outcome] = (),
+        table: pd.DataFrame | str | Path | None = None,
+        factors: str | Path | None = None,
+        sheet: str | None = None,
+        encoding: str | None = None,
+        goal: str | None = None,
+        target: float | None = None,
+        **options: Any,
+    ) -> beginning.Start:
+        """How a campaign would begin; nothing is written.
+
+        Args:
+            name: of the campaign.
+            objective: and the others as `create` takes them.
+            table: a frame may name the file that it is of by `attrs['source']`.
+            factors: likewise.
+            sheet: likewise.
+            encoding: likewise.
+            goal: likewise.
+            target: likewise.
+            options: likewise.
+
+        Raises:
+            UserError: something of that can't be used.
+        """
+        if (table is None) == (factors is None):
+            raise UserError("give either a table or factors (and not both).")
         usual = [*inspect.signature(beginning.begin).parameters, *KEYS, *DETAILS]
-        for name in sorted(options.keys() - set(usual)):
-            close = nearest(name, usual)
-            raise UserError(f"a campaign has no option '{name}'.{close}")
-        options |= {name: _composed(options[name]) for name in NAMES if name in options}
+        for key in sorted(options.keys() - set(usual)):
+            raise UserError(f"a campaign has no option '{key}'.{nearest(key, usual)}")
+        options |= {key: _composed(options[key]) for key in NAMES if key in options}
         keys = dict(options.pop("keys", {}))
         keys |= {k: options.pop(k) for k in KEYS if k in options}
         options |= adopted({k: options[k] for k in ("surrogate", "acquisition") if k in options})
@@ -162,12 +213,13 @@ class Campaign:
             objective = objective or frame.attrs["outcomes"]
         elif isinstance(table, pd.DataFrame):
             frame = read_frame(table)
+            source = table.attrs.get("source")
         else:
             frame = read_table(
                 Path(str(table)), sheet=sheet, encoding=encoding, wanted=_first_name(objective)
             )
             source = _source(Path(str(table)))
-        details = {name: options.pop(name, None) for name in DETAILS}
+        details = {key: options.pop(key, None) for key in DETAILS}
         said = None if goal is None and target is None else _goal(goal or "target", target)
         columns = [composed(str(column)) for column in frame.columns]
         outcomes = outcomes_of(objective, said, columns, **details)
@@ -175,16 +227,14 @@ class Campaign:
             frame,
             objective=outcomes[0].name,
             goal=outcomes[0].goal,
-            name=file.stem,
+            name=name,
             source=source,
             outcomes=outcomes,
             **options,
         )
         begun = [Logged(1, "", "", start.created)]
         _check_slots(State.of(begun, lambda _: start.candidates))
-        Store.create(file, start.created, start.candidates, start.recorded)
-        campaign = cls(file)
-        return campaign, replace(start, notes=(*start.notes, *campaign.lint()))
+        return start
 
     @property
     def path(self) -> Path:
@@ -221,11 +271,17 @@ class Campaign:
     def at(self, version: str) -> Campaign:
         """The campaign for somebody who knows this version of it.
 
-        What changes it raises `Moved`, and does nothing, once it is at another one; `suggest`,
-        which replaces nothing that others did, goes on.
+        What changes it raises `Moved`, and does nothing, once it is at another one; `suggest`
+        goes on, as it replaces nothing that others did, unless it is to be fresh.
         """
         known = copy(self)
         known._store = replace(self._store, expected=version)
+        return known
+
+    def signed(self, by: str) -> Campaign:
+        """The campaign for somebody by name, which its file keeps with what they do."""
+        known = copy(self)
+        known._store = replace(self._store, by=by)
         return known
 
     def _repr_html_(self) -> str:
@@ -287,8 +343,14 @@ class Campaign:
         """
         if not 1 <= n <= MOST:
             raise UserError(f"-n is the number of experiments, from 1 to {MOST}, not {n}.")
+        expected = self._store.expected if fresh else None  # others' pending would be withdrawn
         for _ in range(ATTEMPTS):
             state = self.state()
+            if expected not in (None, state.last):
+                raise Moved(
+                    "somebody else changed the campaign meanwhile, so nothing was withdrawn; look, "
+                    "and ask again."
+                )
             known, change = state.last, _configured(state, policy) if policy else None
             if change is not None:
                 state = state.after(Logged(state.sequence + 1, "", "", change))
@@ -788,6 +850,32 @@ class Campaign:
             event = adding.renamed(ledger.state, column, names, notes)
             ledger.append(event)
         listener.noted(notes)
+        return event
+
+    def place(
+        self,
+        wells: Mapping[str, str],
+        *,
+        size: int = 96,
+        controls: Sequence[str] = (),
+        order: str = "rows",
+    ) -> Placed:
+        """Keep which experiment stands in which well of a plate, for all to see.
+
+        Args:
+            wells: well → run, such as {'A1': 'b2-1'}.
+            size: number of wells: 6, 12, 24, 48, 96 or 384.
+            controls: wells that are kept free for controls.
+            order: in which wells are read: 'rows', 'columns' or 'snake'.
+
+        Raises:
+            ConfigError: there is no such plate, well, order or run, or something has two places.
+        """
+        with self._store.deciding() as ledger:
+            event = layout(ledger.state, size, wells, controls, order)
+            before = ledger.state.placed
+            if before is None or before.model_copy(update={"by": ""}) != event:
+                ledger.append(event)
         return event
 
     def export(self, what: What = "results") -> pd.DataFrame:

@@ -217,6 +217,41 @@ def test_sheets_and_tables_are_for_keeps(app, browser):
     assert browser.get("/c/demo/export/passwd.csv").status_code == 404
 
 
+def test_a_layout_of_a_plate_is_there_for_a_second_person(app, browser):
+    browser.send("/c/demo", "/c/demo/suggest", n="3")
+    web.finish(app)
+    assert "No layout is kept yet." in browser.get("/c/demo/plate").text
+    moved = "/c/demo/plate?size=24&order=columns&controls=A1&wells=b1-3.B2"
+    fields = browser.fields(moved, "/c/demo/plate") | {"move": ""}
+    answer = browser.client.post("/c/demo/plate", data=fields)
+    assert "This layout is kept" in answer.text
+    other = web.Browser(app)
+    page = other.get("/c/demo/plate").text
+    assert re.search(r'data-well="B2" data-run="b1-3"', page)
+    assert "as shown here" in page
+    assert "otherwise than shown here" in other.get("/c/demo/plate?size=96").text
+    lines = other.get("/c/demo/sheet.csv").text.splitlines()
+    assert [line.split(",")[0] for line in lines] == ["\ufeffwell", "B1", "C1", "B2"]
+    assert len(web.state_of(app).pending()) == 3
+
+
+def test_folders_of_many_campaigns_are_kept_in_mind_and_named(app, browser, tmp_path, monkeypatch):
+    for name in "abc":
+        web.make(tmp_path, name)
+    monkeypatch.setattr("gollum.web.folder.KEPT", 2)
+    folder = web.inner(app).state.folder
+    first = folder.snapshot("a")
+    folder.snapshot("b")
+    assert folder.snapshot("a") is first
+    folder.snapshot("c")
+    assert folder.snapshot("a") is first  # b was not asked for since
+    monkeypatch.setattr("gollum.web.pages.overview.MOST", 3)
+    page = web.visible(browser.get("/").text)
+    assert "And 1 more" in page
+    monkeypatch.setattr(folder, "snapshot", lambda name: pytest.fail("it was read again"))
+    assert browser.get("/").status_code == 200
+
+
 def test_a_sheet_with_a_mistake_shows_its_rows(app, browser):
     sheet = b"ligand,base,temperature_C,yield\nA,K,40,12\nB,K,40,x7y\n"
     answer = browser.send("/c/demo/results", "/c/demo/upload", files={"file": ("s.csv", sheet)})

@@ -21,6 +21,7 @@ from gollum.campaign.events import (
     Event,
     Learned,
     Met,
+    Placed,
     Recorded,
     Renamed,
     Result,
@@ -113,6 +114,7 @@ class State:
         renamed: (column, former name of an option) → its name.
         sources: name → earlier campaign or table that is learned from.
         drawn_from: lists of options that candidates were drawn from, latest last.
+        placed: the layout of a plate that was kept last; None where none was.
     """
 
     created: Created
@@ -132,6 +134,7 @@ class State:
     renamed: dict[tuple[str, str], str] = field(default_factory=dict)
     sources: dict[str, Learned] = field(default_factory=dict)
     drawn_from: tuple[str, ...] = ()
+    placed: Placed | None = None
 
     @classmethod
     def of(cls, log: Iterable[Logged], table: Callable[[str], pd.DataFrame]) -> State:
@@ -521,6 +524,8 @@ def _next(state: State, entry: Logged) -> State:
             if not event.forgotten:
                 sources[event.name] = event
             return replace(state, changed=number, learned=number, sources=sources)
+        case Placed():
+            return replace(state, placed=event)
         case Created():
             raise AssertionError("one campaign begins once")
         case _:

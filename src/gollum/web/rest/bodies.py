@@ -134,6 +134,15 @@ class Wanting(Body):
     details: dict[Literal["bounds", "transform", "failed_as", "reference", "weight"], Detail] = {}
 
 
+class Placing(Body):
+    """Which run stands in which well of a plate."""
+
+    wells: dict[str, str]
+    size: int = 96
+    controls: list[str] = []
+    order: str = "rows"
+
+
 class Renaming(Body):
     """Other names for options of a column."""
 
