@@ -47,6 +47,8 @@ from gollum.campaign.requests import (
 from gollum.campaign.sheets import export_frame, export_json, suggestion_sheet
 from gollum.campaign.state import Logged, State
 from gollum.campaign.store import Moved, Store
+from gollum.campaign.surf import What as Surf
+from gollum.campaign.surf import surf
 from gollum.campaign.wanted import DETAILS, outcomes_of
 from gollum.data.naming import meant
 from gollum.data.outcomes import Goal, Outcome
@@ -887,6 +889,18 @@ class Campaign:
         if what not in get_args(What):
             raise UserError(f"export {', '.join(get_args(What))}, not '{what}'.")
         return export_frame(self.state(), what)
+
+    def surf(self, what: Surf = "surf") -> tuple[pd.DataFrame, list[str]]:
+        """Results ('surf') or what is pending ('surf-next') in SURF, a common format of reactions.
+
+        Returns:
+            The table, and which columns kept their own names though they seem to have a place.
+
+        Raises:
+            UserError: the campaign is not about reactions, or there is nothing to export.
+        """
+        state = self.state()
+        return surf(state, self._store.log()[: state.sequence], what)
 
     def forecast(self, listener: Listener = SILENT) -> tuple[pd.DataFrame, pd.DataFrame]:
         """What the model expects of every candidate, and the map of the two telling columns.

@@ -215,6 +215,10 @@ def test_sheets_and_tables_are_for_keeps(app, browser):
     assert browser.get("/c/demo/export/results.csv").status_code == 200
     assert json.loads(browser.get("/c/demo/export/all.json").content)["sequence"] == 2
     assert browser.get("/c/demo/export/passwd.csv").status_code == 404
+    reactions = browser.get("/c/demo/export/surf-next.tsv")
+    assert reactions.headers["content-disposition"] == 'attachment; filename="demo-surf-next.tsv"'
+    assert reactions.text.startswith("rxn_id\tsource_id")
+    assert "there is no result yet" in browser.get("/c/demo/export/surf.tsv").text
 
 
 def test_a_layout_of_a_plate_is_there_for_a_second_person(app, browser):

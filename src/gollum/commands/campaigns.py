@@ -32,7 +32,8 @@ _AND = re.compile(r"\s+(?:and|&)\s+")  # between what is avoided where it meets
 _SIGN = re.compile(r"[<>]=?|=")  # of what to avoid
 _LIMIT = re.compile(r"\s*([^=]+)=\s*([0-9]+)\s*(?:,|$)")  # of --at-most
 _LIMITS = re.compile(rf"(?:{_LIMIT.pattern})+")
-WHAT = ("results", "suggestions", "history", "candidates", "predictions")
+SURF = ("surf", "surf-next")
+WHAT = ("results", "suggestions", "history", "candidates", "predictions", *SURF)
 
 
 LEARNED = "campaign, FILE:COLUMN with results, or public:TASK, to learn from"
@@ -219,8 +220,11 @@ def add_commands(known: Any) -> None:
     again.add_argument("--batch", type=int, metavar="N", help="one of them [all]")
     again.add_argument("--quiet", action="store_true")
     out = command("export", export, "results, history or everything, as a file")
-    out.add_argument("-o", "--output", required=True, metavar="FILE", help=".xlsx, .csv or .json")
-    out.add_argument("--what", choices=WHAT, default="results", help="[%(default)s]; .json: all")
+    out.add_argument("-o", "--output", required=True, metavar="FILE",
+                     help=".xlsx, .csv or .json; of SURF .tsv, .txt or .csv")  # fmt: skip
+    out.add_argument("--what", choices=WHAT, default="results",
+                     help="[%(default)s]; surf: results in the Simple User-Friendly Reaction "
+                     "Format, surf-next: what is pending; .json: all")  # fmt: skip
     rescue = command("recover", recover, "save what can be read of a damaged file")
     rescue.add_argument("--to", required=True, metavar="FILE", help="a new file")
 
@@ -599,6 +603,8 @@ def export(known: argparse.Namespace) -> int:
     from gollum.files import write_text
 
     campaign = Campaign(known.campaign)
+    if known.what in SURF:
+        return _export_surf(campaign, known)
     file = campaign.output(known.output, (*SHEETS, ".json"))
     if file.suffix.lower() == ".json":
         try:
@@ -622,6 +628,25 @@ def export(known: argparse.Namespace) -> int:
         table = campaign.export(known.what)
         write_sheet(headed(campaign.state(), table), file)
     _say(_console(), f"{file}: {len(table)} rows of {known.what}.")
+    return 0
+
+
+def _export_surf(campaign: Campaign, known: argparse.Namespace) -> int:
+    """Write reactions in SURF."""
+    from gollum.campaign.surf import ENDINGS, FIRST, surf_text
+    from gollum.files import write_file
+
+    file = campaign.output(known.output, tuple(ENDINGS))
+    if file.exists() and not file.read_bytes().startswith(FIRST[0].encode()):
+        raise UserError(f"{file} is there already and no SURF file; choose another name.")
+    table, notes = campaign.surf(known.what)
+    try:
+        write_file(file, surf_text(table, file.suffix.lower()))
+    except OSError as error:
+        raise UserError(f"{file} can't be written ({error.strerror}); choose another.") from None
+    for note in notes:
+        _say(_console(), f"Note: {note}")
+    _say(_console(), f"{file}: {len(table)} reactions in SURF.")
     return 0
 
 

@@ -11,13 +11,14 @@ from starlette.responses import Response
 from gollum.campaign.events import Result
 from gollum.campaign.sheets import export_frame, export_json, headed, sheet_names
 from gollum.campaign.state import Measurement, State
+from gollum.campaign.surf import ENDINGS, surf, surf_text
 from gollum.data.pool import cell_text
 from gollum.errors import UserError
 from gollum.report.campaign.page import describe
 from gollum.web.folder import Snapshot
 from gollum.web.jobs import Jobs
 from gollum.web.pages.common import Form, Here, Shown, home, known_by, start, text, to
-from gollum.web.pages.next_up import MEDIA, table
+from gollum.web.pages.next_up import MEDIA, kept_as, table
 
 SHOWN = 100  # results and events of one page
 
@@ -97,10 +98,17 @@ def replay(request: Request, here: Here) -> Response:
 
 
 @router.get("/c/{name}/export/{file}")
-def export(here: Here, file: str) -> Response:
-    """A table to keep, or everything as JSON."""
+def export(request: Request, here: Here, file: str) -> Response:
+    """A table to keep, reactions in SURF, or everything as JSON."""
     what, dot, ending = file.partition(".")
     ending = dot + ending
+    if what in ("surf", "surf-next") and ending in ENDINGS:
+        back = home(here.name) + ("/progress" if what == "surf" else "")
+        try:
+            reactions, _ = surf(here.state, here.log, what)  # type: ignore[arg-type]
+        except UserError as error:
+            return to(request, back, bad=str(error))
+        return kept_as(here, surf_text(reactions, ending), what, ending, "text/plain")
     if file == "all.json":
         content = export_json(here.state, here.log)
         headers = {"content-disposition": 'attachment; filename="campaign.json"'}

@@ -193,12 +193,16 @@ def sheet(here: Here, ending: str, request: Request) -> Response:
 
 
 def table(here: Snapshot, frame: Any, what: str, ending: str) -> Response:
-    """A table to keep, named after the campaign."""
-    name = f"{here.name}-{what}{ending}".encode("ascii", "replace").decode().replace("?", "_")
-    content = sheet_content(frame, Path(name))
-    safe = name.replace('"', "_")
+    """A table to keep."""
+    return kept_as(here, sheet_content(frame, Path(f"table{ending}")), what, ending, MEDIA[ending])
+
+
+def kept_as(here: Snapshot, content: bytes, what: str, ending: str, media: str) -> Response:
+    """A file to keep, named after the campaign."""
+    name = f"{here.name}-{what}{ending}".encode("ascii", "replace").decode()
+    safe = name.replace("?", "_").replace('"', "_")
     headers = {"content-disposition": f'attachment; filename="{safe}"'}
-    return Response(content, media_type=MEDIA[ending], headers=headers)
+    return Response(content, media_type=media, headers=headers)
 
 
 @router.get("/c/{name}/plate")
