@@ -36,6 +36,7 @@ from gollum.campaign.learning import Match, learn_from
 from gollum.campaign.lint import lint, lint_tokens, tokenizer_of
 from gollum.campaign.opinions import Opinion, asked, ranking
 from gollum.campaign.plates import layout
+from gollum.campaign.prices import COST, checked, read_prices
 from gollum.campaign.requests import (
     asked_for,
     cell_meant,
@@ -134,7 +135,8 @@ class Campaign:
             goal: of the objective that says none: 'maximize' (by default), 'minimize' or 'target'.
             target: value to come close to.
             by: who begins it.
-            options: bounds, transform, reference, weight and failed_as, each as a mapping of names
+            options: unit (column → unit of its numbers), prices (as `price` takes them);
+                bounds, transform, reference, weight and failed_as, each as a mapping of names
                 of objectives to values, or as the value of the first one (`Outcome`); and further
                 keywords of `gollum.campaign.begin.begin`; surrogate, acquisition,
                 kernel and representations may be objects, which are recorded by their names.
@@ -159,8 +161,7 @@ class Campaign:
             created = created.model_copy(update={"by": by})
             recorded = recorded and recorded.model_copy(update={"by": by})
         Store.create(file, created, start.candidates, recorded)
-        campaign = cls(file)
-        return campaign, replace(start, notes=(*start.notes, *campaign.lint()))
+        return cls(file), start
 
     @staticmethod
     def draft(
@@ -207,6 +208,7 @@ class Campaign:
             frame = read_factors(Path(factors), seed=seed, sheet=sheet, encoding=encoding)
             source = _source(frame.attrs["file"])
             options = with_columns(options, frame.attrs["columns"])
+            options["prices"] = frame.attrs["prices"] | dict(options.get("prices") or {})
             if objective and frame.attrs["outcomes"]:
                 raise ConfigError(
                     f"{Path(factors).name} says what is wanted, and so do options; keep one of "
@@ -234,9 +236,9 @@ class Campaign:
             outcomes=outcomes,
             **options,
         )
-        begun = [Logged(1, "", "", start.created)]
-        _check_slots(State.of(begun, lambda _: start.candidates))
-        return start
+        begun = start.state()
+        _check_slots(begun)
+        return replace(start, notes=(*start.notes, *_lint(begun)))
 
     @property
     def path(self) -> Path:
@@ -297,15 +299,7 @@ class Campaign:
 
     def lint(self) -> list[Note]:
         """What a user should know about the texts."""
-        state = self.state()
-        about: dict[str, Any] = {
-            "name": state.created.name, "structures": state.created.structures
-        }  # fmt: skip
-        notes = lint(state.words(), state.table, **about)
-        tokenizer = tokenizer_of(state.policy.model.name) if state.reads_texts() else None
-        if tokenizer is not None:
-            notes += lint_tokens(state.words(), state.table, *tokenizer, **about)
-        return notes
+        return _lint(self.state())
 
     def suggest(
         self,
@@ -494,7 +488,7 @@ class Campaign:
                 ledger.append(event)
             if options:
                 state = ledger.state
-                known = [*map(str, state.table.columns), state.created.cost or ""]
+                known = [*map(str, state.table.columns), state.own_cost or ""]
                 options = [{meant(c, known, notes): v for c, v in o.items()} for o in options]
                 made = adding.rows_of_options(ledger.state, options)
                 found, _ = adding.candidates(ledger.state, made, name="options", new_names=new)
@@ -787,6 +781,38 @@ class Campaign:
             if before | found != before:
                 ledger.append(Configured(orders=before | found))
         return found
+
+    def price(self, prices: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+        """Say from now on what options cost; an experiment costs the sum over these columns.
+
+        Args:
+            prices: input column → what each of its options costs, as a mapping, or a frame or file
+                with options and prices. None takes those of a column back.
+
+        Returns:
+            Column → option → price, of all columns.
+
+        Raises:
+            UserError: a price can't be read, an option has none, or a column of the table holds
+                costs already; nothing is changed.
+        """
+        with self._store.deciding() as ledger:
+            state = ledger.state
+            if state.own_cost is not None:
+                raise ConfigError(
+                    f"{self.path.name}: the column '{state.own_cost}' says what experiments cost, "
+                    "so options can't have prices besides."
+                )
+            columns = list(map(str, state.table.columns))
+            said = {meant(column, columns, []): given for column, given in prices.items()}
+            read = {c: read_prices(c, one) for c, one in said.items() if one is not None}
+            kept = {c: one for c, one in state.created.prices.items() if c not in said}
+            every = kept | checked(read, state.table, self.path.name)
+            if COST in (*columns, state.created.objective, *state.created.also):
+                raise ConfigError(f"{self.path.name}: there is a column '{COST}' already.")
+            if every != state.created.prices:
+                ledger.append(Configured(prices=every))
+        return every
 
     def aim(self, goal: str, target: float | None = None) -> None:
         """Want something else of the objective from now on.
@@ -1085,6 +1111,16 @@ def fit(
     made = policy.factory(Setup(problem, policy, runtime, listener))
     fitted: Fitted = made.fit(pool.ids.tolist(), pool.utility, (seed, 0))
     return fitted
+
+
+def _lint(state: State) -> list[Note]:
+    """What a user should know about the texts of a campaign."""
+    about: dict[str, Any] = {"name": state.created.name, "structures": state.created.structures}
+    notes = lint(state.words(), state.table, **about)
+    tokenizer = tokenizer_of(state.policy.model.name) if state.reads_texts() else None
+    if tokenizer is not None:
+        notes += lint_tokens(state.words(), state.table, *tokenizer, **about)
+    return notes
 
 
 def _first_name(objective: str | Outcome | Sequence[str | Outcome]) -> str:

@@ -83,7 +83,9 @@ def test_a_whole_campaign_by_clicking(chrome, server):
     page.get_by_label("What temperature_C is").select_option("as guessed")
     row.get_by_text("number").wait_for()
     page.get_by_label("Name").fill("by clicks")
-    page.locator("input[name=surrogate]").evaluate("field => field.value = 'one_hot'")
+    page.get_by_text("How experiments are chosen").click()
+    page.get_by_label("Told apart by").select_option("one_hot")
+    page.get_by_text("names and numbers").last.wait_for(state="attached")
     page.get_by_role("button", name="Begin").click()
 
     page.get_by_label("How many").fill("4")

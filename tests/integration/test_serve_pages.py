@@ -31,7 +31,7 @@ def test_a_whole_campaign_without_scripts(app, browser):
     assert "ligand A B C D input" in words
     assert "ligand: A; base: K; temperature: 40 °C" in words
     fields = web.Fields(answer.text).forms[key]
-    assert fields["objective"] == "yield"
+    assert fields["o0-name"] == "yield"
     looked = browser.client.post(key, data=fields | {"c2": "category"})
     assert "temperature_C 40 60 80 input , category" in web.visible(looked.text)
     fields = web.Fields(looked.text).forms[key]
@@ -95,7 +95,7 @@ def test_lists_and_pasted_tables_begin_campaigns_too(app, browser):
     lists = "factors:\n  ligand: [A, B]\n  t: [40, 60]\n"
     answer = browser.send("/begin", options=lists)
     fields = web.Fields(answer.text).forms[answer.url.path]
-    browser.client.post(answer.url.path, data=fields | {"name": "l", "objective": "ee", "go": "1"})
+    browser.client.post(answer.url.path, data=fields | {"name": "l", "o0-name": "ee", "go": "1"})
     assert len(web.state_of(app, "l").table) == 4
     answer = browser.send("/begin", options="table: /etc/passwd")
     assert "names a table" in answer.text

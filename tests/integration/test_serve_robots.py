@@ -164,10 +164,13 @@ FIELDS = [
     "orders", "words", "objectives", "goal", "target", "details", "keys", "template", "columns",
     "factors", "name", "objective", "fresh", "apart", "batch", "campaign", "cost_weight", "r0c0",
     "r0c4", "r999c2", "most-0", "value", "reason", "run", "c0", "version", "move", "wells",
-    "size", "page", "offset", "limit", "since",
+    "size", "page", "offset", "limit", "since", "o0-name", "o0-goal", "o0-value", "o1-name",
+    "match", "old", "new", "source", "price-0", "surrogate", "prices", "order",
 ]  # fmt: skip
-FORMS = ["suggest", "avoid", "results", "results/check", "upload", "undo", "learn", "predict"]
-PAGES = ["", "/results", "/what-if", "/plate", "/history", "/sheet.csv", "/live"]
+FORMS = ["suggest", "avoid", "results", "results/check", "upload", "undo", "learn", "predict",
+         "want", "retell", "configure", "learn-from", "forget", "rename", "failed-words", "price",
+         "candidates", "plate"]  # fmt: skip
+PAGES = ["", "/settings", "/results", "/what-if", "/plate", "/history", "/sheet.csv", "/live"]
 KINDS = ["application/json", "text/csv", "x/y"]
 
 

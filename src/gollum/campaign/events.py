@@ -68,7 +68,10 @@ class Created(Happening):
     id_column: str | None = None
     """Column of the user's table that names the rows."""
     cost: str | None = None
-    """Column of the user's table with the cost of each row; not an input."""
+    """Column of the user's table with the cost of each row, not an input; with `prices` what their
+    sum is called."""
+    prices: dict[str, dict[str, float]] = {}
+    """Input column → option → price; an experiment costs their sum."""
     units: dict[str, str] = {}
     """Column → unit of its cells in the user's table; candidates and results are bare numbers."""
     template: str
@@ -120,6 +123,8 @@ class Configured(Happening):
     """All that may say from now on that an experiment failed; None where that stays as it is."""
     orders: dict[str, tuple[str, ...]] | None = None
     """Column → its names in order, of all that have one; None where that stays as it is."""
+    prices: dict[str, dict[str, float]] | None = None
+    """As in `Created`, all of them; None where that stays as it is."""
     outcomes: tuple[Outcome, ...] = ()
     """What is modelled from now on, all of it; empty where that stays as it is."""
 

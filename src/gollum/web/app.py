@@ -22,7 +22,17 @@ from gollum.web.folder import Folder, UnknownError
 from gollum.web.guard import API, Guard, House
 from gollum.web.jobs import Jobs
 from gollum.web.keys import Keys
-from gollum.web.pages import begin, entrance, history, next_up, overview, progress, results, what_if
+from gollum.web.pages import (
+    begin,
+    entrance,
+    history,
+    next_up,
+    overview,
+    progress,
+    results,
+    settings,
+    what_if,
+)
 from gollum.web.pages.common import Shown, checked, templates
 from gollum.web.rest.answers import Answers
 
@@ -54,7 +64,8 @@ def make_app(folder: Folder, keys: Keys, house: House | None = None, warm: bool 
     )  # fmt: skip
     app.state.folder, app.state.jobs = folder, jobs
     app.state.shown, app.state.answers = Shown(templates()), Answers()
-    for module in (entrance, overview, begin, next_up, results, progress, what_if, history):
+    pages = (entrance, overview, begin, next_up, results, progress, what_if, history, settings)
+    for module in pages:
         app.include_router(module.router)
     app.include_router(rest.router)
     app.mount("/static", StaticFiles(directory=str(files("gollum.web") / "static")))

@@ -266,6 +266,8 @@ def describe(event: Event) -> str:
                 changes.append(f"failed experiments say {words}")
             for column, order in (event.orders or {}).items():
                 changes.append(f"{column} has the order {' < '.join(order)}")
+            if event.prices is not None:
+                changes.append(f"prices of {', '.join(event.prices) or 'nothing'}")
             changes += wanted_lines(event.outcomes)
             return f"from now on: {', '.join(changes)}"
         case _:

@@ -31,7 +31,7 @@ FIELDS = 20_000  # of one form
 SAID = 200  # sessions whose words wait for a page
 TABS = (
     ("", "Next"), ("results", "Results"), ("progress", "Progress"), ("what-if", "What if"),
-    ("plate", "Plate"), ("history", "History"),
+    ("plate", "Plate"), ("history", "History"), ("settings", "Settings"),
 )  # fmt: skip
 VERBS = {
     "suggest": "Choosing experiments", "insights": "Looking at what was learned",

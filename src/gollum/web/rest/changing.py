@@ -27,6 +27,7 @@ from gollum.web.rest.bodies import (
     More,
     Ordering,
     Placing,
+    Pricing,
     Renaming,
     Repeated,
     Results,
@@ -193,6 +194,10 @@ _verb(
 _verb(
     "retell", Retelling, lambda known, body, _: known.retell(body.template).source,
     "Put experiments into other words from now on.",
+)  # fmt: skip
+_verb(
+    "price", Pricing, lambda known, body, _: known.price(body.prices),
+    "Say what options cost from now on; an experiment costs their sum.",
 )  # fmt: skip
 _verb(
     "place", Placing,
