@@ -82,7 +82,7 @@ def test_a_whole_campaign_by_clicking(chrome, server):
     row.get_by_text("category").wait_for()  # live, without a click
     page.get_by_label("What temperature_C is").select_option("as guessed")
     row.get_by_text("number").wait_for()
-    page.get_by_label("Name").fill("by clicks")
+    page.get_by_label("Name", exact=True).fill("by clicks")
     page.get_by_text("How experiments are chosen").click()
     page.get_by_label("Told apart by").select_option("one_hot")
     page.get_by_text("names and numbers").last.wait_for(state="attached")
