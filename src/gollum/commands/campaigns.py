@@ -32,7 +32,8 @@ _AND = re.compile(r"\s+(?:and|&)\s+")  # between what is avoided where it meets
 _SIGN = re.compile(r"[<>]=?|=")  # of what to avoid
 _LIMIT = re.compile(r"\s*([^=]+)=\s*([0-9]+)\s*(?:,|$)")  # of --at-most
 _LIMITS = re.compile(rf"(?:{_LIMIT.pattern})+")
-WHAT = ("results", "suggestions", "history", "candidates", "predictions")
+SURF = ("surf", "surf-next")
+WHAT = ("results", "suggestions", "history", "candidates", "predictions", *SURF)
 
 
 LEARNED = "campaign, FILE:COLUMN with results, or public:TASK, to learn from"
@@ -61,8 +62,8 @@ def add_commands(known: Any) -> None:
         "[--KEY VALUE …]",
         epilog="Any other --KEY VALUE says how experiments are chosen; `gollum run --help` lists "
         "the keys. For a campaign that exists, the goal, --template, --failed-as, --failed-word, "
-        "--ordinal and these keys change what it does from now on; null puts a key back to what "
-        "the preset says.",
+        "--ordinal, --price and these keys change what it does from now on; null puts a key back "
+        "to what the preset says.",
     )  # fmt: skip
     begin.add_argument("--table", metavar="FILE", help="possible experiments, one per row")
     begin.add_argument("--factors", metavar="FILE", help="instead: options, YAML or a spreadsheet")
@@ -96,6 +97,11 @@ def add_commands(known: Any) -> None:
                        help="names that have an order: stirring=low,medium,high")  # fmt: skip
     begin.add_argument("--id-column", metavar="COLUMN", help="names the rows")
     begin.add_argument("--cost", metavar="COLUMN", help="what each row costs")
+    begin.add_argument("--price", action="append", metavar="COLUMN=FILE",
+                       help="instead: what each option of a column costs, a table of options and "
+                       "prices; an experiment costs their sum")  # fmt: skip
+    begin.add_argument("--unit", action="append", metavar="COLUMN=UNIT",
+                       help="of numbers, where neither name nor cells say it: time=h")  # fmt: skip
     begin.add_argument("--template", metavar="TEXT", help="'{ligand} at {temperature_C} °C'; for a "
                        "campaign that exists, its new template")  # fmt: skip
     begin.add_argument("--reaction", metavar="COLUMN", help="reaction SMILES, or their template")
@@ -216,8 +222,11 @@ def add_commands(known: Any) -> None:
     again.add_argument("--batch", type=int, metavar="N", help="one of them [all]")
     again.add_argument("--quiet", action="store_true")
     out = command("export", export)
-    out.add_argument("-o", "--output", required=True, metavar="FILE", help=".xlsx, .csv or .json")
-    out.add_argument("--what", choices=WHAT, default="results", help="[%(default)s]; .json: all")
+    out.add_argument("-o", "--output", required=True, metavar="FILE",
+                     help=".xlsx, .csv or .json; of SURF .tsv, .txt or .csv")  # fmt: skip
+    out.add_argument("--what", choices=WHAT, default="results",
+                     help="[%(default)s]; surf: results in the Simple User-Friendly Reaction "
+                     "Format, surf-next: what is pending; .json: all")  # fmt: skip
     rescue = command("recover", recover)
     rescue.add_argument("--to", required=True, metavar="FILE", help="a new file")
 
@@ -254,7 +263,7 @@ def init(known: argparse.Namespace) -> int:
             )
         keys = {"model.name" if n == "model" else n: v for n, v in policy.items()} | known.keys
         aims = goal is not None or known.objective or details
-        others = (known.template, known.failed_word, known.ordinal)
+        others = (known.template, known.failed_word, known.ordinal, known.price)
         if not file.exists() or not (aims or keys or any(v is not None for v in others)):
             raise ConfigError("give --table FILE or --factors FILE with the possible experiments.")
         if known.failed_word is not None:
@@ -265,6 +274,9 @@ def init(known: argparse.Namespace) -> int:
         if known.ordinal is not None:
             for column, order in Campaign(file).order(_orders(known.ordinal)).items():
                 _say(console, f"{file}: from now on {column} has the order {' < '.join(order)}.")
+        if known.price is not None:
+            for column, prices in Campaign(file).price(_pairs("price", known.price)).items():
+                _say(console, f"{file}: from now on {len(prices)} options of {column} have prices.")
         if aims:
             said = known.objective or ()
             wanted = Campaign(file).want(*said, goal=goal, target=known.target, **details)
@@ -282,6 +294,10 @@ def init(known: argparse.Namespace) -> int:
     options |= details
     if known.ordinal is not None:
         options["ordinal"] = _orders(known.ordinal)
+    if known.price is not None:
+        options["prices"] = _pairs("price", known.price)
+    if known.unit is not None:
+        options["unit"] = _pairs("unit", known.unit)
     options |= {"keys": {k: v for k, v in known.keys.items() if v is not None}}
     campaign, start = Campaign.create(
         file,
@@ -402,8 +418,7 @@ def add(known: argparse.Namespace) -> int:
     if len(factors) < len(known.column):
         raise ConfigError("--column names a column twice; give each once.")
     columns = [*map(str, campaign.state().table.columns), *factors]
-    if campaign.state().created.cost is not None:
-        columns.append(str(campaign.state().created.cost))
+    columns += filter(None, [campaign.state().own_cost])
     options = [_option(text, columns) for text in known.option]
     for text in known.range:
         column, span = _pair(text, "--range COLUMN=FROM:TO:STEP")
@@ -596,6 +611,8 @@ def export(known: argparse.Namespace) -> int:
     from gollum.files import write_text
 
     campaign = Campaign(known.campaign)
+    if known.what in SURF:
+        return _export_surf(campaign, known)
     file = campaign.output(known.output, (*SHEETS, ".json"))
     if file.suffix.lower() == ".json":
         try:
@@ -619,6 +636,25 @@ def export(known: argparse.Namespace) -> int:
         table = campaign.export(known.what)
         write_sheet(headed(campaign.state(), table), file)
     _say(_console(), f"{file}: {len(table)} rows of {known.what}.")
+    return 0
+
+
+def _export_surf(campaign: Campaign, known: argparse.Namespace) -> int:
+    """Write reactions in SURF."""
+    from gollum.campaign.surf import ENDINGS, FIRST, surf_text
+    from gollum.files import write_file
+
+    file = campaign.output(known.output, tuple(ENDINGS))
+    if file.exists() and not file.read_bytes().startswith(FIRST[0].encode()):
+        raise UserError(f"{file} is there already and no SURF file; choose another name.")
+    table, notes = campaign.surf(known.what)
+    try:
+        write_file(file, surf_text(table, file.suffix.lower()))
+    except OSError as error:
+        raise UserError(f"{file} can't be written ({error.strerror}); choose another.") from None
+    for note in notes:
+        _say(_console(), f"Note: {note}")
+    _say(_console(), f"{file}: {len(table)} reactions in SURF.")
     return 0
 
 
@@ -784,6 +820,15 @@ def _pair(text: str, usage: str) -> tuple[str, str]:
     if not equals or not column.strip():
         raise ConfigError(f"write {usage}, not '{text}'.")
     return column.strip(), value.strip()
+
+
+def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
+    """'ligand=prices.csv' by column."""
+    pairs = [_pair(text, f"--{option} COLUMN={'UNIT' * (option == 'unit') or 'FILE'}")
+             for text in texts]  # fmt: skip
+    if len(dict(pairs)) < len(pairs):
+        raise ConfigError(f"--{option} names a column twice; give each once.")
+    return dict(pairs)
 
 
 def _orders(texts: Sequence[str]) -> dict[str, list[str]]:
