@@ -1,11 +1,14 @@
 """Several objectives: hypervolume found by each way of choosing, on tables that are measured.
 
     python benchmarks/hypervolume.py --json benchmarks/results/hypervolume.json
+    python benchmarks/hypervolume.py --json benchmarks/results/hypervolume.json --seeds 3 \
+        --tasks suzuki-edboplus reizman-1 --surrogate pllm_phi --ways front apart
 
 From six random experiments on, six rounds of four. `front` is what campaigns do (qLogNEHVI),
 `scalarization` qLogNParEGO, `first` optimizes the first objective alone, `random` is chance, and
-`baybe` BayBE's Pareto objective as its users have it (extra `peers`; only if named by --ways). What
-the file holds already is not run again.
+`baybe` BayBE's Pareto objective as its users have it (extra `peers`; only if named by --ways).
+`apart` is `front` with a language model for each outcome instead of one for all. What the file
+holds already is not run again.
 Judged is the hypervolume of what was measured, as a share of that of the whole table, down to its
 worst values, after each round.
 """
@@ -23,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from gollum.acquisition.baselines import of_problem
-from gollum.acquisition.model_based import ModelBased, Modelled, make_strategy, others_of
+from gollum.acquisition.model_based import ModelBased, Modelled, make_strategy, models_of
 from gollum.acquisition.policy import Policy
 from gollum.acquisition.several import select_several
 from gollum.acquisition.strategy import BatchRequest, Observed, unmeasured
@@ -44,10 +47,11 @@ TASKS = {
     "dye-lasers": ("dye-lasers-peak", "dye-lasers-overlap"),
 }
 WAYS = ("front", "scalarization", "first", "random")
+USUAL = "wordless"  # the surrogate, where a row names none
 START, ROUNDS, BATCH = 6, 6, 4
 
 
-def outcomes_of(tasks: Sequence[str]) -> tuple[Setup, list[Outcome], np.ndarray]:
+def outcomes_of(tasks: Sequence[str], surrogate: str) -> tuple[Setup, list[Outcome], np.ndarray]:
     """The candidates of several tasks on one table, their outcomes and values N x k."""
     problems = [load_problem(DataConfig(task=task)) for task in tasks]
     first = problems[0].pool
@@ -58,7 +62,7 @@ def outcomes_of(tasks: Sequence[str]) -> tuple[Setup, list[Outcome], np.ndarray]
     values = np.stack([p.pool.values[p.pool.positions(kept)] for p in problems], axis=1)
     pool = replace(first, table=first.table.loc[kept], values=values[:, 0].copy())
     texts = tuple(problems[0].texts[i] for i in rows)
-    policy = Policy.of({"surrogate": "wordless", "preset": "default"})
+    policy = Policy.of({"surrogate": surrogate, "preset": "default"})
     setup = Setup(
         replace(problems[0], pool=pool, texts=texts, reactions=None), policy,
         Runtime.resolve("auto", "float32"),
@@ -131,10 +135,9 @@ def chosen(
     if way == "first":
         picked = strategy.choose(ids, first.utility, request, stream)
         return pool.positions(picked.ids).tolist()
-    fitted = strategy.surrogate.fit(ids, first.utility, stream)
-    others, _ = others_of(strategy.surrogate, observed, stream)
+    fitted, others, _ = models_of(strategy.surrogate, observed, stream, way == "apart")
     several = Modelled(observed, fitted, others).several
-    by = "hypervolume" if way == "front" else way
+    by = "hypervolume" if way in ("front", "apart") else way
     return select_several(replace(several, by=by), request, stream)[0]
 
 
@@ -145,27 +148,28 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--tasks", nargs="*", default=list(TASKS))
     parser.add_argument("--ways", nargs="*", default=list(WAYS))
+    parser.add_argument("--surrogate", default=USUAL)
     known = parser.parse_args()
     prepare_process(1)
     path = Path(known.json)
     rows = json.loads(path.read_text("utf-8"))["rows"] if path.exists() else []
-    done = {(row["task"], row["way"], row["seed"]) for row in rows}
+    done = {(r["task"], r["way"], r["seed"], r.get("surrogate", USUAL)) for r in rows}
     for task in known.tasks:
-        setup, outcomes, values = outcomes_of(TASKS[task])
+        setup, outcomes, values = outcomes_of(TASKS[task], known.surrogate)
         strategy = make_strategy(setup, setup.settings, starts=False)
         for seed in range(known.seeds):
             for way in known.ways:
-                if (task, way, seed) in done:
+                if (task, way, seed, known.surrogate) in done:
                     continue
                 began = time.perf_counter()
                 volumes = run(setup, strategy, outcomes, values, way, seed)
                 seconds = round(time.perf_counter() - began, 1)
                 rows.append(
-                    {"task": task, "way": way, "seed": seed, "seconds": seconds,
-                     "volumes": [round(v, 5) for v in volumes]}
+                    {"task": task, "way": way, "seed": seed, "surrogate": known.surrogate,
+                     "seconds": seconds, "volumes": [round(v, 5) for v in volumes]}
                 )  # fmt: skip
                 print(task, way, seed, f"{volumes[-1]:.3f}", f"{seconds} s", flush=True)
-                content = {"commit": commit(), "surrogate": "wordless", "rows": rows}
+                content = {"commit": commit(), "surrogate": USUAL, "rows": rows}
                 write_text(path, json.dumps(content) + "\n")
 
 

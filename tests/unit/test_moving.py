@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from gollum.acquisition.batch import batch_improvement
-from gollum.acquisition.model_based import ModelBased
+from gollum.acquisition.model_based import ModelBased, Modelled
 from gollum.acquisition.scoring import Aim, score
-from gollum.acquisition.strategy import BatchRequest, ask
+from gollum.acquisition.strategy import BatchRequest, Observed, ask
+from gollum.data.outcomes import Goal, Outcome
 from gollum.data.pool import Pool
 from gollum.errors import DataError
 from gollum.features.base import FixedFeatures
@@ -96,3 +97,80 @@ def test_models_that_know_their_pool_only_stay_among_the_candidates(strategy, mo
     assert found.joined is None
     assert found.ids == chosen(strategy, 2, space=False).ids
     assert found.notes[-1] == "It can't. Only listed candidates are suggested."
+
+
+def several(strategy, goals, space):
+    """The same with a second outcome, best elsewhere: as a trade, or as a limit."""
+    pool = strategy.pool
+    table = pool.table.iloc[:KNOWN]
+    other = np.exp(-((table["a"] - 15) ** 2 + (table["b"] - 21) ** 2) / 900).to_numpy()
+    ids = pool.ids[:KNOWN].tolist()
+    values = (pool.utility[:KNOWN], other)
+    outcomes = [Outcome(name=n, goal=Goal.of(g)) for n, g in zip("yz", goals, strict=True)]
+    outcomes = tuple(
+        Observed(one, ids, v, one.scale(v)) for one, v in zip(outcomes, values, strict=True)
+    )
+    wanted = BatchRequest(
+        3, np.arange(KNOWN, COUNT), done=np.arange(KNOWN), ties=SEED, outcomes=outcomes
+    )
+    if space:
+        square = Square(pool.table, wanted)
+        square.request = lambda rows: replace(Square.request(square, rows), outcomes=outcomes,
+                                              count=3)  # fmt: skip
+        wanted = replace(wanted, space=square)
+    found = ask(strategy, pool, ids, values[0], wanted, SEED)
+    return found, Modelled(outcomes, found.fitted, found.others)
+
+
+def test_several_objectives_move_and_bring_more_together(strategy):
+    gains = []
+    for space in (False, True):
+        found, modelled = several(strategy, ("maximize", "maximize"), space)
+        rows = found.fitted.pool.positions(found.ids)
+        gains.append(modelled.several.gains(rows, np.zeros(2)))
+    assert gains[1].max() > 1.2 * gains[0].max()  # by itself, as a share of the hypervolume
+    assert gains[1].sum() > 1.1 * gains[0].sum()
+    assert [i for i in found.ids if i.startswith("n")] == found.joined.index.tolist()
+    assert len(found.joined) > 0
+    model = found.others["z"]
+    assert model.pool.ids.tolist() == found.fitted.pool.ids.tolist()
+    again, _ = several(strategy, ("maximize", "maximize"), True)
+    assert again.ids == found.ids
+    assert again.joined.equals(found.joined)
+
+
+def test_limits_hold_where_an_objective_moves(strategy):
+    listed, bound = (several(strategy, ("maximize", "at-least=0.6"), s) for s in (False, True))
+    gains = []
+    for found, modelled in (listed, bound):
+        rows = found.fitted.pool.positions(found.ids)
+        aim = Aim.of(found.fitted, "q_log_ei", constraints=modelled.constraints)
+        gains.append(batch_improvement(found.fitted, rows, aim, SEED))
+    assert len(bound[0].joined) > 0
+    assert gains[1] > 1.02 * gains[0]
+    chances = np.exp(bound[1].log_limits(rows, {}))
+    free = chosen(strategy, 3)
+    other = bound[0].others["z"].posterior(free.joined)
+    unbound = np.exp(bound[1].limits[0][1].log_chance(
+        *((other[0] - bound[0].others["z"].location) / bound[0].others["z"].scale,
+          other[1] / bound[0].others["z"].scale.square())).numpy())  # fmt: skip
+    assert chances.mean() > unbound.mean()
+
+
+def test_where_an_outcome_is_known_of_candidates_only_these_are_suggested(strategy):
+    pool, cost = strategy.pool, np.arange(COUNT, dtype=float)
+    ids, values = pool.ids[:KNOWN].tolist(), pool.utility[:KNOWN]
+    first, price = Outcome(name="y"), Outcome(name="cost", goal=Goal.of("minimize"))
+    outcomes = (
+        Observed(first, ids, values, first.scale(values)),
+        Observed(price, ids, cost[:KNOWN], price.scale(cost), known=cost),
+    )
+    wanted = BatchRequest(2, np.arange(KNOWN, COUNT), done=np.arange(KNOWN), ties=SEED,
+                          outcomes=outcomes)  # fmt: skip
+    wanted = replace(wanted, space=Square(pool.table, wanted))
+    found = ask(strategy, pool, ids, values, wanted, SEED)
+    assert found.joined is None
+    assert found.notes[-1] == (
+        "An outcome that is known of every candidate is not known of others. Only listed "
+        "candidates are suggested."
+    )

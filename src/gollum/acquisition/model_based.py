@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from gollum.acquisition.batch import batch_improvement, select
 from gollum.acquisition.criteria import CRITERIA
 from gollum.acquisition.design import features_of_first_design, few_options, representative
 from gollum.acquisition.limits import Rows
-from gollum.acquisition.moving import moved
+from gollum.acquisition.moving import One, Pursuit, moved
 from gollum.acquisition.policy import Policy
 from gollum.acquisition.scoring import Aim, Constraint, score, widened
 from gollum.acquisition.strategy import (
@@ -106,27 +106,27 @@ class ModelBased:
         self.listener.stage("Fitting the model")
         name = type(surrogate).__name__
         with running(surrogate, f"fitting {name}"):
-            fitted = fit_to(surrogate, ids, utility, stream, request.extents)
-            others, untold = others_of(surrogate, request.outcomes, stream)
+            if request.outcomes:
+                fitted, others, untold = models_of(
+                    surrogate, request.outcomes, stream, request.apart
+                )
+            else:
+                fitted = fit_to(surrogate, ids, utility, stream, request.extents)
+                others, untold = {}, ()
         require(fitted, Fitted)
         fitting = time.perf_counter() - began
         self.listener.stage("Choosing experiments")
         began = time.perf_counter()
         with running(fitted, f"predicting by {name}"), running(criterion, f"'{self.criterion}'"):
             chosen = self._wanted(fitted, others, request)
-            if request.space is not None and request.outcomes:
-                only = Note(
-                    "only-listed", "", "With several outcomes only candidates are suggested."
-                )
-                chosen = replace(chosen, notes=(*chosen.notes, only))
-            elif request.space is not None:
-                chosen = self._moved(fitted, request, request.space, chosen)
+            if request.space is not None:
+                chosen = self._moved(fitted, others, request, request.space, chosen)
         if not np.isfinite([*chosen.means, *chosen.deviations]).all():
             raise FitError(f"{name} predicts what is no number, such as for '{chosen.ids[0]}'.")
         return replace(
             chosen,
             fitted=chosen.fitted or fitted,
-            others=others,
+            others=chosen.others or others,
             revision=surrogate.revision,
             notes=(*fitted.report.notes, *untold, *chosen.notes),
             fit_seconds=fitting,
@@ -182,30 +182,53 @@ class ModelBased:
         return max(map(batch, full[:SHARED]), key=worth)
 
     def _moved(
-        self, fitted: Fitted, request: BatchRequest, space: Space, chosen: Selection
+        self,
+        fitted: Fitted,
+        others: Mapping[str, Fitted],
+        request: BatchRequest,
+        space: Space,
+        chosen: Selection,
     ) -> Selection:
         """The best batch of candidates and of what can be tried near the best of them."""
         self.listener.stage("Moving between candidates")
-        aim = Aim.of(fitted, self.criterion, request.target)
+        pursuit = self._pursuit(Modelled(request.outcomes, fitted, others), request)
+        every = np.arange(len(self.pool))
         try:
-            rows = moved(fitted, request, space, aim, self.pool.positions(chosen.ids))
+            rows = moved(pursuit, request, space, self.pool.positions(chosen.ids))
+            if rows.empty:
+                return chosen
+            grown = fitted.over(every, rows)
+            beside = {outcome: one.over(every, rows) for outcome, one in others.items()}
         except DataError as error:
             return replace(chosen, notes=(f"{error} Only listed candidates are suggested.",))
-        if rows.empty:
-            return chosen
-        every = np.arange(len(self.pool))
-        grown = fitted.over(every, rows)
-        best = self._best(grown, replace(space.request(rows), ties=request.ties))
+        best = self._wanted(grown, beside, replace(space.request(rows), ties=request.ties))
         new = [i for i in best.ids if i in rows.index]
         if not new:
             return best
         name = dict(zip(new, space.names(len(new)), strict=True))
-        ids = tuple(name.get(i, i) for i in best.ids)
-        kept = grown.over(np.append(every, grown.pool.positions(new)), rows[:0])
-        pool = replace(kept.pool, table=kept.pool.table.rename(index=name))
+
+        def kept(model: Fitted) -> Fitted:
+            found = model.over(np.append(every, model.pool.positions(new)), rows[:0])
+            table = found.pool.table.rename(index=name)
+            return replace(found, pool=replace(found.pool, table=table))
+
+        model = kept(grown)
         return replace(
-            best, ids=ids, joined=pool.table[len(every) :], fitted=replace(kept, pool=pool)
+            best,
+            ids=tuple(name.get(i, i) for i in best.ids),
+            joined=model.pool.table[len(every) :],
+            fitted=model,
+            others={outcome: kept(one) for outcome, one in beside.items()},
         )
+
+    def _pursuit(self, modelled: Modelled, request: BatchRequest) -> Pursuit:
+        """What experiments between the candidates are tried for."""
+        if (several := modelled.several) is None:
+            aim = Aim.of(modelled.fitted, self.criterion, request.target, modelled.constraints)
+            return One(modelled.fitted, aim)
+        from gollum.acquisition.several import Together
+
+        return Together.of(several, request)
 
     def _first(self, request: BatchRequest) -> Selection:
         """A first design; where a value is shared, on the middle one of the largest plates."""
@@ -299,29 +322,68 @@ def unaided(surrogate: Surrogate) -> Surrogate:
     return found
 
 
-def others_of(
-    surrogate: Surrogate, outcomes: Sequence[Observed], stream: Sequence[int]
-) -> tuple[dict[str, Fitted], tuple[Note, ...]]:
-    """Models of the further outcomes by name, and which of them have too few results for one.
+def models_of(
+    surrogate: Surrogate, outcomes: Sequence[Observed], stream: Sequence[int], apart: bool = False
+) -> tuple[Fitted, dict[str, Fitted], tuple[Note, ...]]:
+    """Models of all outcomes that have results enough for one.
+
+    A surrogate that `shares` learns them together; others fit each by itself.
+
+    Args:
+        surrogate: what is fitted.
+        outcomes: the objective first.
+        stream: names the random stream.
+        apart: whether each is fitted by itself in any case.
+
+    Returns:
+        The model of the objective, those of further outcomes by name, and which have too few.
 
     Raises:
         FitError: one could not be fitted.
     """
-    found, untold = dict[str, Fitted](), list[Note]()
+    first, *rest = outcomes
+    joined = [] if apart or not shares(surrogate) else [one for one in rest if _is_learned(one)]
+    if joined:
+        taking: Any = surrogate
+        results = [(one.ids, one.utility) for one in (first, *joined)]
+        fitted, *models = taking.fit_together(results, stream)
+        found = {one.outcome.name: m for one, m in zip(joined, models, strict=True)}
+    else:
+        fitted, found = fit_to(surrogate, first.ids, first.utility, stream, first.extents), {}
+    untold = list[Note]()
     surrogate = unaided(surrogate)
-    for number, one in enumerate(outcomes[1:], start=1):
+    for number, one in enumerate(rest, start=1):
+        name = one.outcome.name
         if one.known is not None:
-            utility = one.scale.utility(one.known)
-            found[one.outcome.name] = Known.of(surrogate.pool, one.ids, utility)
-        elif is_ready(one.ids, one.values):
-            found[one.outcome.name] = fit_to(
-                surrogate, one.ids, one.utility, (*stream, number), one.extents
-            )
-        else:
+            found[name] = Known.of(surrogate.pool, one.ids, one.scale.utility(one.known))
+        elif not is_ready(one.ids, one.values):
             what = "has no result so far" if len(one.ids) == 0 else "has no two different results"
             effect = "what is wanted of it plays no part yet"
-            untold.append(Note("unknown-outcome", "", f"'{one.outcome.name}' {what}; {effect}."))
-    return found, tuple(untold)
+            untold.append(Note("unknown-outcome", "", f"'{name}' {what}; {effect}."))
+        elif name not in found:
+            found[name] = fit_to(surrogate, one.ids, one.utility, (*stream, number), one.extents)
+    return fitted, found, tuple(untold)
+
+
+def alongside(surrogate: Surrogate, one: Observed, outcomes: Sequence[Observed]) -> Surrogate:
+    """What is fitted to one outcome where parts of its results are left out."""
+    others = [o for o in outcomes if o is not one and _is_learned(o)]
+    if not others or not shares(surrogate):
+        return surrogate
+    from gollum.surrogates.shared import Alongside
+
+    whole: Any = surrogate
+    return Alongside(whole, one.ids, tuple((o.ids, o.utility) for o in others))
+
+
+def shares(surrogate: Surrogate) -> bool:
+    """Whether several outcomes are learned together."""
+    return bool(getattr(surrogate, "shares", False))
+
+
+def _is_learned(one: Observed) -> bool:
+    """Whether there is something to learn, and enough to learn it from."""
+    return one.known is None and is_ready(one.ids, one.values)
 
 
 def make_strategy(

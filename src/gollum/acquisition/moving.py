@@ -11,7 +11,9 @@ of whole rows are those of the start; what is found is then read and compared as
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -20,8 +22,9 @@ from torch import Tensor
 
 from gollum.acquisition.batch import gains
 from gollum.acquisition.limits import Rows
-from gollum.acquisition.scoring import Aim, score
+from gollum.acquisition.scoring import Aim
 from gollum.acquisition.strategy import BatchRequest, Space
+from gollum.data.pool import Pool
 from gollum.surrogates.base import Fitted
 
 STARTS = 4  # besides the batch
@@ -32,24 +35,88 @@ REACH, SHRINK = 0.25, 0.6  # of the first box in each direction; from box to box
 Gain = Callable[[pd.DataFrame, int], Tensor]
 
 
+class Pursuit(Protocol):
+    """What experiments are tried for, with the models that tell how much they bring."""
+
+    @property
+    def pool(self) -> Pool:
+        """The candidates."""
+        ...
+
+    @property
+    def measured(self) -> Rows:
+        """Candidates with a result, each once."""
+        ...
+
+    def over(self, rows: Rows, table: pd.DataFrame, like: Rows) -> Pursuit:
+        """The same over some rows of the pool, followed by others, as `Fitted.over`.
+
+        Raises:
+            DataError: a model can't predict other rows than its pool's.
+        """
+        ...
+
+    def worth(self, rows: Rows, assumed: Rows, size: int, seed: Sequence[int]) -> Tensor:
+        """What each of m candidates brings when others are tried as well, up to `size` in all; m.
+
+        Args:
+            rows: m candidates.
+            assumed: these others.
+            size: how many may be assumed.
+            seed: names samples.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class One:
+    """One objective, within the limits of other outcomes.
+
+    Attributes:
+        fitted: its model.
+        aim: the acquisition criterion, with the limits.
+    """
+
+    fitted: Fitted
+    aim: Aim
+
+    @property
+    def pool(self) -> Pool:
+        """The candidates."""
+        return self.fitted.pool
+
+    @property
+    def measured(self) -> Rows:
+        """Those with a result of the objective or of what has limits."""
+        models = [self.fitted, *(constraint.fitted for constraint in self.aim.constraints)]
+        return np.unique(np.concatenate([model.rows for model in models]))
+
+    def over(self, rows: Rows, table: pd.DataFrame, like: Rows) -> One:
+        """All models over these."""
+        limits = tuple(limit.over(rows, table, like) for limit in self.aim.constraints)
+        aim = replace(self.aim, constraints=limits)
+        return replace(self, fitted=self.fitted.over(rows, table, like), aim=aim)
+
+    def worth(self, rows: Rows, assumed: Rows, size: int, seed: Sequence[int]) -> Tensor:
+        """By the criterion."""
+        return gains(self.fitted, assumed, size, self.aim, seed)(rows)
+
+
 @torch.no_grad()
-def moved(
-    fitted: Fitted, request: BatchRequest, space: Space, aim: Aim, batch: Rows
-) -> pd.DataFrame:
+def moved(pursuit: Pursuit, request: BatchRequest, space: Space, batch: Rows) -> pd.DataFrame:
     """Experiments between the candidates that are worth more than those that they start from.
 
     Args:
-        fitted: the surrogate.
+        pursuit: what they are worth.
         request: what was asked for.
         space: what may be tried.
-        aim: the acquisition criterion.
         batch: positions of the best batch of candidates.
 
     Returns:
         m x k inputs; the index holds provisional ids.
 
     Raises:
-        DataError: the surrogate can't predict other rows than its pool's.
+        DataError: a surrogate can't predict other rows than its pool's.
     """
     seed, found = request.ties or (), list[pd.DataFrame]()
     members = [row for row in batch if row not in request.done][:MEMBERS]
@@ -57,30 +124,31 @@ def moved(
     for row in members:
         held = [other for other in batch if other != row and other not in away]
         assumed = np.concatenate([request.pending, np.array(held, dtype=np.int64)])
-        gain = partial(_gain, fitted, aim, request, assumed, dict(away))
-        if (better := _climbed(fitted, row, gain, space, seed)) is not None:
+        gain = partial(_gain, pursuit, request, assumed, dict(away))
+        if (better := _climbed(pursuit, row, gain, space, seed)) is not None:
             away[row] = better
-    alone = partial(_gain, fitted, aim, request, request.pending, {})
-    for row in _starts(fitted, request, aim, members):
-        if (better := _climbed(fitted, row, alone, space, seed)) is not None:
+    alone = partial(_gain, pursuit, request, request.pending, {})
+    for row in _starts(pursuit, request, members):
+        if (better := _climbed(pursuit, row, alone, space, seed)) is not None:
             found.append(better)
-    every = pd.concat([fitted.pool.table[:0], *away.values(), *found])
+    every = pd.concat([pursuit.pool.table[:0], *away.values(), *found])
     return _named(every.drop_duplicates())
 
 
-def _starts(fitted: Fitted, request: BatchRequest, aim: Aim, members: Sequence[int]) -> list[int]:
+def _starts(pursuit: Pursuit, request: BatchRequest, members: Sequence[int]) -> list[int]:
     """The best candidates by themselves that are no members of the batch."""
     rows = np.setdiff1d(request.rows, [*members, *request.done])
-    best = score(fitted, rows, aim).topk(min(STARTS, len(rows))).indices
+    values = pursuit.worth(rows, rows[:0], 0, request.ties or ())
+    best = values.topk(min(STARTS, len(rows))).indices
     found: list[int] = rows[best.cpu().numpy()].tolist()
     return found
 
 
 def _climbed(
-    fitted: Fitted, row: int, gain: Gain, space: Space, seed: Sequence[int]
+    pursuit: Pursuit, row: int, gain: Gain, space: Space, seed: Sequence[int]
 ) -> pd.DataFrame | None:
     """Where a search from a candidate ends; None where nothing near is better."""
-    start = at = fitted.pool.table.iloc[[row]]
+    start = at = pursuit.pool.table.iloc[[row]]
     for number in range(ROUNDS):
         around = space.near(at, REACH * SHRINK**number, DRAWN, (*seed, row, number))
         if len(around):
@@ -91,8 +159,7 @@ def _climbed(
 
 
 def _gain(
-    fitted: Fitted,
-    aim: Aim,
+    pursuit: Pursuit,
     request: BatchRequest,
     assumed: Rows,
     others: Mapping[int, pd.DataFrame],
@@ -100,14 +167,14 @@ def _gain(
     start: int,
 ) -> Tensor:
     """What each of m experiments is worth when candidates and others are done as well; m."""
-    known = np.union1d(np.unique(fitted.rows), assumed).astype(np.int64)
+    known = np.union1d(pursuit.measured, assumed).astype(np.int64)
     like = np.array([*others, *[start] * len(tried)], dtype=np.int64)
-    model = fitted.over(known, _named(pd.concat([*others.values(), tried])), like)
+    model = pursuit.over(known, _named(pd.concat([*others.values(), tried])), like)
     rows = np.arange(len(known), len(model.pool))
-    before = model.pool.positions(fitted.pool.ids[assumed])
+    before = model.pool.positions(pursuit.pool.ids[assumed])
     every = np.concatenate([before, rows[: len(others)]])
     size = len(request.pending) + request.count
-    return gains(model, every, size, aim, request.ties or ())(rows[len(others) :])
+    return model.worth(rows[len(others) :], every, size, request.ties or ())
 
 
 def _named(rows: pd.DataFrame) -> pd.DataFrame:

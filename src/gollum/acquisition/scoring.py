@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 import torch
 from botorch.acquisition.analytic import AnalyticAcquisitionFunction
 from botorch.models.model import Model
@@ -131,6 +132,10 @@ class Constraint:
         within = dict(zip(mine.tolist(), means.tolist(), strict=True))
         values = torch.tensor([within.get(row, math.nan) for row in rows.tolist()])
         return self.holds((values.double() - self.fitted.location) / self.fitted.scale)
+
+    def over(self, rows: Rows, table: pd.DataFrame, like: Rows | None = None) -> Constraint:
+        """The same limits over some rows of the pool, followed by others, as `Fitted.over`."""
+        return replace(self, fitted=self.fitted.over(rows, table, like))
 
     def believing(self, rows: Rows) -> Constraint:
         """As if some candidates had given their posterior mean."""

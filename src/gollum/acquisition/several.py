@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from botorch.acquisition.analytic import LogExpectedImprovement
 from botorch.acquisition.logei import qLogNoisyExpectedImprovement
@@ -43,6 +44,7 @@ from gollum.data.fronts import (
     on_front,
     reference_point,
 )
+from gollum.data.pool import Pool
 from gollum.errors import DataError
 from gollum.notes import Note
 from gollum.runtime import seeded
@@ -94,6 +96,11 @@ class Several:
         rows = sorted(set.intersection(*(set(found) for found in each)))
         merits = [[found[row] for found in each] for row in rows]
         return np.array(rows, dtype=np.int64), np.array(merits).reshape(len(rows), len(each))
+
+    @property
+    def measured(self) -> Rows:
+        """Candidates with a result of any objective."""
+        return np.unique(np.concatenate([model.rows for model in self.models]))
 
     @cached_property
     def allowed(self) -> np.ndarray:
@@ -326,9 +333,8 @@ def select_several(
     weights = _weights(len(several.objectives), count, seed)
     point = several.reference(rows) if several.by == "hypervolume" else None
     rows, notes = _shortlist(several, rows, off, weights, request)
-    measured = np.unique(np.concatenate([model.rows for model in several.models]))
-    points = np.concatenate([measured, request.pending, rows]).astype(np.int64)
-    model = SeveralOutcomes([_tabulated(fitted, points) for fitted in _every(several)])
+    measured = several.measured
+    model = _joint(several, measured, request.pending, rows)
     first = len(measured) + len(request.pending)
     places = {int(row): first + i for i, row in enumerate(rows)}
     assumed = list(range(len(measured), first))
@@ -348,6 +354,55 @@ def select_several(
         assumed.append(places[row])
         rows = rows[(rows != row) & request.limits.allowed(rows, chosen)]
     return chosen, scores, notes
+
+
+@dataclass(frozen=True, eq=False)
+class Together:
+    """Several objectives that experiments between the candidates are tried for.
+
+    Attributes:
+        several: the objectives and limits.
+        point: reference of the hypervolume, or None.
+        weight: of the objectives, k.
+    """
+
+    several: Several
+    point: Vector | None
+    weight: Tensor
+
+    @classmethod
+    def of(cls, several: Several, request: BatchRequest) -> Together:
+        """As for the first of a batch."""
+        point = several.reference(request.rows) if several.by == "hypervolume" else None
+        return cls(several, point, _weights(len(several.objectives), 1, request.ties or ())[0])
+
+    @property
+    def pool(self) -> Pool:
+        """The candidates."""
+        return self.several.models[0].pool
+
+    @property
+    def measured(self) -> Rows:
+        """Those with a result of any outcome."""
+        return np.unique(np.concatenate([model.rows for model in _every(self.several)]))
+
+    def over(self, rows: Rows, table: pd.DataFrame, like: Rows) -> Together:
+        """All models over these."""
+        models = tuple(model.over(rows, table, like) for model in self.several.models)
+        limits = tuple(limit.over(rows, table, like) for limit in self.several.constraints)
+        return replace(self, several=replace(self.several, models=models, constraints=limits))
+
+    def worth(self, rows: Rows, assumed: Rows, size: int, seed: Sequence[int]) -> Tensor:
+        """By themselves, or with others under one of BoTorch's criteria; m."""
+        if len(assumed) == 0:
+            return self.several.alone(rows, [self.weight], self.point)[0]
+        measured = self.several.measured
+        first = len(measured) + len(assumed)
+        model, others = _joint(self.several, measured, assumed, rows), range(len(measured), first)
+        criterion = _criterion(
+            self.several, model, len(measured), others, self.weight, self.point, seed
+        )
+        return criterion(np.arange(first, first + len(rows), dtype=np.float64))
 
 
 def selection_of(
@@ -467,6 +522,12 @@ def _violation(column: int, low: float, high: float) -> list[Callable[[Tensor], 
 
 def _every(several: Several) -> list[Fitted]:
     return [*several.models, *(constraint.fitted for constraint in several.constraints)]
+
+
+def _joint(several: Several, *rows: Rows) -> SeveralOutcomes:
+    """All models at some candidates, after each other."""
+    points = np.concatenate(rows).astype(np.int64)
+    return SeveralOutcomes([_tabulated(fitted, points) for fitted in _every(several)])
 
 
 @torch.no_grad()

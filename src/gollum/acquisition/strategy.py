@@ -102,6 +102,8 @@ class BatchRequest:
         space: what may be tried besides the candidates, if anything.
         extents: what is known of results of the objective that are no plain number, in units of
             utility; or None.
+        apart: whether several outcomes have nothing in common, as in older suggestions: each is
+            learned by itself.
     """
 
     count: int
@@ -116,6 +118,7 @@ class BatchRequest:
     outcomes: tuple[Observed, ...] = ()
     space: Space | None = None
     extents: Extents | None = None
+    apart: bool = False
 
 
 @dataclass(frozen=True)

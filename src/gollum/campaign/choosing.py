@@ -26,6 +26,7 @@ def batch_request(
     pending: Rows,
     taken: Rows,
     outcomes: tuple[Observed, ...],
+    apart: bool = False,
 ) -> BatchRequest:
     """What a strategy is asked for.
 
@@ -37,6 +38,7 @@ def batch_request(
         pending: positions whose results are not there yet.
         taken: positions that the batch holds already.
         outcomes: with their results, the objective first.
+        apart: as `BatchRequest` takes it.
 
     Raises:
         DataError: no candidate is left.
@@ -68,6 +70,7 @@ def batch_request(
         ties=(state.created.seed, state.learned, state.sequence),
         outcomes=outcomes if len(outcomes) > 1 else (),
         extents=outcomes[0].extents,
+        apart=apart,
     )
 
 

@@ -238,6 +238,9 @@ class Suggested(Happening):
     all; with where 90 % of what the model averages over lies."""
     limited: bool = False
     """Whether no interval was widened beyond that of guessing the mean."""
+    together: bool = False
+    """Whether several outcomes were learned by one language model, where one is trained, and
+    experiments could move between the candidates for all of them."""
     advice: str = ""
     """Whether to go on, as it was told with the batch; empty without a model."""
     revision: str = ""

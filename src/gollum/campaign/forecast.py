@@ -9,16 +9,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gollum.acquisition.model_based import Modelled, others_of
+from gollum.acquisition.model_based import Modelled, models_of
 from gollum.acquisition.strategy import Observed, Selection
 from gollum.campaign.explain import Explained, interval, main_effects
 from gollum.campaign.planning import (
     has_enough,
-    inflation_of,
-    learn,
     observed,
     strategy_of,
     stream_of,
+    widenings,
 )
 from gollum.campaign.sheets import predicted_frame
 from gollum.campaign.state import State
@@ -95,15 +94,10 @@ def _models(state: State, listener: Listener) -> _Models | None:
     assert surrogate is not None  # noqa: S101 (its policy has a factory)
     listener.stage("Fitting the model")
     outcomes = observed(state, strategy)
-    fitted = learn(surrogate, state, outcomes[0].scale)
-    others, notes = others_of(surrogate, outcomes, stream_of(state))
+    fitted, others, notes = models_of(surrogate, outcomes, stream_of(state))
     listener.noted(notes)
     listener.stage("Checking the intervals")
-    wider = {
-        one.outcome.name: inflation_of(state, surrogate, listener, one)
-        for one in outcomes
-        if one is outcomes[0] or one.outcome.name in others
-    }
+    wider = widenings(state, surrogate, outcomes, others, listener)
     return _Models(outcomes, fitted, others, wider)
 
 

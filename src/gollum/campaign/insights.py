@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from gollum.acquisition.model_based import Modelled, others_of, unaided
+from gollum.acquisition.model_based import Modelled, alongside, models_of, unaided
 from gollum.acquisition.scoring import widened
 from gollum.acquisition.strategy import Observed
 from gollum.campaign.advice import Advice, advice
@@ -19,7 +19,6 @@ from gollum.campaign.forecast import map_of
 from gollum.campaign.planning import (
     has_enough,
     inflation_of,
-    learn,
     observed,
     strategy_of,
     stream_of,
@@ -130,16 +129,17 @@ def insights(state: State, listener: Listener = SILENT) -> Insights | None:
     listener.stage("Fitting the model")
     outcomes = observed(state, strategy)
     first = outcomes[0]
-    fitted = learn(own, state, first.scale)
-    others, untold = others_of(own, outcomes, stream_of(state))
+    fitted, others, untold = models_of(own, outcomes, stream_of(state))
     notes += untold
     modelled = Modelled(outcomes, fitted, others) if others else None
-    learned = [_learned(state, surrogates, first, fitted, listener)]
-    bare = {name: unaided(surrogate) for name, surrogate in surrogates.items()}
-    for one in outcomes[1:]:
-        if one.known is None and one.outcome.name in others:
-            model = others[one.outcome.name]
-            learned.append(_learned(state, bare, one, model, listener))
+    learned = list[Learned]()
+    for one in outcomes:
+        model = fitted if one is first else others.get(one.outcome.name)
+        if model is not None and one.known is None:
+            made = surrogates.values() if one is first else map(unaided, surrogates.values())
+            asked = [alongside(surrogate, one, outcomes) for surrogate in made]
+            named = dict(zip(surrogates, asked, strict=True))
+            learned.append(_learned(state, named, one, model, listener))
     for found in learned:
         several = len(learned) > 1
         of = f" for {found.outcome.name}" * several

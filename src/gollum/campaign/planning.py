@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Literal
@@ -10,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from gollum import __version__
-from gollum.acquisition.model_based import make_strategy, unaided
+from gollum.acquisition.model_based import alongside, make_strategy, unaided
 from gollum.acquisition.policy import Policy
 from gollum.acquisition.strategy import Observed, Strategy, ask, is_ready
 from gollum.campaign.between import Between
@@ -138,6 +139,7 @@ def propose(
     fresh: bool = False,
     extends: bool = False,
     limited: bool = True,
+    together: bool = True,
     listener: Listener = SILENT,
 ) -> Suggested:
     """Choose experiments; the same state and arguments give the same ones on the same machine.
@@ -149,6 +151,8 @@ def propose(
         fresh: whether pending experiments are withdrawn, and may be chosen again.
         extends: whether the last batch is continued.
         limited: whether no interval is widened beyond that of guessing the mean.
+        together: whether several outcomes are learned by one language model, and experiments move
+            between the candidates for all of them.
         listener: told what it is at.
 
     Raises:
@@ -172,10 +176,10 @@ def propose(
     outcomes = observed(state, strategy)
     wanted = partial(
         batch_request, count=asked - len(held), request=request, fresh=fresh, pending=pending,
-        taken=pool.positions(held), outcomes=outcomes,
+        taken=pool.positions(held), outcomes=outcomes, apart=not together,
     )  # fmt: skip
     asks = wanted(state)
-    if state.drawn_from:
+    if state.drawn_from and (together or len(outcomes) == 1):
         asks = replace(asks, space=Between(state, wanted, request.same))
     first = outcomes[0]
     chosen = ask(strategy, pool, first.ids, first.utility, asks, stream_of(state))
@@ -188,11 +192,7 @@ def propose(
     suggestions = [Suggestion(run="", id=candidate, intent=kind) for candidate in chosen.ids]
     if chosen.fitted is not None and strategy.surrogate is not None:
         listener.stage("Checking the intervals")
-        wider = {
-            one.outcome.name: inflation_of(state, strategy.surrogate, listener, one)
-            for one in outcomes
-            if one is first or one.outcome.name in chosen.others
-        }
+        wider = widenings(state, strategy.surrogate, outcomes, chosen.others, listener, together)
         fit = {**_figures(chosen.fitted), "widening": wider[first.outcome.name]}
         explained = Explained(
             after.without_pending() if fresh else after, chosen, outcomes, wider, limited
@@ -219,6 +219,7 @@ def propose(
         weights={} if chosen.fitted is None else weighed(chosen.fitted),
         trust={} if chosen.fitted is None else chosen.fitted.trust_in_sources(),
         limited=limited,
+        together=together,
         advice=told,
         revision=chosen.revision,
         provenance={"gollum": __version__, "commit": commit(), **_runtime(state.policy).describe()},
@@ -247,6 +248,32 @@ def inflation_of(
     except FitError as error:
         listener.noted((f"The intervals could not be checked: {error}",))
         return 1.0
+
+
+def widenings(
+    state: State,
+    surrogate: Surrogate,
+    outcomes: Sequence[Observed],
+    others: Collection[str],
+    listener: Listener = SILENT,
+    together: bool = True,
+) -> dict[str, float]:
+    """Name of each outcome that is predicted → factor on its model's deviations.
+
+    Args:
+        state: the campaign.
+        surrogate: what is fitted.
+        outcomes: the objective first.
+        others: names of further ones that have a model.
+        listener: told how far it is.
+        together: whether outcomes are learned together where they can be.
+    """
+    learned = outcomes if together else ()
+    return {
+        one.outcome.name: inflation_of(state, alongside(surrogate, one, learned), listener, one)
+        for one in outcomes
+        if one is outcomes[0] or one.outcome.name in others
+    }
 
 
 def _figures(fitted: Fitted) -> dict[str, float]:

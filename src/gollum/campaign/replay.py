@@ -78,6 +78,7 @@ def replays(
                 fresh=event.fresh,
                 extends=event.batch == known.batch,
                 limited=event.limited,
+                together=event.together,
                 listener=listener,
             )
             found.append(Replayed(event.batch, event, again))

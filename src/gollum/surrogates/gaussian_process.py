@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,7 +18,14 @@ from gollum.features.base import FixedFeatures, OnTop, SideBySide, remember
 from gollum.features.layout import Layout
 from gollum.features.representations import Representation
 from gollum.runtime import seeded
-from gollum.surrogates.base import Fitted, OnRepresentation, Rows, Standardised, slot_weights
+from gollum.surrogates.base import (
+    FitReport,
+    Fitted,
+    OnRepresentation,
+    Rows,
+    Standardised,
+    slot_weights,
+)
 from gollum.surrogates.fit import fit_joint, fit_lbfgs
 from gollum.surrogates.gp import Conditioned, ExactGP, to_botorch
 from gollum.surrogates.kernels import PRIORS, KernelFactory, isotropic, make_kernel
@@ -103,14 +110,37 @@ class GaussianProcess(OnRepresentation):
             else:
                 report = fit_lbfgs(model, rows, targets, settings.lbfgs)
         model.eval()
-        features = self._pool_features(model)
-        process = model.gp.condition(features[torch.as_tensor(rows)].double(), targets)
+        if isinstance(self.representation, FixedFeatures):  # which are not copied
+            return self.given(model, observed, self.representation.matrix, report)
+        (features,) = self.pool_features(lambda rows: [model.features(rows)])
+        return self.given(model, observed, features, report)
+
+    @property
+    def shares(self) -> bool:
+        """Whether several outcomes have something to train in common, below their projections."""
+        sources = sources_of(self.representation)
+        return any(next(iter(source.parameters()), None) is not None for source in sources)
+
+    def fit_together(
+        self, results: Sequence[tuple[Sequence[str], NDArray[np.float64]]], seed: Sequence[int]
+    ) -> list[Fitted]:
+        """Fit to ids and utilities of several outcomes, as `gollum.surrogates.shared` does."""
+        from gollum.surrogates.shared import fit_together
+
+        return fit_together(self, results, seed)
+
+    def given(
+        self, model: DeepKernelGP, observed: Standardised, features: Tensor, report: FitReport
+    ) -> FittedProcess:
+        """A trained model given the observations and features N x d of all candidates."""
+        known = features[torch.as_tensor(observed.rows)].double()
+        process = model.gp.condition(known, observed.targets)
         if process.jitter:
             note = f"{process.jitter:g} had to be added to the diagonal of the covariance."
             report = replace(report, notes=(*report.notes, note))
         return FittedProcess(
             self.pool, **observed.attributes(), report=report, features=features, process=process,
-            representation=self.representation, restore=remember(self.representation),
+            representation=model.representation, restore=remember(model.representation),
         )  # fmt: skip
 
     def stopped_after(self, evaluations: int) -> GaussianProcess:
@@ -131,40 +161,34 @@ class GaussianProcess(OnRepresentation):
         """Features N x d before anything is trained: no projection, adapters at zero."""
         every = np.arange(len(self.pool))
         with seeded(seed, 0):
-            parts = [_fresh(source)(every) for source in _sources(self.representation)]
+            parts = [_fresh(source)(every) for source in sources_of(self.representation)]
         matrix: NDArray[np.float64] = torch.cat(parts, dim=1).cpu().numpy()
         return matrix
 
     @torch.no_grad()
-    def _pool_features(self, model: DeepKernelGP) -> Tensor:
-        """Features of all candidates, N x d; fixed ones are not copied.
+    def pool_features(self, read: Callable[[Rows], Sequence[Tensor]]) -> list[Tensor]:
+        """Features of all candidates, N x d for each of those that are read of n rows.
 
         Raises:
             FitError: some are not finite.
         """
-        source = self.representation
-        if isinstance(source, FixedFeatures):
-            return source.matrix
-        every = np.arange(len(self.pool))
-        features: Tensor | None = None
+        every, whole = np.arange(len(self.pool)), list[Tensor]()
         for start in range(0, len(every), CHUNK):
-            rows = every[start : start + CHUNK]
-            part = model.features(rows)
-            if not bool(part.isfinite().all()):
-                raise FitError(f"{self.pool.name}: some features are not finite after fitting.")
-            if features is None:
-                features = part.new_empty((len(every), part.shape[1]))
-            features[start : start + CHUNK] = part
-        assert features is not None  # noqa: S101
-        return features
+            parts = read(every[start : start + CHUNK])
+            whole = whole or [part.new_empty((len(every), part.shape[1])) for part in parts]
+            for features, part in zip(whole, parts, strict=True):
+                if not bool(part.isfinite().all()):
+                    raise FitError(f"{self.pool.name}: some features are not finite after fitting.")
+                features[start : start + CHUNK] = part
+        return whole
 
 
-def _sources(representation: Any) -> list[Any]:
+def sources_of(representation: Any) -> list[Any]:
     """What lies below projections and scaling, in order."""
     if isinstance(representation, OnTop):
-        return _sources(representation.inner)
+        return sources_of(representation.inner)
     if isinstance(representation, SideBySide):
-        return [source for part in representation.parts for source in _sources(part)]
+        return [source for part in representation.parts for source in sources_of(part)]
     return [representation]
 
 

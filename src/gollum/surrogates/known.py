@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from gollum.data.pool import Pool
+from gollum.errors import DataError
 from gollum.surrogates.base import (
     SMALLEST_VARIANCE,
     FitReport,
@@ -38,6 +40,16 @@ class Known(Fitted):
         rows, every = pool.positions(ids), (values - location) / scale
         report = FitReport("known")
         return cls(pool, rows, values[torch.as_tensor(rows)], location, scale, report, every)
+
+    def over(self, rows: Rows, table: pd.DataFrame, like: Rows | None = None) -> Known:
+        """Some of the candidates.
+
+        Raises:
+            DataError: there are others, of which nothing is known.
+        """
+        if len(table):
+            raise DataError("An outcome that is known of every candidate is not known of others.")
+        return replace(self, every=self.every[torch.as_tensor(rows)], **self._beyond(rows, table))
 
     @property
     def noise(self) -> float:
