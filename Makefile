@@ -16,6 +16,7 @@ $(STAMP): requirements.txt pyproject.toml
 
 quickstart: install
 	$(BIN)/gollum run --config configs/quickstart.yaml
+	$(BIN)/gollum run --config configs/quickstart-tuned.yaml
 
 test: install
 	$(BIN)/python -m pytest
