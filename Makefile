@@ -1,9 +1,9 @@
-# make install | quickstart | test | test-slow | lint | lock
+# make install | quickstart | test | test-slow | lint | docs | lock
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install quickstart test test-slow lint lock clean
+.PHONY: install quickstart test test-slow lint docs lock clean
 
 install: $(STAMP)
 
@@ -16,6 +16,7 @@ $(STAMP): requirements.txt pyproject.toml
 
 quickstart: install
 	$(BIN)/gollum run --config configs/quickstart.yaml
+	$(BIN)/gollum run --config configs/quickstart-tuned.yaml
 
 test: install
 	$(BIN)/python -m pytest
@@ -29,9 +30,13 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Into site/; every warning is an error. Open site/index.html, no server needed.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 # Pins everything that a clean install of the dev extra brings (PyTorch's own CUDA packages aside).
 lock:
 	$(PYTHON) scripts/lock.py
 
 clean:
-	rm -rf .venv build dist
+	rm -rf .venv build dist site

@@ -41,7 +41,7 @@ from gollum import __version__
 from gollum.language.engine import target_modules
 from gollum.language.loading import detect_pooling
 from gollum.language.sources import find_model
-from gollum.runtime import Runtime, commit
+from gollum.runtime import Runtime, commit, processor_features
 
 BATCH = 4
 MAX_TOKENS = 512
@@ -283,6 +283,8 @@ def provenance() -> dict[str, Any]:
         "machine": {
             "processor": (re.findall(r"model name\s*: (.*)", processor) or [""])[0],
             "flags": [flag for flag in FLAGS if flag in processor],
+            "used": processor_features(),
+            "waiting": os.environ.get("OMP_WAIT_POLICY", ""),
             "cores": len(os.sched_getaffinity(0)),
             "memory_gb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 1e-9,
             **{key: versions.pop(key) for key in ("threads", "precision", "device")},

@@ -40,7 +40,11 @@ from gollum.settings import OptimizerSettings
 from gollum.surrogates.gaussian_process import GaussianProcess
 from gollum.surrogates.specs import surrogate_factory
 
-PRESETS = ("paper", "fast")  # runs are compared with the first
+PATHS = {  # preset and surrogate; runs are compared with the first
+    "paper": ("paper", "pllm_phi"),
+    "fast": ("fast", "pllm_phi"),
+    "levels": ("fast", "pllm_phi_levels"),
+}
 RESULTS = Path(__file__).resolve().parent / "results" / "speed.json"
 STEPS = {"minilm": 12, "encoder-base": 4, "t5-base": 4, "tiny": 3}  # evaluations in a fit
 WHOLE_RUNS = ("minilm", "tiny")
@@ -49,6 +53,8 @@ METHOD = {
     "the pool's longest text, every pass through all layers; malloc as glibc has it by itself",
     "seconds": "medians, engine and plain path in turn in one process with the same texts, rows, "
     "seeds and steps; first repetition not counted; ratios: plain path / engine",
+    "levels": "preset fast, each level of a column read by itself (pllm_phi_levels); the plain "
+    "path reads whole rows; no share of the peak, whose operations are those of rows",
     "fit": "`steps` evaluations of the loss from fresh weights, a step less, without any warm-up",
     "score": "embedding the whole pool with the fitted model, posterior, expected improvement",
     "run": "engine: a whole run in its own process, imports aside; plain path: sum over iterations "
@@ -78,9 +84,10 @@ class Benchmark:
         self.runs: dict[str, dict[str, Any]] = {}
         self.about = provenance() | {"texts": options.texts, "tokens": {}}
 
-    def config(self, preset: str, model: str, **keys: Any) -> RunConfig:
+    def config(self, path: str, model: str, **keys: Any) -> RunConfig:
         """Configuration of a run of the engine."""
-        keys |= {"preset": preset, "model.name": model, **self.data}
+        preset, surrogate = PATHS[path]
+        keys |= {"preset": preset, "surrogate": surrogate, "model.name": model, **self.data}
         return load_config(None, keys.items())
 
     def measure(self) -> None:
@@ -107,7 +114,7 @@ class Benchmark:
 
     def measure_size(self, size: str, model: str) -> None:
         """Fits and scoring with one language model."""
-        engines = {preset: self.engine(preset, model, STEPS[size]) for preset in PRESETS}
+        engines = {path: self.engine(path, model, STEPS[size]) for path in PATHS}
         plain = PlainPath(model, self.problem.texts)
         lengths = plain.mask.sum(1).tolist()
         self.about["tokens"] = {"mean": sum(lengths) / len(lengths), "longest": max(lengths)}
@@ -131,13 +138,13 @@ class Benchmark:
                 print(f"{size}, n = {n}, {path}: {shown}", flush=True)
             self.save()
 
-    def engine(self, preset: str, model: str, steps: int) -> GaussianProcess:
+    def engine(self, path: str, model: str, steps: int) -> GaussianProcess:
         """The surrogate of a run, except that fits have `steps` evaluations and no warm-up."""
-        config = self.config(preset, model)
+        config = self.config(path, model)
         optimizer = OptimizerSettings(max_evaluations=steps, rel_tol=-1e300)
         settings = config.model_copy(update={"optimizer": optimizer})
         runtime = Runtime.resolve("cpu", config.model.precision)
-        return surrogate_factory("pllm_phi")(Setup(self.problem, settings, runtime))
+        return surrogate_factory(config.surrogate)(Setup(self.problem, settings, runtime))
 
     def time_engine(self, engine: GaussianProcess, n: int, seed: int) -> dict[str, float]:
         """Seconds of a fit, of scoring the pool, and of embedding it alone."""
@@ -172,7 +179,7 @@ class Benchmark:
     def measure_runs(self, size: str, model: str, folder: Path) -> None:
         """A whole run of each preset, in a process and with a cache of its own."""
         keys = {"n_init": self.counts[0], "n_iters": self.options.iterations, "device": "cpu"}
-        for preset in PRESETS:
+        for preset in PATHS:
             config = self.config(preset, model, output=str(folder / preset), **keys)
             command = [sys.executable, __file__, "--engine-run", config.model_dump_json()]
             cache = str(folder / f"{preset}-cache")
@@ -203,7 +210,7 @@ class Benchmark:
         for (what, size, path, n), value in seconds.items():
             if path != "plain" and (what, size, "plain", n) in seconds:
                 ratios[what, size, path, n] = seconds[what, size, "plain", n] / value
-            if path != "plain" and what != "score" and n == max(self.counts):
+            if path in ("paper", "fast") and what != "score" and n == max(self.counts):
                 peak = 1e9 * self.peaks[self.about["precision"][path]]
                 name = "score" if what == "embed" else what
                 fractions[size, path, name] = self.operations[what, size] / value / peak
@@ -236,7 +243,7 @@ class Benchmark:
 def table(known: dict[str, Any]) -> Table:
     """How many times as long the plain path takes as the engine."""
     table = Table("what", "model", "preset", "n", "engine, s", "plain / engine")
-    for what, size, preset in product(("fit", "score"), known["steps"], PRESETS):
+    for what, size, preset in product(("fit", "score"), known["steps"], PATHS):
         for n, ratio in known[f"{what}_ratio"][size][preset].items():
             taken = known["seconds"][what][size][preset][n]
             table.add_row(what, size, preset, str(n), f"{taken:.3g}", f"{ratio:.3g}")

@@ -8,12 +8,17 @@ import json
 import random
 import sys
 import time
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 PATIENCE = (1, 2, 4, 8, 16, 30)  # seconds before a request is sent again
+
+
+class LostError(Exception):
+    """There is nothing at an address, such as a job that a server forgot when it ended."""
 
 
 def call(address: str, token: str, body: dict | None = None, key: str = "") -> dict:
@@ -27,8 +32,9 @@ def call(address: str, token: str, body: dict | None = None, key: str = "") -> d
                 return json.load(answer)
         except HTTPError as error:
             if error.code < 500 or pause is None:  # it was understood and refused
-                raise SystemExit(f"{address}: {json.load(error)['error']}") from None
-        except (URLError, TimeoutError, ConnectionError):
+                why = f"{address}: {json.load(error)['error']}"
+                raise (LostError(why) if error.code == 404 else SystemExit(why)) from None
+        except (URLError, HTTPException, TimeoutError, ConnectionError):  # cut off, or away
             if pause is None:
                 raise
         time.sleep(pause or 0)
@@ -41,18 +47,28 @@ def react(row: dict) -> float | None:
     return None if dice.random() < 0.1 else round(100 * dice.random(), 1)
 
 
+def chosen(server: str, home: str, token: str, size: int) -> list[dict]:
+    """What to do next; a job that was lost with its server is asked for again."""
+    while True:
+        job = call(f"{home}/suggest?wait=30", token, {"n": size})
+        try:
+            while job["status"] in ("waiting", "running"):
+                time.sleep(1)
+                job = call(f"{server}/api/v1/jobs/{job['id']}", token)
+        except LostError:
+            continue
+        if job["status"] != "done":
+            raise SystemExit(job["error"] or "It was stopped.")
+        return job["result"]
+
+
 def main(server: str, name: str, token: str, rounds: int = 3, size: int = 4) -> None:
     """Do some rounds; results come late and in another order than they were asked for."""
     home = f"{server}/api/v1/campaigns/{quote(name)}"
     objective = call(home, token)["objective"]
     for _ in range(rounds):
-        job = call(f"{home}/suggest?wait=30", token, {"n": size})
-        while job["status"] in ("waiting", "running"):
-            time.sleep(1)
-            job = call(f"{server}/api/v1/jobs/{job['id']}", token)
-        if job["status"] != "done":
-            raise SystemExit(job["error"] or "It was stopped.")
-        for row in sorted(job["result"], key=lambda _: random.random()):  # noqa: S311
+        rows = chosen(server, home, token, size)
+        for row in sorted(rows, key=lambda _: random.random()):  # noqa: S311
             value = react(row)
             told = {
                 "run": row["run"],

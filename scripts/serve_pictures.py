@@ -102,7 +102,7 @@ class Session:
         page.wait_for_url("**/begin")
         page.get_by_label("Choose or drop a file").set_input_files(sheet)
         page.wait_for_url("**/begin/*")
-        page.get_by_label("Name").fill("Suzuki coupling")
+        page.get_by_label("Name", exact=True).fill("Suzuki coupling")
         self.picture("begin", 1180)
         page.get_by_role("button", name="Begin").click()
         page.wait_for_url("**/c/*")

@@ -4,13 +4,26 @@ What is listed in `__all__` is the public face; everything else may change. Each
 when it is first used.
 """
 
+import os
+import sys
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+if "torch" not in sys.modules:
+    # Threads that wait sleep: spinning, they take the processor from what has work, beside another
+    # busy process many times over (benchmarks/beside.py). For GNU's OpenMP, that of every system,
+    # and LLVM's and Intel's; read when PyTorch is loaded.
+    for _name, _value in (
+        ("GOMP_SPINCOUNT", "0"),
+        ("OMP_WAIT_POLICY", "PASSIVE"),
+        ("KMP_BLOCKTIME", "0"),
+    ):
+        os.environ.setdefault(_name, _value)
+
+__version__ = "0.2.0"
 
 _PLACES = {
-    "gollum.api": ("Campaign", "analyze", "fit", "run"),
+    "gollum.api": ("Campaign", "analyze", "fit", "load_task", "run"),
     "gollum.benchmark.config": ("load_config",),
     "gollum.data.outcomes": ("Goal", "Outcome"),
     "gollum.listener": ("Listener",),

@@ -8,6 +8,7 @@ from gollum.acquisition.strategy import Strategy as Strategy
 from gollum.api import Campaign as Campaign
 from gollum.api import analyze as analyze
 from gollum.api import fit as fit
+from gollum.api import load_task as load_task
 from gollum.api import run as run
 from gollum.benchmark.config import load_config as load_config
 from gollum.data.outcomes import Goal as Goal

@@ -20,13 +20,23 @@ from gollum.campaign import adding
 from gollum.campaign import begin as beginning
 from gollum.campaign.changes import changed
 from gollum.campaign.columns import check_columns_of, with_columns
-from gollum.campaign.events import Avoided, Configured, Learned, Renamed, Retold, Source
+from gollum.campaign.events import (
+    Avoided,
+    Configured,
+    Learned,
+    Placed,
+    Renamed,
+    Retold,
+    Source,
+)
 from gollum.campaign.factors import read_factors
 from gollum.campaign.given import Given
 from gollum.campaign.intake import Intake, read_results
 from gollum.campaign.learning import Match, learn_from
 from gollum.campaign.lint import lint, lint_tokens, tokenizer_of
 from gollum.campaign.opinions import Opinion, asked, ranking
+from gollum.campaign.plates import layout
+from gollum.campaign.prices import COST, checked, read_prices
 from gollum.campaign.requests import (
     asked_for,
     cell_meant,
@@ -38,6 +48,8 @@ from gollum.campaign.requests import (
 from gollum.campaign.sheets import export_frame, export_json, suggestion_sheet
 from gollum.campaign.state import Logged, State
 from gollum.campaign.store import Moved, Store
+from gollum.campaign.surf import What as Surf
+from gollum.campaign.surf import surf
 from gollum.campaign.wanted import DETAILS, outcomes_of
 from gollum.data.naming import meant
 from gollum.data.outcomes import Goal, Outcome
@@ -53,7 +65,7 @@ from gollum.listener import SILENT, Listener
 from gollum.notes import Note
 from gollum.registry import Registry
 from gollum.report import html
-from gollum.settings import USUAL_PRESET, flatten
+from gollum.settings import USUAL_PRESET, flatten, leaves
 from gollum.surrogates.specs import SURROGATES, SurrogateSpec, surrogate_factory, surrogate_names
 from gollum.text.template import Template
 
@@ -104,6 +116,7 @@ class Campaign:
         encoding: str | None = None,
         goal: str | None = None,
         target: float | None = None,
+        by: str = "",
         **options: Any,
     ) -> tuple[Campaign, beginning.Start]:
         """Begin a campaign.
@@ -121,7 +134,9 @@ class Campaign:
             encoding: of a text file.
             goal: of the objective that says none: 'maximize' (by default), 'minimize' or 'target'.
             target: value to come close to.
-            options: bounds, transform, reference, weight and failed_as, each as a mapping of names
+            by: who begins it.
+            options: unit (column → unit of its numbers), prices (as `price` takes them);
+                bounds, transform, reference, weight and failed_as, each as a mapping of names
                 of objectives to values, or as the value of the first one (`Outcome`); and further
                 keywords of `gollum.campaign.begin.begin`; surrogate, acquisition,
                 kernel and representations may be objects, which are recorded by their names.
@@ -132,18 +147,57 @@ class Campaign:
         Raises:
             UserError: something of that can't be used.
         """
-        if (table is None) == (factors is None):
-            raise UserError("give either a table or factors (and not both).")
         file = Path(path).expanduser()
         if why := obstacle(file):
             raise DataError(f"{file} can't be written ({why}); choose another.")
         if file.exists():
             raise DataError(f"{file} exists already; choose another name, or go on with it.")
+        start = cls.draft(
+            file.stem, objective=objective, table=table, factors=factors, sheet=sheet,
+            encoding=encoding, goal=goal, target=target, **options,
+        )  # fmt: skip
+        created, recorded = start.created, start.recorded
+        if by:
+            created = created.model_copy(update={"by": by})
+            recorded = recorded and recorded.model_copy(update={"by": by})
+        Store.create(file, created, start.candidates, recorded)
+        return cls(file), start
+
+    @staticmethod
+    def draft(
+        name: str,
+        *,
+        objective: str | Outcome | Sequence[str | Outcome] = (),
+        table: pd.DataFrame | str | Path | None = None,
+        factors: str | Path | None = None,
+        sheet: str | None = None,
+        encoding: str | None = None,
+        goal: str | None = None,
+        target: float | None = None,
+        **options: Any,
+    ) -> beginning.Start:
+        """How a campaign would begin; nothing is written.
+
+        Args:
+            name: of the campaign.
+            objective: and the others as `create` takes them.
+            table: a frame may name the file that it is of by `attrs['source']`.
+            factors: likewise.
+            sheet: likewise.
+            encoding: likewise.
+            goal: likewise.
+            target: likewise.
+            options: likewise.
+
+        Raises:
+            UserError: something of that can't be used.
+        """
+        if (table is None) == (factors is None):
+            raise UserError("give either a table or factors (and not both).")
         usual = [*inspect.signature(beginning.begin).parameters, *KEYS, *DETAILS]
-        for name in sorted(options.keys() - set(usual)):
-            close = nearest(name, usual)
-            raise UserError(f"a campaign has no option '{name}'.{close}")
-        options |= {name: _composed(options[name]) for name in NAMES if name in options}
+        for key in sorted(options.keys() - set(usual)):
+            raise UserError(f"a campaign has no option '{key}'.{nearest(key, usual)}")
+        options |= {key: _composed(options[key]) for key in NAMES if key in options}
         keys = dict(options.pop("keys", {}))
         keys |= {k: options.pop(k) for k in KEYS if k in options}
         options |= adopted({k: options[k] for k in ("surrogate", "acquisition") if k in options})
@@ -154,6 +208,7 @@ class Campaign:
             frame = read_factors(Path(factors), seed=seed, sheet=sheet, encoding=encoding)
             source = _source(frame.attrs["file"])
             options = with_columns(options, frame.attrs["columns"])
+            options["prices"] = frame.attrs["prices"] | dict(options.get("prices") or {})
             if objective and frame.attrs["outcomes"]:
                 raise ConfigError(
                     f"{Path(factors).name} says what is wanted, and so do options; keep one of "
@@ -162,12 +217,13 @@ class Campaign:
             objective = objective or frame.attrs["outcomes"]
         elif isinstance(table, pd.DataFrame):
             frame = read_frame(table)
+            source = table.attrs.get("source")
         else:
             frame = read_table(
                 Path(str(table)), sheet=sheet, encoding=encoding, wanted=_first_name(objective)
             )
             source = _source(Path(str(table)))
-        details = {name: options.pop(name, None) for name in DETAILS}
+        details = {key: options.pop(key, None) for key in DETAILS}
         said = None if goal is None and target is None else _goal(goal or "target", target)
         columns = [composed(str(column)) for column in frame.columns]
         outcomes = outcomes_of(objective, said, columns, **details)
@@ -175,16 +231,14 @@ class Campaign:
             frame,
             objective=outcomes[0].name,
             goal=outcomes[0].goal,
-            name=file.stem,
+            name=name,
             source=source,
             outcomes=outcomes,
             **options,
         )
-        begun = [Logged(1, "", "", start.created)]
-        _check_slots(State.of(begun, lambda _: start.candidates))
-        Store.create(file, start.created, start.candidates, start.recorded)
-        campaign = cls(file)
-        return campaign, replace(start, notes=(*start.notes, *campaign.lint()))
+        begun = start.state()
+        _check_slots(begun)
+        return replace(start, notes=(*start.notes, *_lint(begun)))
 
     @property
     def path(self) -> Path:
@@ -221,11 +275,17 @@ class Campaign:
     def at(self, version: str) -> Campaign:
         """The campaign for somebody who knows this version of it.
 
-        What changes it raises `Moved`, and does nothing, once it is at another one; `suggest`,
-        which replaces nothing that others did, goes on.
+        What changes it raises `Moved`, and does nothing, once it is at another one; `suggest`
+        goes on, as it replaces nothing that others did, unless it is to be fresh.
         """
         known = copy(self)
         known._store = replace(self._store, expected=version)
+        return known
+
+    def signed(self, by: str) -> Campaign:
+        """The campaign for somebody by name, which its file keeps with what they do."""
+        known = copy(self)
+        known._store = replace(self._store, by=by)
         return known
 
     def _repr_html_(self) -> str:
@@ -239,15 +299,7 @@ class Campaign:
 
     def lint(self) -> list[Note]:
         """What a user should know about the texts."""
-        state = self.state()
-        about: dict[str, Any] = {
-            "name": state.created.name, "structures": state.created.structures
-        }  # fmt: skip
-        notes = lint(state.words(), state.table, **about)
-        tokenizer = tokenizer_of(state.policy.model.name) if state.reads_texts() else None
-        if tokenizer is not None:
-            notes += lint_tokens(state.words(), state.table, *tokenizer, **about)
-        return notes
+        return _lint(self.state())
 
     def suggest(
         self,
@@ -287,8 +339,14 @@ class Campaign:
         """
         if not 1 <= n <= MOST:
             raise UserError(f"-n is the number of experiments, from 1 to {MOST}, not {n}.")
+        expected = self._store.expected if fresh else None  # others' pending would be withdrawn
         for _ in range(ATTEMPTS):
             state = self.state()
+            if expected not in (None, state.last):
+                raise Moved(
+                    "somebody else changed the campaign meanwhile, so nothing was withdrawn; look, "
+                    "and ask again."
+                )
             known, change = state.last, _configured(state, policy) if policy else None
             if change is not None:
                 state = state.after(Logged(state.sequence + 1, "", "", change))
@@ -430,7 +488,7 @@ class Campaign:
                 ledger.append(event)
             if options:
                 state = ledger.state
-                known = [*map(str, state.table.columns), state.created.cost or ""]
+                known = [*map(str, state.table.columns), state.own_cost or ""]
                 options = [{meant(c, known, notes): v for c, v in o.items()} for o in options]
                 made = adding.rows_of_options(ledger.state, options)
                 found, _ = adding.candidates(ledger.state, made, name="options", new_names=new)
@@ -724,6 +782,38 @@ class Campaign:
                 ledger.append(Configured(orders=before | found))
         return found
 
+    def price(self, prices: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+        """Say from now on what options cost; an experiment costs the sum over these columns.
+
+        Args:
+            prices: input column → what each of its options costs, as a mapping, or a frame or file
+                with options and prices. None takes those of a column back.
+
+        Returns:
+            Column → option → price, of all columns.
+
+        Raises:
+            UserError: a price can't be read, an option has none, or a column of the table holds
+                costs already; nothing is changed.
+        """
+        with self._store.deciding() as ledger:
+            state = ledger.state
+            if state.own_cost is not None:
+                raise ConfigError(
+                    f"{self.path.name}: the column '{state.own_cost}' says what experiments cost, "
+                    "so options can't have prices besides."
+                )
+            columns = list(map(str, state.table.columns))
+            said = {meant(column, columns, []): given for column, given in prices.items()}
+            read = {c: read_prices(c, one) for c, one in said.items() if one is not None}
+            kept = {c: one for c, one in state.created.prices.items() if c not in said}
+            every = kept | checked(read, state.table, self.path.name)
+            if COST in (*columns, state.created.objective, *state.created.also):
+                raise ConfigError(f"{self.path.name}: there is a column '{COST}' already.")
+            if every != state.created.prices:
+                ledger.append(Configured(prices=every))
+        return every
+
     def aim(self, goal: str, target: float | None = None) -> None:
         """Want something else of the objective from now on.
 
@@ -790,6 +880,32 @@ class Campaign:
         listener.noted(notes)
         return event
 
+    def place(
+        self,
+        wells: Mapping[str, str],
+        *,
+        size: int = 96,
+        controls: Sequence[str] = (),
+        order: str = "rows",
+    ) -> Placed:
+        """Keep which experiment stands in which well of a plate, for all to see.
+
+        Args:
+            wells: well → run, such as {'A1': 'b2-1'}.
+            size: number of wells: 6, 12, 24, 48, 96 or 384.
+            controls: wells that are kept free for controls.
+            order: in which wells are read: 'rows', 'columns' or 'snake'.
+
+        Raises:
+            ConfigError: there is no such plate, well, order or run, or something has two places.
+        """
+        with self._store.deciding() as ledger:
+            event = layout(ledger.state, size, wells, controls, order)
+            before = ledger.state.placed
+            if before is None or before.model_copy(update={"by": ""}) != event:
+                ledger.append(event)
+        return event
+
     def export(self, what: What = "results") -> pd.DataFrame:
         """A table: 'results', 'suggestions', 'history' or 'candidates'.
 
@@ -799,6 +915,18 @@ class Campaign:
         if what not in get_args(What):
             raise UserError(f"export {', '.join(get_args(What))}, not '{what}'.")
         return export_frame(self.state(), what)
+
+    def surf(self, what: Surf = "surf") -> tuple[pd.DataFrame, list[str]]:
+        """Results ('surf') or what is pending ('surf-next') in SURF, a common format of reactions.
+
+        Returns:
+            The table, and which columns kept their own names though they seem to have a place.
+
+        Raises:
+            UserError: the campaign is not about reactions, or there is nothing to export.
+        """
+        state = self.state()
+        return surf(state, self._store.log()[: state.sequence], what)
 
     def forecast(self, listener: Listener = SILENT) -> tuple[pd.DataFrame, pd.DataFrame]:
         """What the model expects of every candidate, and the map of the two telling columns.
@@ -937,6 +1065,28 @@ def analyze(
     return understand(case, rounds=rounds, explain=explain, umap=umap, listener=listener)
 
 
+def load_task(name: str) -> pd.DataFrame:
+    """The table of a benchmark task; `gollum tasks` lists them.
+
+    Args:
+        name: such as 'bh-ethyl', which comes with the package.
+
+    Returns:
+        N rows by id, with the inputs and, in the last column, the objective. Its `attrs` say
+        'objective', 'direction' and 'title'.
+
+    Raises:
+        UserError: there is no such task, or it is not here.
+    """
+    from gollum.data.catalog import get_task
+
+    task = get_task(name)
+    pool = task.load()
+    table = pool.table.assign(**{pool.objective: pool.values})
+    table.attrs = {"objective": pool.objective, "direction": pool.direction, "title": task.title}
+    return table
+
+
 def fit(
     table: pd.DataFrame,
     objective: str,
@@ -960,7 +1110,8 @@ def fit(
         structures: columns with SMILES; by default those that look so.
         seed: of everything random.
         listener: told what it is at.
-        keys: further keys of the policy, with '_' instead of '.': kernel, preset, model_name …
+        keys: further keys of the policy, with '_' instead of '.': kernel, preset, model_name,
+            lora_rank …
 
     Raises:
         UserError: the table or a key can't be used.
@@ -974,7 +1125,8 @@ def fit(
     words = Template.from_columns(pool) if template is None else Template(template)
     smiles = smiles_columns(pool.table) if structures is None else structures
     problem = Problem(pool, tuple(words.texts(pool)), words, tuple(smiles))
-    named = {key.replace("model_", "model.", 1): value for key, value in keys.items()}
+    dotted = {key.replace(".", "_"): key for key, _ in leaves(Policy)}
+    named = {dotted.get(key, key): value for key, value in keys.items()}
     model = {"model.name": beginning.DEFAULT_MODEL}
     policy = Policy.of(model | adopted({"surrogate": surrogate, **named}))
     if policy.factory is None:
@@ -983,6 +1135,16 @@ def fit(
     made = policy.factory(Setup(problem, policy, runtime, listener))
     fitted: Fitted = made.fit(pool.ids.tolist(), pool.utility, (seed, 0))
     return fitted
+
+
+def _lint(state: State) -> list[Note]:
+    """What a user should know about the texts of a campaign."""
+    about: dict[str, Any] = {"name": state.created.name, "structures": state.created.structures}
+    notes = lint(state.words(), state.table, **about)
+    tokenizer = tokenizer_of(state.policy.model.name) if state.reads_texts() else None
+    if tokenizer is not None:
+        notes += lint_tokens(state.words(), state.table, *tokenizer, **about)
+    return notes
 
 
 def _first_name(objective: str | Outcome | Sequence[str | Outcome]) -> str:

@@ -14,6 +14,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from platformdirs import user_cache_path, user_data_path
+
 from gollum.errors import ConfigError
 
 LIMIT = "GOLLUM_CACHE_GB"  # environment variable: GiB that all files of a folder may take
@@ -28,14 +30,12 @@ _ONE_POSITION = threading.Lock()  # where a file has only one place to read and 
 def cache_folder(kind: str) -> Path:
     """Where files of a kind are kept: below GOLLUM_CACHE, or the user's cache folder."""
     base = os.environ.get("GOLLUM_CACHE")
-    if base:
-        return Path(base, kind)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "gollum", kind)
+    return Path(base or user_cache_path("gollum", appauthor=False), kind)
 
 
 def data_folder() -> Path:
     """The user's data folder, for what was fetched or paid for and must not just vanish."""
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share", "gollum")
+    return user_data_path("gollum", appauthor=False)
 
 
 class CacheFile:

@@ -12,6 +12,8 @@ from typing import Any
 from gollum import __version__
 from gollum.commands import benchmarks, campaigns, serving
 from gollum.commands.benchmarks import overrides
+from gollum.commands.completion import COMPLETING, complete
+from gollum.commands.guide import GUIDES, examples, overview
 from gollum.data.spreadsheets.numbers import composed
 from gollum.errors import ConfigError, GollumError, UserError
 
@@ -33,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         parser = _parser()
+        if COMPLETING in os.environ:
+            complete(parser)
         words = sys.argv[1:] if arguments is None else arguments
         known, rest = parser.parse_known_args([_composed(word) for word in words])
         if known.command is None:
@@ -84,20 +88,37 @@ def _composed(word: str) -> str:
 
 
 class _Parser(argparse.ArgumentParser):
+    """Knows what its command is for, and shows examples below its options."""
+
     def __init__(self, **options: Any) -> None:
+        self._command = options["prog"].partition(" ")[2]
+        if self._command:
+            about = GUIDES[self._command].about
+            options = {"description": f"{about[0].upper()}{about[1:]}."} | options
         super().__init__(**options, allow_abbrev=False)
         for action in (None, "store"):
             self.register("action", action, _Once)
+
+    def format_help(self) -> str:
+        """Usage and options, then examples; of no command, all commands."""
+        if not self._command:
+            return f"{self.format_usage()}\n{self.description}\n\n{overview()}\n"
+        return f"{super().format_help()}\n{examples(self._command)}\n"
 
     def error(self, message: str) -> Any:
         raise ConfigError(f"{message}; see {self.prog} --help.")
 
 
 def _parser() -> _Parser:
-    parser = _Parser(prog="gollum", description="Optimize experiments with language models.")
+    parser = _Parser(
+        prog="gollum", usage="gollum COMMAND …",
+        description="Optimize experiments with language models.",
+    )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"gollum {__version__}")
-    known = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
-    run = known.add_parser("run", help="replay a labelled pool", add_help=False)
+    known = parser.add_subparsers(
+        prog="gollum", dest="command", metavar="COMMAND", parser_class=_Parser
+    )
+    run = known.add_parser("run", add_help=False)
     run.set_defaults(handler=_run)
     run.add_argument("-h", "--help", action="store_true")
     run.add_argument("--config", metavar="FILE")
@@ -105,28 +126,26 @@ def _parser() -> _Parser:
     run.add_argument("--quiet", action="store_true")
     campaigns.add_commands(known)
     serving.add_command(known)
-    demo = known.add_parser("demo", help="a first optimization, a few minutes", add_help=False)
+    demo = known.add_parser("demo", add_help=False)
     demo.set_defaults(handler=_demo)
     demo.add_argument("-h", "--help", action="store_true")
     demo.add_argument("--quiet", action="store_true")
-    tasks = known.add_parser("tasks", help="list the benchmark tasks, or fetch one")
+    tasks = known.add_parser("tasks")
     tasks.set_defaults(handler=benchmarks.tasks)
     tasks.add_argument("name", nargs="?", help="show one task in full")
     tasks.add_argument("--download", metavar="NAME", help="fetch a task that is not here")
     models = known.add_parser(
         "models",
-        help="list the language models, or fetch one",
         usage="gollum models [NAME | get NAME [--yes]]",
     )
     models.set_defaults(handler=benchmarks.models)
     models.add_argument("words", nargs="*", metavar="NAME", help="show one model in full")
     models.add_argument("--yes", action="store_true", help="fetch without asking")
-    doctor = known.add_parser("doctor", help="what is here, what is slow and why, what to do")
+    doctor = known.add_parser("doctor")
     doctor.set_defaults(handler=benchmarks.doctor)
     doctor.add_argument("--clean", action="store_true", help="remove cached features")
     bench = known.add_parser(
         "bench",
-        help="run a sweep of benchmark cells",
         usage="gollum bench SPEC [options] [--KEY VALUE …]",
         epilog="Any other --KEY VALUE sets a key of all runs; `gollum run --help` lists them.",
     )
@@ -145,7 +164,7 @@ def _parser() -> _Parser:
     bench.add_argument("--dry-run", action="store_true", help="list what is done and missing")
     bench.add_argument("--retry-failed", action="store_true", help="run failed cells again")
     bench.add_argument("--quiet", action="store_true")
-    compare = known.add_parser("compare", help="compare methods from benchmark records")
+    compare = known.add_parser("compare")
     compare.set_defaults(handler=benchmarks.compare)
     compare.add_argument(
         "results", nargs="+", metavar="RESULTS", help="files of records, or folders of sweeps"
@@ -167,7 +186,7 @@ def _parser() -> _Parser:
     )  # fmt: skip
     compare.add_argument("--csv", metavar="FOLDER", help="write the tables there")
     compare.add_argument("--html", metavar="FILE", help="write a page with pictures")
-    analyze = known.add_parser("analyze", help="what a model has learned, and whether to trust it")
+    analyze = known.add_parser("analyze")
     analyze.set_defaults(handler=benchmarks.analyze)
     analyze.add_argument(
         "what", nargs="+", metavar="WHAT",
@@ -205,7 +224,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     from gollum.benchmark.config import load_config
 
     if known.help:
-        _print_keys("gollum run --config FILE [--KEY VALUE …] [--print_config] [--quiet]")
+        _print_keys("run", "gollum run --config FILE [--KEY VALUE …] [--print_config] [--quiet]")
         return 0
     config = load_config(known.config, overrides(rest))
     if known.print_config:
@@ -218,7 +237,7 @@ def _demo(known: argparse.Namespace, rest: list[str]) -> int:
     from gollum.benchmark.config import load_config
 
     if known.help:
-        _print_keys("gollum demo [--KEY VALUE …] [--quiet]")
+        _print_keys("demo", "gollum demo [--KEY VALUE …] [--quiet]")
         return 0
     return _execute(load_config(None, overrides(rest), DEMO.items()), known.quiet)
 
@@ -256,13 +275,14 @@ def _execute(config: Any, quiet: bool) -> int:
     return 0
 
 
-def _print_keys(usage: str) -> None:
+def _print_keys(command: str, usage: str) -> None:
     from gollum.benchmark.config import keys
 
     print(f"usage: {usage}\n\nKeys, with what the default preset gives them:")
     for key, (about, default) in keys().items():
         shown = "" if default is None else f" [{default}]"
         print(f"  --{key:<28} {about}{shown}")
+    print(f"\n{examples(command)}")
 
 
 def _number(text: str) -> int:

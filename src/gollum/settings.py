@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from textwrap import dedent
 from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,9 +22,8 @@ USUAL_PRESET = "default"
 class Frozen(BaseModel):
     """Immutable, finite settings; an unknown key is refused, and docstrings describe the fields."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
-    )
+    # Pydantic could read the docstrings, for every class each time it is imported; see `described`.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class LoraSettings(Frozen):
@@ -229,18 +234,55 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def leaves(model: type[Frozen], prefix: str = "") -> Iterator[tuple[str, tuple[str, Any]]]:
-    """Every dotted key of some settings, with its description and default, in order."""
+@dataclass(frozen=True)
+class Leaf:
+    """A dotted key.
+
+    Attributes:
+        model: the settings that it belongs to.
+        name: its name there.
+    """
+
+    model: type[Frozen]
+    name: str
+
+    @property
+    def default(self) -> Any:
+        """What it is by default."""
+        return self.model.model_fields[self.name].get_default()
+
+    @property
+    def about(self) -> str:
+        """What the docstring below it says, on one line, and its options; read from the source."""
+        kind = self.model.model_fields[self.name].annotation
+        options = get_args(kind) if getattr(kind, "__origin__", None) is Literal else ()
+        owner = next(c for c in self.model.__mro__ if self.name in vars(c)["__annotations__"])
+        told = _docstrings(owner).get(self.name, "")
+        return told + (f" One of {', '.join(map(str, options))}." if options else "")
+
+
+@cache
+def _docstrings(model: type) -> dict[str, str]:
+    """The docstrings of a class's own fields, read from its source."""
+    body = ast.parse(dedent(inspect.getsource(model))).body[0]
+    assert isinstance(body, ast.ClassDef)  # noqa: S101
+    found = {}
+    for field, below in pairwise(body.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            told = getattr(getattr(below, "value", None), "value", None)
+            if isinstance(below, ast.Expr) and isinstance(told, str):
+                found[field.target.id] = " ".join(told.split())
+    return found
+
+
+def leaves(model: type[Frozen], prefix: str = "") -> Iterator[tuple[str, Leaf]]:
+    """Every dotted key of some settings, in order."""
     for name, field in model.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, Frozen):
             yield from leaves(kind, f"{prefix}{name}.")
         else:
-            options = get_args(kind) if getattr(kind, "__origin__", None) is Literal else ()
-            about = " ".join((field.description or "").split()) + (
-                f" One of {', '.join(map(str, options))}." if options else ""
-            )
-            yield f"{prefix}{name}", (about, field.get_default())
+            yield f"{prefix}{name}", Leaf(model, name)
 
 
 def refuse_unknown(keys: Iterable[str], known: Mapping[str, Any]) -> None:

@@ -394,3 +394,22 @@ def test_an_export_never_replaces_what_it_has_not_written(gollum):
     for what in ("results", "history", "candidates", "suggestions"):
         for _ in range(2):
             assert gollum("export", "my.gollum", "--what", what, "-o", f"{what}.csv")[0] == 0
+
+
+def test_reactions_are_exported_in_surf(gollum, tmp_path):
+    (tmp_path / "t.csv").write_text("ligand,solvent,yield\nA,x,5\nB,x,\nA,y,7\nB,y,\n")
+    file, out = tmp_path / "c.gollum", tmp_path / "c.tsv"
+    gollum("init", file, "--table", tmp_path / "t.csv", "--objective", "yield")
+    code, said, _ = gollum("export", file, "--what", "surf", "-o", out)
+    assert (code, out.read_text().count("\n")) == (0, 3)
+    assert "2 reactions in SURF" in said
+    assert gollum("export", file, "--what", "surf", "-o", out)[0] == 0
+    out.write_text("mine")
+    code, _, error = gollum("export", file, "--what", "surf", "-o", out)
+    assert code == 2
+    assert "no SURF file" in error
+    code, _, error = gollum("export", file, "--what", "surf", "-o", tmp_path / "c.xlsx")
+    assert ".tsv or .txt or .csv" in error
+    code, _, error = gollum("export", file, "--what", "surf-next", "-o", tmp_path / "n.tsv")
+    assert (code, error.count("\n")) == (2, 1)
+    assert "nothing is pending" in error

@@ -1,4 +1,5 @@
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -11,7 +12,9 @@ import pytest
 import gollum
 from gollum.benchmark.config import keys, load_config
 from gollum.benchmark.record import read_trace
-from gollum.cli import main
+from gollum.cli import _parser, main
+from gollum.commands.benchmarks import overrides
+from gollum.commands.guide import GUIDES
 from gollum.data.catalog import all_tasks, task_names
 
 ROOT = Path(__file__).parents[2]
@@ -86,6 +89,46 @@ def test_help_of_a_command_lists_every_key(gollum_says, command, flag):
     for key, (about, _) in keys().items():
         (line,) = [line for line in lines if line.split()[:1] == [f"--{key}"]]
         assert about in line
+
+
+def test_every_command_is_listed_once_below_its_group(gollum_says):
+    shown = gollum_says()
+    groups = dict.fromkeys(guide.group for guide in GUIDES.values())
+    places = [shown.index(f"\n{group}:\n") for group in groups]
+    assert places == sorted(places)
+    for name, guide in GUIDES.items():
+        assert shown.count(f"\n  {name:<9} {guide.about}\n") == 1
+    assert set(GUIDES) == set(_parser()._subparsers._group_actions[0].choices)
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_examples_of_a_command_are_understood(name):
+    for typed, _ in GUIDES[name].examples:
+        known, rest = _parser().parse_known_args([name, *shlex.split(typed)])
+        assert known.command == name
+        assert {key for key, _ in overrides(rest)} <= set(keys())
+    told = _parser()._subparsers._group_actions[0].choices[name].format_help()
+    assert told.endswith(f"      {GUIDES[name].examples[-1][1]}\n")
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("gollum sug", {"suggest"}),
+        ("gollum tasks bh-eth", {"bh-ethyl"}),
+        ("gollum run --data.ta", {"--data.task"}),
+        ("gollum run --data.task bh-eth", {"bh-ethyl"}),
+        ("gollum init my.gollum --model mini", {"minilm"}),
+        ("gollum bench x.yaml --surrogate wordl", {"wordless"}),
+        ("gollum export my.gollum --what h", {"history"}),
+    ],
+)
+def test_a_shell_is_told_what_may_come_next(typed, offered, tmp_path):
+    told = tmp_path / "told"
+    asked = {"_ARGCOMPLETE": "1", "COMP_LINE": typed, "COMP_POINT": str(len(typed))}
+    asked |= {"_ARGCOMPLETE_SHELL": "fish", "_ARGCOMPLETE_STDOUT_FILENAME": str(told)}
+    process("-m", "gollum.cli", env=os.environ | asked)
+    assert {line.split("\t")[0].strip() for line in told.read_text().splitlines()} == offered
 
 
 def test_version():

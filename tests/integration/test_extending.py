@@ -1,46 +1,13 @@
-"""The examples of docs/extending.md, each run as it stands."""
+"""The public names, and entries of registries from other packages."""
 
-import re
-import sys
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 import gollum
-from gollum.acquisition.criteria import CRITERIA
-from gollum.acquisition.strategy import STRATEGIES
 from gollum.errors import ConfigError
-from gollum.features.representations import REPRESENTATIONS
 from gollum.registry import Registry
-from gollum.surrogates.kernels import KERNELS
-from gollum.surrogates.specs import SURROGATES
-
-PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
-REGISTRIES = (REPRESENTATIONS, KERNELS, SURROGATES, CRITERIA, STRATEGIES)
-
-
-@pytest.fixture
-def registries():
-    """Left as they were."""
-    known = [dict(registry._known) for registry in REGISTRIES if list(registry)]
-    yield
-    for registry, entries in zip(REGISTRIES, known, strict=True):
-        registry._known = entries
-
-
-def test_every_example_runs(registries, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
-    assert len(blocks) == 8
-    session = {"__name__": "example"}  # one after the other, as a reader would
-    module = type(sys)("example")
-    monkeypatch.setitem(sys.modules, "example", module)  # for dataclasses
-    for block in blocks:
-        exec(compile(block, str(PAGE), "exec"), session)  # noqa: S102 (it is our own page)
-    assert {"runs/trend", "runs/size", "runs/in_order"} == {
-        f"runs/{folder.name}" for folder in Path("runs").iterdir()
-    }
 
 
 def test_every_public_name_is_there_and_nothing_else():

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,15 @@ def test_tables_and_catalogue_are_in_the_wheel(installed):
     assert "organic-synthesis.yaml" in expected
     assert len(expected) > 5
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == expected
+
+
+def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(wheel):
+    held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    source = ROOT / "src"
+    files = [file for file in (source / "gollum").rglob("*") if file.is_file()]
+    made = {file.relative_to(source).as_posix() for file in files if file.suffix != ".pyc"}
+    assert held == made
+    assert "gollum/py.typed" in held
 
 
 def test_the_licence_travels_with_the_wheel(installed):

@@ -57,6 +57,66 @@ def test_logins_are_limited(app):
     assert client.get("/api/v1/campaigns", headers=wrong).status_code == 429
 
 
+def test_who_tried_too_often_costs_nothing_more(app, monkeypatch):
+    client = web.TestClient(app, base_url=web.HOST)
+    for _ in range(keys.TRIES):
+        client.post("/enter", data={"password": "guess"})
+    monkeypatch.setattr(Keys, "is_token", lambda *_: pytest.fail("it was looked at"))
+    assert client.post("/enter", data={"password": "guess"}).status_code == 429
+
+
+def secret(file, text):
+    file.write_text(text)
+    file.chmod(0o600)
+    return file
+
+
+def test_each_person_has_a_password_and_the_file_keeps_who_did_what(tmp_path, monkeypatch):
+    web.threads(monkeypatch)
+    web.make(tmp_path)
+    people = secret(
+        tmp_path / "people", "anna: correct horse battery\nJosé B.: staple of the day\n"
+    )
+    token = tmp_path / "token"
+    app = web.app_of(tmp_path, Keys.of(token, None, people))
+    anna, robot = web.Browser(app), web.robot(app)
+    wrong = {"who": "anna", "password": "staple of the day"}
+    assert anna.client.post("/enter", data=wrong).status_code == 403
+    assert anna.client.post("/enter", data=wrong | {"who": "eve"}).status_code == 403
+    right = {"who": "anna", "password": "correct horse battery"}
+    assert anna.client.post("/enter", data=right).url.path == "/"
+    anna.send("/c/demo", "/c/demo/avoid", column="ligand", value="D")
+    anna.send("/c/demo", "/c/demo/suggest", n="2")
+    web.finish(app)
+    robot.post("/api/v1/campaigns/demo/avoid", json={"cells": {"ligand": ["C"]}})
+    log = robot.get("/api/v1/campaigns/demo/events").json()["events"]
+    assert [event["by"] for event in log] == ["", "anna", "anna", ""]
+    assert "anna" in web.visible(anna.get("/c/demo/history").text)
+    again = Keys.of(token, None, people)
+    cookie = anna.client.cookies["gollum"]
+    assert again.holds(cookie)
+    assert again.who(again.session("José B.")) == "José B."
+    people.write_text("anna: another horse battery\n")
+    assert not Keys.of(token, None, people).holds(cookie)
+
+
+@pytest.mark.parametrize(("lines", "why"), [
+    ("anna correct horse", "line 1 is no"), ("anna: short", "line 1: the password has 5"),
+    ("a: correct horse battery\na: correct horse battery", "line 2 names 'a' again"),
+    ("\n", "names nobody"),
+])  # fmt: skip
+def test_a_file_of_people_that_is_wrong_is_refused(tmp_path, lines, why):
+    with pytest.raises(keys.ConfigError, match=why):
+        Keys.of(None, None, secret(tmp_path / "people", lines))
+
+
+def test_a_login_survives_the_server_where_the_token_is_kept(tmp_path):
+    password = secret(tmp_path / "password", "correct horse battery\n")
+    first = Keys.of(tmp_path / "token", password)
+    assert Keys.of(tmp_path / "token", password).holds(first.session())
+    assert not Keys.of(None, password).holds(first.session())
+
+
 def test_a_password_opens_the_page_and_no_address_does(tmp_path):
     file = tmp_path / "password"
     file.write_text("correct horse battery\n")
@@ -155,6 +215,9 @@ def test_too_much_is_refused_with_and_without_its_length(browser, robot, monkeyp
     path = "/api/v1/campaigns/demo/record"
     assert robot.post(path, content=body, headers=csv).status_code == 413
     assert robot.post(path, content=iter([body]), headers=csv).status_code == 413
+    json = {"content-type": "application/json"}
+    path = "/api/v1/campaigns/demo/avoid"
+    assert robot.post(path, content=iter([body]), headers=json).status_code == 413
     fields = browser.fields("/c/demo", "/c/demo/suggest") | {"x": "y" * 2000}
     assert browser.client.post("/c/demo/suggest", data=fields).status_code == 413
 

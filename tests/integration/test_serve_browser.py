@@ -82,8 +82,10 @@ def test_a_whole_campaign_by_clicking(chrome, server):
     row.get_by_text("category").wait_for()  # live, without a click
     page.get_by_label("What temperature_C is").select_option("as guessed")
     row.get_by_text("number").wait_for()
-    page.get_by_label("Name").fill("by clicks")
-    page.locator("input[name=surrogate]").evaluate("field => field.value = 'one_hot'")
+    page.get_by_label("Name", exact=True).fill("by clicks")
+    page.get_by_text("How experiments are chosen").click()
+    page.get_by_label("Told apart by").select_option("one_hot")
+    page.get_by_text("names and numbers").last.wait_for(state="attached")
     page.get_by_role("button", name="Begin").click()
 
     page.get_by_label("How many").fill("4")
@@ -128,6 +130,10 @@ def test_a_whole_campaign_by_clicking(chrome, server):
     assert page.locator("td[data-well=B3]").inner_text() == "control"
     page.drag_and_drop("td[data-well=B2]", "td[data-well=D6]")
     assert page.locator("td[data-well=D6]").inner_text() == "b2-1"
+    page.get_by_role("button", name="Keep for everybody").click()
+    page.get_by_text("as shown here").wait_for()
+    assert page.url.endswith("/plate")
+    assert page.locator("td[data-well=D6]").inner_text() == "b2-1"
     with page.expect_download() as sheet:
         page.get_by_role("link", name="Sheet with wells (CSV)").click()
     assert "D6,b2-1" in sheet.value.path().read_text("utf-8-sig")
@@ -151,6 +157,11 @@ def test_a_whole_campaign_by_clicking(chrome, server):
     follow(page, "History", "history")
     page.get_by_role("button", name="Compute past suggestions again").click()
     page.get_by_text("batch 2 (4 experiments): agrees.").wait_for()
+    follow(page, "Settings", "settings")
+    page.get_by_text("In words").click()
+    page.get_by_label("Template").fill("{ligand} at {temperature_C} °C")
+    page.get_by_role("button", name="Put it so").click()
+    page.get_by_text("these words from now on").wait_for()
     values = Campaign(server.folder / "by clicks.gollum").state().measurements["b1-1"]
     assert values.result.values == {"yield": 45.5}
     assert page.troubles == []
@@ -171,7 +182,16 @@ def test_pages_are_for_everybody(chrome, server, scheme, width):
                              headers=server.headers, timeout=90)  # fmt: skip
         assert answer.json()["status"] == "done"
     paths = ["/", "/begin", "/api/v1/", "/enter"]
-    tabs = ["", "/results", "/progress", "/what-if", "/plate", "/history", "/results?run=b1-1"]
+    tabs = [
+        "",
+        "/results",
+        "/progress",
+        "/what-if",
+        "/plate",
+        "/history",
+        "/settings",
+        "/results?run=b1-1",
+    ]
     for path in [*paths, *(f"/c/demo{tab}" for tab in tabs)]:
         page.goto(server.home + path)
         assert faults(page) == [], path

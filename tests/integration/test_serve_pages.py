@@ -31,7 +31,7 @@ def test_a_whole_campaign_without_scripts(app, browser):
     assert "ligand A B C D input" in words
     assert "ligand: A; base: K; temperature: 40 °C" in words
     fields = web.Fields(answer.text).forms[key]
-    assert fields["objective"] == "yield"
+    assert fields["o0-name"] == "yield"
     looked = browser.client.post(key, data=fields | {"c2": "category"})
     assert "temperature_C 40 60 80 input , category" in web.visible(looked.text)
     fields = web.Fields(looked.text).forms[key]
@@ -95,7 +95,7 @@ def test_lists_and_pasted_tables_begin_campaigns_too(app, browser):
     lists = "factors:\n  ligand: [A, B]\n  t: [40, 60]\n"
     answer = browser.send("/begin", options=lists)
     fields = web.Fields(answer.text).forms[answer.url.path]
-    browser.client.post(answer.url.path, data=fields | {"name": "l", "objective": "ee", "go": "1"})
+    browser.client.post(answer.url.path, data=fields | {"name": "l", "o0-name": "ee", "go": "1"})
     assert len(web.state_of(app, "l").table) == 4
     answer = browser.send("/begin", options="table: /etc/passwd")
     assert "names a table" in answer.text
@@ -215,6 +215,45 @@ def test_sheets_and_tables_are_for_keeps(app, browser):
     assert browser.get("/c/demo/export/results.csv").status_code == 200
     assert json.loads(browser.get("/c/demo/export/all.json").content)["sequence"] == 2
     assert browser.get("/c/demo/export/passwd.csv").status_code == 404
+    reactions = browser.get("/c/demo/export/surf-next.tsv")
+    assert reactions.headers["content-disposition"] == 'attachment; filename="demo-surf-next.tsv"'
+    assert reactions.text.startswith("rxn_id\tsource_id")
+    assert "there is no result yet" in browser.get("/c/demo/export/surf.tsv").text
+
+
+def test_a_layout_of_a_plate_is_there_for_a_second_person(app, browser):
+    browser.send("/c/demo", "/c/demo/suggest", n="3")
+    web.finish(app)
+    assert "No layout is kept yet." in browser.get("/c/demo/plate").text
+    moved = "/c/demo/plate?size=24&order=columns&controls=A1&wells=b1-3.B2"
+    fields = browser.fields(moved, "/c/demo/plate") | {"move": ""}
+    answer = browser.client.post("/c/demo/plate", data=fields)
+    assert "This layout is kept" in answer.text
+    other = web.Browser(app)
+    page = other.get("/c/demo/plate").text
+    assert re.search(r'data-well="B2" data-run="b1-3"', page)
+    assert "as shown here" in page
+    assert "otherwise than shown here" in other.get("/c/demo/plate?size=96").text
+    lines = other.get("/c/demo/sheet.csv").text.splitlines()
+    assert [line.split(",")[0] for line in lines] == ["\ufeffwell", "B1", "C1", "B2"]
+    assert len(web.state_of(app).pending()) == 3
+
+
+def test_folders_of_many_campaigns_are_kept_in_mind_and_named(app, browser, tmp_path, monkeypatch):
+    for name in "abc":
+        web.make(tmp_path, name)
+    monkeypatch.setattr("gollum.web.folder.KEPT", 2)
+    folder = web.inner(app).state.folder
+    first = folder.snapshot("a")
+    folder.snapshot("b")
+    assert folder.snapshot("a") is first
+    folder.snapshot("c")
+    assert folder.snapshot("a") is first  # b was not asked for since
+    monkeypatch.setattr("gollum.web.pages.overview.MOST", 3)
+    page = web.visible(browser.get("/").text)
+    assert "And 1 more" in page
+    monkeypatch.setattr(folder, "snapshot", lambda name: pytest.fail("it was read again"))
+    assert browser.get("/").status_code == 200
 
 
 def test_a_sheet_with_a_mistake_shows_its_rows(app, browser):

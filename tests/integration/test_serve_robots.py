@@ -102,6 +102,44 @@ def test_a_version_that_is_gone_is_refused(robot, app):
     assert len(web.state_of(app).avoided) == 1
 
 
+def test_a_fresh_batch_that_waited_withdraws_nothing_of_others(robot, app, monkeypatch):
+    home = "/api/v1/campaigns/demo"
+    robot.post(f"{home}/suggest?wait=30", json={"n": 2})
+    version = {"if-match": robot.get(home).headers["etag"]}
+    jobs = web.jobs_of(app)
+    for _ in range(2):
+        jobs._turn.acquire()  # others are at work
+    fresh = {"n": 3, "fresh": True}
+    job = robot.post(f"{home}/suggest", json=fresh, headers=version).json()
+    robot.post(f"{home}/avoid", json={"cells": {"ligand": ["A"]}})
+    for _ in range(2):
+        jobs._turn.release()
+    web.finish(app)
+    told = robot.get(f"/api/v1/jobs/{job['id']}").json()
+    assert told["status"] == "failed"
+    assert "nothing was withdrawn" in told["error"]
+    assert not web.state_of(app).withdrawn
+    again = robot.post(f"{home}/suggest?wait=30", json=fresh).json()
+    assert again["status"] == "done"
+    assert len(web.state_of(app).withdrawn) == 2
+
+
+def test_a_layout_of_a_plate_is_kept(robot, app):
+    home = "/api/v1/campaigns/demo"
+    robot.post(f"{home}/suggest?wait=30", json={"n": 2})
+    body = {"wells": {"B1": "b1-1", "A3": "b1-2"}, "size": 24, "controls": ["A1"]}
+    assert robot.post(f"{home}/place", json=body).json()["said"] == {"B1": "b1-1", "A3": "b1-2"}
+    assert robot.get(home).json()["sequence"] == 3
+    robot.post(f"{home}/place", json=body)
+    assert robot.get(home).json()["sequence"] == 3
+    for wrong, why in (({"size": 25}, "not 25"), ({"wells": {"Z1": "b1-1"}}, "no well 'Z1'"),
+                       ({"wells": {"A1": "b9-1"}}, "no run"), ({"controls": ["B1"]}, "two places"),
+                       ({"order": "spiral"}, "not 'spiral'")):  # fmt: skip
+        answer = robot.post(f"{home}/place", json=body | wrong)
+        assert answer.status_code == 422
+        assert why in answer.json()["error"]
+
+
 def test_the_interface_is_described(browser, robot):
     schema = robot.get("/api/v1/openapi.json").json()
     for path, methods in schema["paths"].items():
@@ -126,10 +164,13 @@ FIELDS = [
     "orders", "words", "objectives", "goal", "target", "details", "keys", "template", "columns",
     "factors", "name", "objective", "fresh", "apart", "batch", "campaign", "cost_weight", "r0c0",
     "r0c4", "r999c2", "most-0", "value", "reason", "run", "c0", "version", "move", "wells",
-    "size", "page", "offset", "limit", "since",
+    "size", "page", "offset", "limit", "since", "o0-name", "o0-goal", "o0-value", "o1-name",
+    "match", "old", "new", "source", "price-0", "surrogate", "prices", "order",
 ]  # fmt: skip
-FORMS = ["suggest", "avoid", "results", "results/check", "upload", "undo", "learn", "predict"]
-PAGES = ["", "/results", "/what-if", "/plate", "/history", "/sheet.csv", "/live"]
+FORMS = ["suggest", "avoid", "results", "results/check", "upload", "undo", "learn", "predict",
+         "want", "retell", "configure", "learn-from", "forget", "rename", "failed-words", "price",
+         "candidates", "plate"]  # fmt: skip
+PAGES = ["", "/settings", "/results", "/what-if", "/plate", "/history", "/sheet.csv", "/live"]
 KINDS = ["application/json", "text/csv", "x/y"]
 
 

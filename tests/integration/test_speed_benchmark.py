@@ -88,7 +88,7 @@ def test_the_smoke_benchmark_gives_every_figure(benchmark_module, tmp_path):
         numbers = list(leaves(results[key]))
         assert numbers, key
         assert all(math.isfinite(x) and x > 0 for x in numbers), key
-    assert results["fit_ratio"]["tiny"].keys() == {"paper", "fast"}
+    assert results["fit_ratio"]["tiny"].keys() == {"paper", "fast", "levels"}
     assert results["score_ratio"]["tiny"]["paper"].keys() == {"4", "6"}
     assert results["peak_fraction"]["tiny"]["fast"].keys() == {"fit", "score"}
     assert str(tmp_path) not in file.read_text()

@@ -41,7 +41,7 @@ needs_published = pytest.mark.skipif(
 def folder(tmp_path, monkeypatch):
     """What GOLLUM_DATA names: our toy table, and not yet theirs."""
     monkeypatch.setenv("GOLLUM_DATA", str(tmp_path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("GOLLUM_CACHE", str(tmp_path / "cache" / "gollum"))
     (tmp_path / "gollum19").mkdir()
     (tmp_path / TASK.local).write_bytes(gzip.compress(OURS))
     return tmp_path

@@ -614,3 +614,25 @@ def test_declared_words_mean_that_an_experiment_failed():
     for word, says in (("0", "no word for what failed"), ("running", "means 'pending' already")):
         assert says in refusal(failed_word=[word])
     assert start().created.failed_words == ()
+
+
+def test_the_unit_of_a_column_can_be_said():
+    table = pd.DataFrame({
+        "heat": [60, 80, 90], "time": ["30 min", "2", "1 h"], "mass": [None, 3.5, 4],
+    })  # fmt: skip
+    begun = start(table, objective="mass", unit={"heat": "°C", "Time": "h", "mass": "mg"})
+    assert begun.created.units == {"heat": "°C", "time": "h", "mass": "mg"}
+    assert begun.candidates["time"].tolist() == [0.5, 2, 1]
+    assert {c.name: c.unit for c in begun.columns} == {"heat": "°C", "time": "h", "mass": "mg"}
+    assert "°C" in begun.template.source
+
+
+@pytest.mark.parametrize(("unit", "why"), [
+    ({"ligand": "h"}, "not all cells of 'ligand' are numbers"),
+    ({"ligant": "h"}, "no column 'ligant'"),
+    ({"heat": "furlongs"}, "no unit that is known"),
+    ({"t (h)": "°C"}, "says h and you say °C"),
+])  # fmt: skip
+def test_a_unit_that_cant_be_is_refused(unit, why):
+    table = pd.DataFrame({"ligand": ["a", "b"], "heat": [1, 2], "t (h)": [3, 4]})
+    assert why in refusal(table, unit=unit)

@@ -79,6 +79,7 @@ def insights(state, **changes):
         "trust": trust(state, {}),
         "effects": effects,
         "weights": {"one_hot:ligand": (0.7, 0.5, 0.9), "one_hot:hours": (0.3, 0.1, 0.5)},
+        "chart": pd.DataFrame(),
     }
     learned |= {key: changes.pop(key) for key in [*changes] if key in learned}
     usual = {
@@ -319,6 +320,19 @@ def test_effects_show_the_strongest_values_of_each_column():
     fewer = insights(state, effects=effects.head(12))
     text = " ".join(Page(render(state, log, fewer)).text.split())
     assert "and 1 value with a smaller effect" in text
+
+
+def test_predictions_of_two_columns_are_a_map_with_shades():
+    state, log = running()
+    assert "Two columns together" not in render(state, log, insights(state))
+    chart = pd.DataFrame(
+        {"ligand": ["XPhos", "<b>"], "hours 1": [80.0, 20.0], "hours 2": [50, None]}
+    )
+    html = render(state, log, insights(state, chart=chart))
+    shades = re.findall(r"rgba\(0, 114, 178, ([0-9.]+)\)\">([0-9.]+)<", html)
+    assert [(float(s), float(n)) for s, n in shades] == [(0.55, 80), (0.3, 50), (0.05, 20)]
+    assert '<td class="figure">–</td>' in html
+    assert "&lt;b&gt;" in html
 
 
 def test_left_out_experiments_and_calibration_are_drawn():

@@ -35,7 +35,7 @@ TABLE = gzip.compress(b"ligand,SMILES,y\na,C,1\nb,CC,2.5\nb,CC,3\n", mtime=0)
 
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("GOLLUM_CACHE", str(tmp_path / "cache" / "gollum"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.delenv("GOLLUM_DATA", raising=False)
 

@@ -174,6 +174,7 @@ def test_one_model_reads_reactions():
 # --- where models are ----------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="where Linux keeps data")
 @pytest.mark.parametrize(
     ("variables", "expected"),
     [

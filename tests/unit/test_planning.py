@@ -14,10 +14,11 @@ from gollum.analysis.cross_validation import folds
 from gollum.campaign.calibration import left_out, variance_inflation
 from gollum.campaign.events import Avoided, Goal, Request, Suggested
 from gollum.campaign.explain import intent, main_effects, neighbours
-from gollum.campaign.planning import has_enough, learn, propose, surrogate_of
+from gollum.campaign.planning import has_enough, propose, stream_of, surrogate_of
 from gollum.campaign.requests import asked_for, open_batch
 from gollum.campaign.state import Logged, State
 from gollum.errors import DataError, UserError
+from gollum.surrogates.base import fit_to
 
 LIGAND = {"XPhos": 30.0, "SPhos": 20.0, "dppf": 0.0, "PPh3": 5.0}
 BASE = {"K3PO4": 10.0, "Cs2CO3": 5.0, "Et3N": 0.0}
@@ -30,6 +31,13 @@ YIELD = {
     for i, (x, b, t) in zip(TABLE.index, GRID, strict=True)
 }
 TEMPLATE = "{ligand}, {base}, {temperature_C} °C"
+
+
+def learn(surrogate, state):
+    """As suggestions do."""
+    ids, values = state.observations()
+    utility = state.scale().utility(values)
+    return fit_to(surrogate, ids, utility, stream_of(state), state.extents())
 
 
 def begun(*events, table=TABLE, **created):

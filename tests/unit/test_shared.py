@@ -87,7 +87,7 @@ def known(ids, values):
     return one.rows, one.targets
 
 
-@pytest.mark.parametrize("name", ["llm_phi", "pllm_phi"])
+@pytest.mark.parametrize("name", ["llm_phi", "pllm_phi", "pllm_phi_levels"])
 @pytest.mark.parametrize("missing", [0, 3])
 def test_loss_and_gradients_are_sums_of_those_of_each_outcome(build, name, missing):
     surrogate = build(name, dropout=0.0)
@@ -101,7 +101,7 @@ def test_loss_and_gradients_are_sums_of_those_of_each_outcome(build, name, missi
     below = [p.grad.clone() for p in adapters]
     above = [[p.grad.clone() for p in (*split(head.representation)[1], *gp.parameters())]
              for head, gp in zip(model.each, own, strict=True)]  # fmt: skip
-    assert len(above[0]) == (6 if name == "pllm_phi" else 4)
+    assert len(above[0]) == (4 if name == "llm_phi" else 6)
     expected, summed = 0.0, [torch.zeros_like(g) for g in below]
     for k, (places, values) in enumerate(data):
         alone = single(surrogate, model.each[k])

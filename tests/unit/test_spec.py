@@ -769,7 +769,9 @@ SHIPPED = {
 
 
 def test_every_shipped_file_is_known():
-    assert {file.stem for file in CONFIGS.glob("*.yaml")} == {*SHIPPED, "quickstart"}
+    assert {file.stem for file in CONFIGS.glob("*.yaml")} == {
+        *SHIPPED, "quickstart", "quickstart-tuned"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -792,3 +794,12 @@ def test_the_quickstart_file_is_the_demo():
     assert quickstart["preset"] == "default"
     assert quickstart["surrogate"] == "combined"
     assert quickstart["model.name"] == "minilm"
+
+
+def test_the_second_quickstart_begins_as_the_first():
+    first, second = (
+        flat(load_config(CONFIGS / f"quickstart{name}.yaml")) for name in ("", "-tuned")
+    )
+    assert second["surrogate"] == "pllm_phi_levels"
+    same = ("data.task", "n_init", "seed", "model.name")
+    assert {key: second[key] for key in same} == {key: first[key] for key in same}

@@ -1,16 +1,21 @@
 """Vectors kept between processes: the same as computed ones, or computed again."""
 
 import errno
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from gollum.cachefile import CacheFile, cache_folder
-from gollum.language import vectors
+from gollum.features.problem import Problem
+from gollum.features.representations import Setup
+from gollum.features.texts import embedded
+from gollum.language import loading, vectors
 from gollum.language.embed import Tokens, embed, tokenize
 from gollum.language.vectors import are_kept, kept_vectors
-from helpers import load
+from gollum.settings import ModelSettings, Settings
+from helpers import CPU, load, make_pool
 
 TEXTS = ["w1 w2 w3", "w4", "w1 w2 w3", "w5 w6 w7 w8"]
 
@@ -93,3 +98,30 @@ def test_the_last_pieces_are_smaller_and_smaller(monkeypatch):
     assert [start for start, _ in pieces] == [0, 16, 32, 40, 44]
     assert [len(piece) for _, piece in pieces] == [16, 16, 8, 4, 3]
     assert np.concatenate([piece.ids for _, piece in pieces]).tolist() == ids.tolist()
+
+
+def test_texts_of_an_earlier_process_need_no_model(folder, model_folder, monkeypatch):
+    model = ModelSettings(name=str(model_folder("bert")), pooling="mean")
+    pool = make_pool(len(TEXTS))
+    setup = Setup(Problem(pool, tuple(TEXTS)), Settings(model=model), CPU, keep=True)
+    first = embedded(setup)
+    monkeypatch.setattr(loading, "load_backbone", lambda *_, **__: pytest.fail("it was kept"))
+    again = embedded(setup)
+    assert torch.equal(again.matrix, first.matrix)
+    assert (again.notes, again.revision) == (first.notes, first.revision)
+    assert again.notes[0].code == "model"
+    cls = replace(setup, settings=Settings(model=model.model_copy(update={"pooling": "cls"})))
+    with pytest.raises(pytest.fail.Exception):
+        embedded(cls)
+
+
+@pytest.mark.parametrize("which", ["recall", "vectors"])
+def test_a_recall_that_is_damaged_is_made_anew(folder, model_folder, which):
+    model = ModelSettings(name=str(model_folder("bert")), pooling="mean")
+    setup = Setup(Problem(make_pool(4), tuple(TEXTS)), Settings(model=model), CPU, keep=True)
+    first = embedded(setup)
+    small, large = sorted(folder.iterdir(), key=lambda file: "blocks" not in str(file.read_bytes()))
+    broken = bytearray((small if which == "recall" else large).read_bytes())
+    broken[-3] ^= 0x41
+    (small if which == "recall" else large).write_bytes(broken)
+    assert torch.equal(embedded(setup).matrix, first.matrix)

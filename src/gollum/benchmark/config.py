@@ -48,7 +48,7 @@ def keys() -> dict[str, tuple[str, Any]]:
     """Every dotted key of a run with its description and default, in order."""
     usual = dict(flatten(PRESETS[USUAL_PRESET]))
     known = settings.leaves(RunConfig)
-    return {key: (about, usual.get(key, default)) for key, (about, default) in known}
+    return {key: (leaf.about, usual.get(key, leaf.default)) for key, leaf in known}
 
 
 def load_config(

@@ -21,6 +21,7 @@ from gollum.campaign.factors import MOST_COMBINATIONS as MOST
 from gollum.campaign.filled import Sheet
 from gollum.campaign.identity import identify
 from gollum.campaign.options import numbers
+from gollum.campaign.prices import checked
 from gollum.campaign.sheets import users_columns
 from gollum.campaign.state import Logged, State
 from gollum.data.naming import meant
@@ -77,8 +78,8 @@ def rows_of_options(state: State, options: Sequence[Option]) -> pd.DataFrame:
         DataError: there is no such column, one that goes with it is missing, or they are too many.
     """
     table = state.table.reset_index(drop=True)
-    if state.costs is not None:
-        table = table.assign(**{str(state.created.cost): state.costs})
+    if state.own_cost is not None:
+        table = table.assign(**{state.own_cost: state.costs})
     known = len(table)
     for group in _groups(state, table, options):
         others = table.drop(columns=list(group[0])).drop_duplicates()
@@ -131,10 +132,12 @@ def candidates(
         notes.append(Note("known-candidates", "", f"{again} rows are candidates already"))
     if joined is None:
         return None, notes
-    if state.costs is not None:
-        _check_costs(state, joined, name)
     rows = state.joined(joined).table[-new:]
-    lists = kept_lists(frame.attrs.get("drawn_from", ""), rows, state.created.cost, name, notes)
+    if state.own_cost is not None:
+        _check_costs(state.own_cost, joined, name)
+    if state.created.prices:
+        checked(state.created.prices, rows, name)
+    lists = kept_lists(frame.attrs.get("drawn_from", ""), rows, state.own_cost, name, notes)
     return Added(source=source, joined=joined, drawn_from=lists), notes
 
 
@@ -219,7 +222,7 @@ def _groups(
                         f"'{other}' goes with '{column}', so an option needs both: --option "
                         f'"{shown},{other}=…"; or add a table of the new experiments.'
                     )
-        cost = state.created.cost
+        cost = state.own_cost
         if cost is not None and cost not in option:
             raise DataError(
                 f"new experiments need their '{cost}'; add it to the option, as in "
@@ -262,8 +265,7 @@ def _values(table: pd.DataFrame, option: Option) -> dict[str, Any]:
     return values
 
 
-def _check_costs(state: State, joined: Cells, name: str) -> None:
-    cost = str(state.created.cost)
+def _check_costs(cost: str, joined: Cells, name: str) -> None:
     costs = joined.columns.get(cost, (None,) * len(joined.ids))
     if None in costs:
         raise DataError(f"{name}: new experiments need their '{cost}'; add the column.")

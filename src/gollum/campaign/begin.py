@@ -17,7 +17,8 @@ from gollum.campaign.events import Created, Recorded, Source
 from gollum.campaign.factors import options_in
 from gollum.campaign.filled import USUAL
 from gollum.campaign.intake import read_results
-from gollum.campaign.rows import Rows, blank_rows
+from gollum.campaign.prices import COST, Prices, checked, read_prices
+from gollum.campaign.rows import Rows, blank_rows, check_units
 from gollum.campaign.sheets import sheet_names
 from gollum.campaign.state import Logged, State
 from gollum.campaign.store import table_sha256
@@ -66,6 +67,10 @@ class Start:
     template: Template
     columns: tuple[Column, ...] = ()
 
+    def state(self) -> State:
+        """The campaign before any result."""
+        return State.of([Logged(1, "", "", self.created)], lambda _: self.candidates)
+
 
 def begin(
     frame: pd.DataFrame,
@@ -84,6 +89,8 @@ def begin(
     number: Sequence[str] = (),
     ordinal: Mapping[str, Sequence[str]] | None = None,
     remark: Sequence[str] = (),
+    unit: Mapping[str, str] | None = None,
+    prices: Prices | None = None,
     template: str | None = None,
     reaction: str | None = None,
     failed_as: float | None = None,
@@ -120,6 +127,8 @@ def begin(
             a value.
         ordinal: inputs whose cells are names that have an order: column → the names in it.
         remark: columns that say nothing about the experiment.
+        unit: column → unit of its numbers, where neither its name nor its cells say it.
+        prices: instead of a cost, input column → option → price, of which the sum is the cost.
         template: how an experiment is put into words; made from the column names by default.
         reaction: column of reaction SMILES, or template that writes them; a column called SMILES
             that holds reactions, where there is one, by default.
@@ -166,8 +175,18 @@ def begin(
     ordered = dict(zip(here(list(ordinal or {})), (ordinal or {}).values(), strict=True))
     category = list(dict.fromkeys([*category, *ordered]))
     priced = cost is not None
+    if prices and (priced or COST in table.columns):
+        raise ConfigError(
+            f"{where}: the column '{cost or COST}' and prices of options both say what experiments "
+            "cost; leave one of them out."
+        )
     known = [c for c in results[1:] if _known_before(table, c, objective)]
-    cost = cost or next(iter(known), None)
+    if prices and known:
+        raise ConfigError(
+            f"{where}: '{known[0]}' is known of every candidate, and a campaign has a place for "
+            "one such number; leave it or the prices out."
+        )
+    cost = COST if prices else cost or next(iter(known), None)
     if unplaced := [c for c in known if c != cost]:
         raise DataError(
             f"{where}: '{cost}' and '{unplaced[0]}' are both known of every candidate, and a "
@@ -181,8 +200,9 @@ def begin(
         told.append(Note("limit-alone", where, f"{what} if something else is wanted", objective))
     also = [c for c in dict.fromkeys([*results[1:], *also]) if c != cost]
     _refuse_names(table, where, results, failed_word)
+    of_table = None if prices else cost
     said = Said(
-        objective, also, inputs, category, number, remark, id_column, cost,
+        objective, also, inputs, category, number, remark, id_column, of_table,
         factors=table.attrs.get("factors", ()),
     )  # fmt: skip
     refuse_head_below(table, where, objective)
@@ -199,7 +219,8 @@ def begin(
         close = nearest(unknown[0], columns)
         raise DataError(f"{where}: there is no input '{unknown[0]}' to hold SMILES.{close}")
     table, respelt = one_spelling(roles.table, structures, where)
-    rows = Rows(where, table, columns)
+    units_said = dict(zip(here(list(unit or {})), (unit or {}).values(), strict=True))
+    rows = Rows(where, table, columns, check_units(units_said, table, where))
     orders = {c: order_of(rows.table[c], order, told, where) for c, order in ordered.items()}
     rows.refuse_merged(roles.unexplained)
     ids = rows.ids(id_column)
@@ -207,7 +228,7 @@ def begin(
         _ask_sentinel(where, column, rows.table[column].to_numpy(dtype=np.float64), said)
     understood = (n for n in rows.table.attrs["notes"] if not _understood(n, [objective, *also]))
     notes = [*understood, *roles.notes, *rows.notes(), *told, *respelt]
-    candidates = rows.candidates(ids, cost, positive=priced)
+    candidates = rows.candidates(ids, of_table, positive=priced)
     if "structures" in policy.needs and not structures:
         raise ConfigError(
             f"surrogate '{policy.surrogate}' needs columns with SMILES; name them with "
@@ -233,12 +254,18 @@ def begin(
     ]
     created = Created(
         name=name, objective=objective, goal=goal, also=tuple(also), structures=tuple(structures),
-        id_column=id_column, cost=cost, units=units, outcomes=tuple(wanted),
+        id_column=id_column, cost=cost, units=units,
+        prices=checked(
+            {c: read_prices(c, one) for c, one in (prices or {}).items()}, candidates, where
+        ),
+        outcomes=tuple(wanted),
         template=words.source, reaction=None if written is None else written.source,
         surrogate=policy.surrogate, preset=policy.preset, model=policy.model.name,
         acquisition=chosen.get("acquisition"), failed_as=failed_as,
         failed_words=failed_word, seed=seed, source=source, orders=orders,
-        drawn_from=kept_lists(table.attrs.get("drawn_from", ""), candidates, cost, where, notes),
+        drawn_from=kept_lists(
+            table.attrs.get("drawn_from", ""), candidates, of_table, where, notes
+        ),
         candidates=table_sha256(candidates), keys=policy.typed(k for k in chosen if k not in NAMED),
     )  # fmt: skip
     notes += _about_model(policy, where)

@@ -24,6 +24,13 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class Happening(Part):
+    """What all events have in common."""
+
+    by: str = ""
+    """Who did it, where that is known; old files don't say."""
+
+
 class Source(Part):
     """The file that something was read from."""
 
@@ -47,7 +54,7 @@ class Cells(Part):
         return cls(ids=tuple(map(str, table.index)), columns=columns)
 
 
-class Created(Part):
+class Created(Happening):
     """The campaign begins."""
 
     kind: Literal["created"] = "created"
@@ -61,7 +68,10 @@ class Created(Part):
     id_column: str | None = None
     """Column of the user's table that names the rows."""
     cost: str | None = None
-    """Column of the user's table with the cost of each row; not an input."""
+    """Column of the user's table with the cost of each row, not an input; with `prices` what their
+    sum is called."""
+    prices: dict[str, dict[str, float]] = {}
+    """Input column → option → price; an experiment costs their sum."""
     units: dict[str, str] = {}
     """Column → unit of its cells in the user's table; candidates and results are bare numbers."""
     template: str
@@ -92,14 +102,14 @@ class Created(Part):
     """What is modelled, the objective first, the others also in `also`; old files have none."""
 
 
-class Retold(Part):
+class Retold(Happening):
     """The template is replaced."""
 
     kind: Literal["retold"] = "retold"
     template: str
 
 
-class Configured(Part):
+class Configured(Happening):
     """Keys of the policy, the goal, or what failed experiments count as are others from now on."""
 
     kind: Literal["configured"] = "configured"
@@ -113,11 +123,13 @@ class Configured(Part):
     """All that may say from now on that an experiment failed; None where that stays as it is."""
     orders: dict[str, tuple[str, ...]] | None = None
     """Column → its names in order, of all that have one; None where that stays as it is."""
+    prices: dict[str, dict[str, float]] | None = None
+    """As in `Created`, all of them; None where that stays as it is."""
     outcomes: tuple[Outcome, ...] = ()
     """What is modelled from now on, all of it; empty where that stays as it is."""
 
 
-class Renamed(Part):
+class Renamed(Happening):
     """Options of a column have other names from now on; old sheets may say the old ones."""
 
     kind: Literal["renamed"] = "renamed"
@@ -198,7 +210,7 @@ class Suggestion(Part):
     """Largest first, by absolute value."""
 
 
-class Suggested(Part):
+class Suggested(Happening):
     """Experiments are proposed; they are pending until their results come."""
 
     kind: Literal["suggested"] = "suggested"
@@ -257,7 +269,7 @@ class Result(Part):
     """Row of the sheet."""
 
 
-class Recorded(Part):
+class Recorded(Happening):
     """Results come in; a run that has a result already is corrected."""
 
     kind: Literal["recorded"] = "recorded"
@@ -305,7 +317,7 @@ class Together(Part):
         return " and ".join(parts)
 
 
-class Avoided(Part):
+class Avoided(Happening):
     """Candidates are locked, or free again."""
 
     kind: Literal["avoided"] = "avoided"
@@ -321,7 +333,7 @@ class Avoided(Part):
     reason: str = ""
 
 
-class Added(Part):
+class Added(Happening):
     """Candidates or factors are added."""
 
     kind: Literal["added"] = "added"
@@ -334,7 +346,21 @@ class Added(Part):
     """As in `Created`, of those that join."""
 
 
-class Learned(Part):
+class Placed(Happening):
+    """Experiments have their wells on a plate; the last layout holds."""
+
+    kind: Literal["placed"] = "placed"
+    size: int
+    """Number of wells."""
+    order: str = "rows"
+    """In which they are read."""
+    controls: tuple[str, ...] = ()
+    """Wells that are kept free for controls."""
+    wells: dict[str, str]
+    """Well → run."""
+
+
+class Learned(Happening):
     """Results of an earlier campaign or table are learned from, or no longer."""
 
     kind: Literal["learned"] = "learned"
@@ -358,7 +384,16 @@ class Learned(Part):
 
 
 Event = Annotated[
-    Created | Retold | Configured | Suggested | Recorded | Avoided | Added | Renamed | Learned,
+    Created
+    | Retold
+    | Configured
+    | Suggested
+    | Recorded
+    | Avoided
+    | Added
+    | Renamed
+    | Learned
+    | Placed,
     Field(discriminator="kind"),
 ]
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)

@@ -33,7 +33,8 @@ Instead of factors there may be a `table: conditions.csv`, seen from the file's 
 says what columns are: also (a further result), category, number, remark, id, cost, structure or
 ordinal, which are names in the order of the options, or in one that is said as in
 `stirring: {ordinal: [low, medium, high]}`. `outcomes` says what is wanted of results
-(`gollum.campaign.outcome_lines`).
+(`gollum.campaign.outcome_lines`), and `prices` what options cost: `ligand: {XPhos: 12, dppf: 3}`.
+In a spreadsheet of options that is a column `ligand price` beside `ligand`.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ from gollum.campaign.drawn import Options
 from gollum.campaign.grid import Bound, EntangledError, Grid, Together
 from gollum.campaign.options import Factor, read_factor, read_mixture
 from gollum.campaign.outcome_lines import read_outcomes
+from gollum.campaign.prices import beside, read_prices
 from gollum.campaign.rules import PAIR, Rules
 from gollum.campaign.strict_yaml import Entries, YamlFile
 from gollum.data.pool import cell_text
@@ -63,9 +65,10 @@ from gollum.notes import Notes
 MOST_COMBINATIONS = 1_000_000
 PARTS = (
     "factors", "mixture", "exclude", "together", "relations", "sample", "columns", "outcomes",
+    "prices",
 )  # fmt: skip
 LISTS = (".xlsx", ".ods", ".csv", ".tsv")  # endings of spreadsheets with a column for each factor
-OF_TABLE = ("table", "columns", "outcomes")
+OF_TABLE = ("table", "columns", "outcomes", "prices")
 NOTHING_LEFT = "with this line every combination is excluded; change it or take it away"
 ENTANGLED = (
     "with this line more options are tied together than can be gone through; take larger steps, "
@@ -95,9 +98,10 @@ def read_factors(
         ConfigError: the file is not as this module describes it; the message names the line.
         DataError: the file or its table can't be read.
     """
-    lists = path.suffix.lower() in LISTS
+    lists, prices = path.suffix.lower() in LISTS, dict[str, dict[str, float]]()
     if lists:
-        file = YamlFile(path, _in_lines(read_table(path, sheet=sheet, encoding=encoding), path))
+        options, prices = beside(read_table(path, sheet=sheet, encoding=encoding))
+        file = YamlFile(path, _in_lines(options, path))
     else:
         file = YamlFile.read(path, encoding)
     parts = file.entries(file.root, "the file should begin with 'factors:' or 'table:'")
@@ -112,8 +116,18 @@ def read_factors(
         source, table = path, _combinations(file, parts, seed)
     columns = read_columns(file, parts["columns"][1], table) if "columns" in parts else {}
     outcomes = read_outcomes(file, parts["outcomes"][1]) if "outcomes" in parts else ()
-    table.attrs |= {"file": source, "columns": columns, "outcomes": outcomes}
+    prices |= _prices(file, parts["prices"][1]) if "prices" in parts else {}
+    table.attrs |= {"file": source, "columns": columns, "outcomes": outcomes, "prices": prices}
     return table
+
+
+def _prices(file: YamlFile, node: Node) -> dict[str, dict[str, float]]:
+    """Column → option → price, from lines such as 'ligand: {XPhos: 12, dppf: 3.5}'."""
+    wanted, found = "'prices' needs lines such as 'ligand: {XPhos: 12}'", {}
+    for column, (_, value) in file.entries(node, wanted).items():
+        known = file.entries(value, wanted)
+        found[column] = read_prices(column, {o: file.word(one) for o, (_, one) in known.items()})
+    return found
 
 
 def _in_lines(table: pd.DataFrame, path: Path) -> str:

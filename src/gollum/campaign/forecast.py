@@ -101,18 +101,21 @@ def _models(state: State, listener: Listener) -> _Models | None:
     return _Models(outcomes, fitted, others, wider)
 
 
-def map_of(state: State, predicted: np.ndarray) -> pd.DataFrame:
+def map_of(
+    state: State, predicted: np.ndarray, effects: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Mean predictions for each pair of values of the two columns that matter most.
 
     Args:
         state: the campaign.
         predicted: N predictions of one outcome.
+        effects: what each value does to them, where that is known already.
 
     Returns:
         A row for each value of the column that matters most, which is the first one's name; the
         other columns are the values of the other one, best first where more is better.
     """
-    effects = main_effects(state, predicted).table
+    effects = main_effects(state, predicted).table if effects is None else effects
     spans = effects.groupby("column", sort=False)["effect"].agg(np.ptp)
     few = [str(c) for c in spans.index if 1 < state.table[str(c)].nunique() <= MOST]
     chosen: list[str] = []

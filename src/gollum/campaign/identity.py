@@ -263,7 +263,7 @@ def _cells(sheet: Sheet, inputs: Sequence[Input], new: dict[str, int]) -> Cells:
             if cells.is_text
             else tuple(_number(value, whole) for value in cells.sheet[rows].tolist())
         )
-    cost = sheet.state.created.cost
+    cost = sheet.state.own_cost
     if cost is not None and cost in sheet.frame:
         costs, _ = sheet.numbers(cost, np.isin(np.arange(len(sheet.frame)), rows))
         if cost not in [one.name for one in sheet.state.outcomes]:

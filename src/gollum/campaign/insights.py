@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from gollum.acquisition.strategy import Observed
 from gollum.campaign.advice import Advice, advice
 from gollum.campaign.calibration import INTERVAL
 from gollum.campaign.explain import main_effects
+from gollum.campaign.forecast import map_of
 from gollum.campaign.planning import (
     has_enough,
     inflation_of,
@@ -49,6 +50,7 @@ class Learned:
         weights: how much each column and representation tells experiments apart, together 1, with
             the interval of what is averaged over.
         widening: factor on the model's deviations in suggestions, at least 1.
+        chart: mean predictions for the values of the two columns that matter most (`map_of`).
     """
 
     outcome: Outcome
@@ -57,6 +59,7 @@ class Learned:
     effects: pd.DataFrame
     weights: dict[str, tuple[float, float, float]]
     widening: float = 1.0
+    chart: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def left_out(self) -> pd.DataFrame:
@@ -168,9 +171,11 @@ def _learned(
     """What the first of some surrogates makes of one outcome, beside the others."""
     outcome, scale = one.outcome, one.scale
     mean, _ = fitted.marginals(np.arange(len(fitted.pool)))
-    effects = main_effects(state, scale.values(mean.cpu().numpy()), outcome).table
+    predicted = scale.values(mean.cpu().numpy())
+    effects = main_effects(state, predicted, outcome)
     listener.stage("Leaving experiments out")
     judged = trust(state, surrogates, listener.advanced, scale, outcome)
     listener.stage("Checking the intervals")
     inflation = inflation_of(state, next(iter(surrogates.values())), listener, one)
-    return Learned(outcome, scale, judged, effects, weighed(fitted), inflation)
+    chart = map_of(state, predicted, effects.table)
+    return Learned(outcome, scale, judged, effects.table, weighed(fitted), inflation, chart)

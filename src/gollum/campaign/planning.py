@@ -21,13 +21,12 @@ from gollum.campaign.events import Cells, Request, Suggested, Suggestion
 from gollum.campaign.explain import Explained
 from gollum.campaign.learning import learns, source_task
 from gollum.campaign.state import State
-from gollum.data.outcomes import Scale
 from gollum.errors import ConfigError, FitError, UserError, listed
 from gollum.features.problem import Problem
 from gollum.features.representations import Setup
 from gollum.listener import SILENT, Listener
 from gollum.runtime import Runtime, commit
-from gollum.surrogates.base import Fitted, Surrogate, fit_to
+from gollum.surrogates.base import Fitted, Surrogate
 from gollum.surrogates.scales import best_scale
 from gollum.text.template import Template
 
@@ -86,17 +85,6 @@ def surrogate_of(
     if surrogate is None:
         raise UserError(f"strategy '{state.policy.surrogate}' has no model that could be asked.")
     return surrogate
-
-
-def learn(surrogate: Surrogate, state: State, scale: Scale | None = None) -> Fitted:
-    """Fit to the results so far; the same results give the same fit.
-
-    Raises:
-        FitError: it failed, also after retries.
-    """
-    (ids, values), scale = state.observations(), scale or state.scale()
-    extents = state.extents(scale=scale)
-    return fit_to(surrogate, ids, scale.utility(values), stream_of(state), extents)
 
 
 def stream_of(state: State) -> tuple[int, int]:

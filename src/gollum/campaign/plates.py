@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
 import pandas as pd
 
+from gollum.campaign.events import Placed
 from gollum.campaign.sheets import in_unit, sheet_names
 from gollum.campaign.state import State
 from gollum.data.pool import cell_text, telling_columns
@@ -12,6 +16,10 @@ from gollum.errors import ConfigError
 PLATES = {6: (2, 3), 12: (3, 4), 24: (4, 6), 48: (6, 8), 96: (8, 12), 384: (16, 24)}
 """Wells → rows and columns."""
 MAP = "plate map"
+ORDERS = {
+    "rows": "by rows: A1, A2, A3 …", "columns": "by columns: A1, B1, C1 …",
+    "snake": "as a snake: A1 … A12, B12 …",
+}  # fmt: skip
 
 
 def check_plate(size: int, count: int) -> None:
@@ -27,6 +35,40 @@ def check_plate(size: int, count: int) -> None:
             f"{count} experiments don't fit on a plate of {size} wells; ask for fewer, or take a "
             "larger one."
         )
+
+
+def layout(
+    state: State, size: int, wells: Mapping[str, str], controls: Sequence[str], order: str
+) -> Placed:
+    """The event that keeps which experiment stands in which well.
+
+    Args:
+        state: the campaign.
+        size: number of wells.
+        wells: well → run.
+        controls: wells that are kept free for controls.
+        order: in which wells are read: a key of `ORDERS`.
+
+    Raises:
+        ConfigError: there is no such plate, well, order or run, or something has two places.
+    """
+    if size not in PLATES:
+        raise ConfigError(f"a plate has {', '.join(map(str, PLATES))} wells, not {size}.")
+    if order not in ORDERS:
+        raise ConfigError(f"wells are read {', '.join(ORDERS)}, not '{order}'.")
+    names = {well(i, size) for i in range(size)}
+    for name in (*wells, *controls):
+        if name not in names:
+            raise ConfigError(f"a plate of {size} wells has no well '{name}'.")
+    for run in wells.values():
+        if run not in state.plans:
+            raise ConfigError(f"there is no run '{run}' to place.")
+    twice = [run for run, count in Counter(wells.values()).items() if count > 1]
+    twice += [name for name in controls if name in wells]
+    if twice:
+        raise ConfigError(f"'{twice[0]}' has two places; keep one.")
+    controls = tuple(dict.fromkeys(controls))
+    return Placed(size=size, order=order, controls=controls, wells=dict(wells))
 
 
 def well(number: int, size: int) -> str:

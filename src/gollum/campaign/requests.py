@@ -73,7 +73,8 @@ def asked_for(
         raise UserError(f"the weight of costs is a number from 0 on, not {cost_weight}.")
     if cost_weight and state.costs is None:
         raise UserError(
-            "there are no costs to weigh; begin a campaign with --cost COLUMN to have them."
+            "there are no costs to weigh; begin a campaign with --cost COLUMN, or say what options "
+            "cost by gollum init CAMPAIGN --price COLUMN=FILE."
         )
     if cost_weight and state.costs is not None and np.nanmin(state.costs) <= 0:
         raise UserError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,8 +14,8 @@ from gollum.data.pool import cell_text, is_blank
 from gollum.data.spreadsheets.columns import Column
 from gollum.data.spreadsheets.numbers import SPACES
 from gollum.data.spreadsheets.quantities import unit_of_cells, without_units
-from gollum.data.spreadsheets.units import quantity, says_unit
-from gollum.errors import DataError, quoted
+from gollum.data.spreadsheets.units import alike, is_unit, quantity, says_unit, unit_in
+from gollum.errors import DataError, nearest, quoted
 from gollum.notes import Note
 
 
@@ -27,6 +27,7 @@ class Rows:
         table: the whole table; inputs with a unit in all cells are numbers.
         inputs: columns that describe an experiment.
         units: those that the names of the columns don't say.
+        said: units that were said, by column.
         kept: positions of the n rows that are not blank.
         first: for each of these, the position of the first row with its inputs.
 
@@ -34,11 +35,22 @@ class Rows:
         DataError: a row has no inputs, or there are no two different ones.
     """
 
-    def __init__(self, where: str, table: pd.DataFrame, inputs: Sequence[str]) -> None:
-        self.where, self.inputs = where, list(inputs)
-        self.table, self.units = without_units(table, inputs, where)
+    def __init__(
+        self,
+        where: str,
+        table: pd.DataFrame,
+        inputs: Sequence[str],
+        said: Mapping[str, str] | None = None,
+    ) -> None:
+        self.where, self.inputs, self.said = where, list(inputs), dict(said or {})
+        self.table, self.units = without_units(table, inputs, where, self.said)
         for column in inputs:
             cells = self.table[column]
+            if column in self.said and not pd.api.types.is_numeric_dtype(cells):
+                raise DataError(
+                    f"{where}: not all cells of '{column}' are numbers, as they would have to be "
+                    f"in {self.said[column]}; leave its unit out."
+                )
             if not pd.api.types.is_numeric_dtype(cells):
                 self.table[column] = cells.str.strip(SPACES).astype("str")
             elif pd.api.types.is_float_dtype(cells):
@@ -62,10 +74,12 @@ class Rows:
         """The units of results that the names of their columns don't say, where one fits all."""
         first, units = int(self.table.attrs["first_row"]), dict[str, str]()
         percent = {n.column for n in self.table.attrs["notes"] if n.code == "percentages"}
+        units |= {name: self.said[name] for name in results if name in self.said}
         for name in (c for c in results if c in self.table.columns):
             cells = [cell for cell in map(cell_text, self.table[name]) if quantity(cell)]
             column = Column(self.where, self.where, name, first, cells)
-            unit = "%" if name in percent else unit_of_cells(column)
+            own = "%" if name in percent else unit_of_cells(column, self.said.get(name, ""))
+            unit = self.said.get(name) or own
             if unit and not says_unit(name, unit):
                 units[name] = unit
         return units
@@ -177,6 +191,29 @@ class Rows:
             )
             notes.append(Note("repeated-rows", self.where, told))
         return notes
+
+
+def check_units(said: Mapping[str, str], table: pd.DataFrame, where: str) -> dict[str, str]:
+    """Units that were said of columns, without those that their names say as well.
+
+    Raises:
+        DataError: there is no such column or unit, or a name says another one.
+    """
+    for column, unit in said.items():
+        named = unit_in(column)
+        if column not in table.columns:
+            close = nearest(column, map(str, table.columns))
+            raise DataError(f"{where}: there is no column '{column}' to have a unit.{close}")
+        if not is_unit(unit):
+            raise DataError(
+                f"{where}: '{unit}' of '{column}' is no unit that is known; write it as in h, °C, "
+                "mol% or mmol/L."
+            )
+        if named is not None and named[1] and not alike(named[0], unit):
+            raise DataError(
+                f"{where}: the name of '{column}' says {named[0]} and you say {unit}; keep one."
+            )
+    return {column: unit for column, unit in said.items() if not says_unit(column, unit)}
 
 
 def blank_rows(table: pd.DataFrame) -> NDArray[np.bool_]:

@@ -21,6 +21,7 @@ from gollum.campaign.events import (
     Event,
     Learned,
     Met,
+    Placed,
     Recorded,
     Renamed,
     Result,
@@ -31,6 +32,7 @@ from gollum.campaign.events import (
     Suggestion,
     Together,
 )
+from gollum.campaign.prices import COST, total
 from gollum.data.extents import Extents
 from gollum.data.fronts import desirability
 from gollum.data.outcomes import Goal, Outcome, Scale
@@ -38,7 +40,7 @@ from gollum.data.pool import Direction, Pool, cell_text
 from gollum.errors import ConfigError, DataError
 from gollum.text.template import Template
 
-CHANGEABLE = ("failed_as", "goal", "failed_words", "orders")  # of a beginning, later on
+CHANGEABLE = ("failed_as", "goal", "failed_words", "orders", "prices")  # of a beginning, later on
 _KINDS = {str: "str", int: "int64", float: "float64"}
 
 
@@ -113,6 +115,7 @@ class State:
         renamed: (column, former name of an option) → its name.
         sources: name → earlier campaign or table that is learned from.
         drawn_from: lists of options that candidates were drawn from, latest last.
+        placed: the layout of a plate that was kept last; None where none was.
     """
 
     created: Created
@@ -132,6 +135,7 @@ class State:
     renamed: dict[tuple[str, str], str] = field(default_factory=dict)
     sources: dict[str, Learned] = field(default_factory=dict)
     drawn_from: tuple[str, ...] = ()
+    placed: Placed | None = None
 
     @classmethod
     def of(cls, log: Iterable[Logged], table: Callable[[str], pd.DataFrame]) -> State:
@@ -155,6 +159,11 @@ class State:
     def joined(self, cells: Cells) -> State:
         """What would be known with further candidates."""
         return _joined(self, cells)
+
+    @property
+    def own_cost(self) -> str | None:
+        """The column in which new candidates bring their cost; None where nobody has to say it."""
+        return None if self.created.prices else self.created.cost
 
     @property
     def batch(self) -> int:
@@ -479,7 +488,9 @@ def _begin(entry: Logged, table: Callable[[str], pd.DataFrame]) -> State:
     assert isinstance(created, Created)  # noqa: S101 (likewise)
     inputs = table(created.candidates)
     costs = None
-    if created.cost is not None:
+    if created.prices:
+        costs = total(created.prices, inputs)
+    elif created.cost is not None:
         costs = inputs[created.cost].to_numpy(dtype=np.float64)
         inputs = inputs.drop(columns=created.cost)
     keys = {
@@ -513,7 +524,12 @@ def _next(state: State, entry: Logged) -> State:
             keys = {**state.keys, **event.keys}
             kept = {key: value for key, value in keys.items() if value is not None}
             created = _reset(state.created, event)
-            return replace(state, changed=number, learned=number, keys=kept, created=created)
+            costs = state.costs
+            if event.prices is not None:
+                costs = total(event.prices, state.table) if event.prices else None
+            return replace(
+                state, changed=number, learned=number, keys=kept, created=created, costs=costs
+            )
         case Renamed():
             return _renamed(replace(state, changed=number, learned=number), event)
         case Learned():
@@ -521,6 +537,8 @@ def _next(state: State, entry: Logged) -> State:
             if not event.forgotten:
                 sources[event.name] = event
             return replace(state, changed=number, learned=number, sources=sources)
+        case Placed():
+            return replace(state, placed=event)
         case Created():
             raise AssertionError("one campaign begins once")
         case _:
@@ -532,6 +550,8 @@ def _reset(created: Created, event: Configured) -> Created:
     changes: dict[str, Any] = {
         key: value for key in CHANGEABLE if (value := getattr(event, key)) is not None
     }
+    if event.prices is not None:
+        changes["cost"] = COST if event.prices else None
     outcomes = event.outcomes or created.outcomes
     if outcomes:
         wanted = {key: value for key, value in changes.items() if key in ("goal", "failed_as")}
@@ -593,11 +613,13 @@ def _joined(state: State, cells: Cells) -> State:
             rows[column] = rows[column].astype(kind)
         else:
             rows[column] = rows[column].astype("float64")
-    costs = state.costs
-    if costs is not None:
+    costs, every = state.costs, pd.concat([state.table, rows])
+    if state.created.prices:
+        costs = total(state.created.prices, every)
+    elif costs is not None:
         own = cells.columns.get(state.created.cost or "", (None,) * len(cells.ids))
         costs = np.append(costs, [np.nan if c is None else float(c) for c in own])
-    return replace(state, table=pd.concat([state.table, rows]), costs=costs)
+    return replace(state, table=every, costs=costs)
 
 
 def _added(state: State, event: Added) -> State:
@@ -628,9 +650,13 @@ def _renamed(state: State, event: Renamed) -> State:
         c: tuple(names.get(name, name) if c == column else name for name in order)
         for c, order in state.created.orders.items()
     }
+    prices = {
+        c: {names.get(o, o) if c == column else o: price for o, price in known.items()}
+        for c, known in state.created.prices.items()
+    }
     return replace(
         state,
-        created=state.created.model_copy(update={"orders": orders}),
+        created=state.created.model_copy(update={"orders": orders, "prices": prices}),
         table=state.table.assign(**{column: cells}),
         avoided=avoided,
         renamed={key: new for key, new in former.items() if key[1] != new},

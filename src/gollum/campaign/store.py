@@ -42,11 +42,13 @@ class Store:
         beginning: sha256 of the campaign's first event, which tells it from others.
         expected: sha256 of the last event that decisions are made upon; where there are others by
             then, they are refused. None lets them be made upon whatever there is.
+        by: who makes them, as the events say.
     """
 
     path: Path
     beginning: str
     expected: str | None = None
+    by: str = ""
 
     @classmethod
     def create(
@@ -132,7 +134,7 @@ class Store:
         """
         with self._session(WRITE) as connection:
             self._refuse_others(connection, expected)
-            return [_append(connection, event) for event in events][-1]
+            return [_append(connection, event, self.by) for event in events][-1]
 
     @contextmanager
     def deciding(self) -> Iterator[Ledger]:
@@ -143,7 +145,7 @@ class Store:
         """
         with self._session(WRITE) as connection:
             self._refuse_others(connection, self.expected)
-            yield Ledger(self.path, connection)
+            yield Ledger(self.path, connection, self.by)
 
     def _refuse_others(self, connection: sa.Connection, expected: str | None) -> None:
         if expected not in (None, content.last_sha256(connection)):
@@ -163,9 +165,10 @@ class Store:
 class Ledger:
     """A campaign whose file nobody else can write to meanwhile."""
 
-    def __init__(self, path: Path, connection: sa.Connection) -> None:
+    def __init__(self, path: Path, connection: sa.Connection, by: str = "") -> None:
         self._path = path
         self._connection = connection
+        self._by = by
         self._state: State | None = None
 
     @property
@@ -178,7 +181,7 @@ class Ledger:
     def append(self, event: Event) -> Logged:
         """Write one event; it is kept when the block ends."""
         self._state = None
-        return _append(self._connection, event)
+        return _append(self._connection, event, self._by)
 
 
 def recover(path: str | Path, to: str | Path) -> int:
@@ -259,9 +262,10 @@ def _existing(path: str | Path) -> Path:
     return file
 
 
-def _append(connection: sa.Connection, event: Event) -> Logged:
+def _append(connection: sa.Connection, event: Event, by: str) -> Logged:
     if isinstance(event, Created):
         raise ValueError("a campaign begins once")
+    event = event.model_copy(update={"by": by}) if by else event
     row = content.new_row(content.last_sequence(connection) + 1, event)
     connection.execute(sa.insert(schema.EVENTS), row)
     return _place(row, event)

@@ -32,7 +32,8 @@ _AND = re.compile(r"\s+(?:and|&)\s+")  # between what is avoided where it meets
 _SIGN = re.compile(r"[<>]=?|=")  # of what to avoid
 _LIMIT = re.compile(r"\s*([^=]+)=\s*([0-9]+)\s*(?:,|$)")  # of --at-most
 _LIMITS = re.compile(rf"(?:{_LIMIT.pattern})+")
-WHAT = ("results", "suggestions", "history", "candidates", "predictions")
+SURF = ("surf", "surf-next")
+WHAT = ("results", "suggestions", "history", "candidates", "predictions", *SURF)
 
 
 LEARNED = "campaign, FILE:COLUMN with results, or public:TASK, to learn from"
@@ -49,22 +50,20 @@ TABLE_OPTIONS = {
 def add_commands(known: Any) -> None:
     """Declare the commands of campaigns."""
 
-    def command(
-        name: str, handler: Callable[..., int], about: str, keys: bool = False, **options: Any
-    ) -> Any:
-        parser = known.add_parser(name, help=about, **options)
+    def command(name: str, handler: Callable[..., int], keys: bool = False, **options: Any) -> Any:
+        parser = known.add_parser(name, **options)
         parser.set_defaults(handler=_with_keys(handler) if keys else _complete(name, handler))
         parser.add_argument("campaign", metavar="CAMPAIGN", help="the file, such as my.gollum")
         return parser
 
     begin = command(
-        "init", init, "begin a campaign from a table or lists of options", keys=True,
+        "init", init, keys=True,
         usage="gollum init CAMPAIGN --table FILE --objective COLUMN[:GOAL] [options] "
         "[--KEY VALUE …]",
         epilog="Any other --KEY VALUE says how experiments are chosen; `gollum run --help` lists "
         "the keys. For a campaign that exists, the goal, --template, --failed-as, --failed-word, "
-        "--ordinal and these keys change what it does from now on; null puts a key back to what "
-        "the preset says.",
+        "--ordinal, --price and these keys change what it does from now on; null puts a key back "
+        "to what the preset says.",
     )  # fmt: skip
     begin.add_argument("--table", metavar="FILE", help="possible experiments, one per row")
     begin.add_argument("--factors", metavar="FILE", help="instead: options, YAML or a spreadsheet")
@@ -98,6 +97,11 @@ def add_commands(known: Any) -> None:
                        help="names that have an order: stirring=low,medium,high")  # fmt: skip
     begin.add_argument("--id-column", metavar="COLUMN", help="names the rows")
     begin.add_argument("--cost", metavar="COLUMN", help="what each row costs")
+    begin.add_argument("--price", action="append", metavar="COLUMN=FILE",
+                       help="instead: what each option of a column costs, a table of options and "
+                       "prices; an experiment costs their sum")  # fmt: skip
+    begin.add_argument("--unit", action="append", metavar="COLUMN=UNIT",
+                       help="of numbers, where neither name nor cells say it: time=h")  # fmt: skip
     begin.add_argument("--template", metavar="TEXT", help="'{ligand} at {temperature_C} °C'; for a "
                        "campaign that exists, its new template")  # fmt: skip
     begin.add_argument("--reaction", metavar="COLUMN", help="reaction SMILES, or their template")
@@ -113,7 +117,7 @@ def add_commands(known: Any) -> None:
     _add_matching(begin)
     begin.add_argument("--seed", type=int, metavar="N", help="of everything random [0]")
 
-    ask = command("suggest", suggest, "the next experiments")
+    ask = command("suggest", suggest)
     ask.add_argument("-n", type=int, default=8, metavar="N", help="how many [%(default)s]")
     ask.add_argument("-o", "--output", metavar="FILE", help=".xlsx or .csv, to fill in")
     ask.add_argument("--fresh", action="store_true", help="withdraw what is pending, choose anew")
@@ -131,7 +135,7 @@ def add_commands(known: Any) -> None:
                      help="a well for each, and a map of the plate: 24, 48, 96, 384")  # fmt: skip
     ask.add_argument("--quiet", action="store_true")
 
-    take = command("record", record, "take in results")
+    take = command("record", record)
     take.add_argument("results", nargs="+", metavar="RESULTS", help="sheets with results")
     _add_reading(take)
     take.add_argument("--correct", action="store_true", help="a second value replaces the first")
@@ -142,7 +146,7 @@ def add_commands(known: Any) -> None:
                       help="inputs other than a run asked for are what was done")  # fmt: skip
 
     more = command(
-        "add", add, "candidates, options and factors for a campaign that runs",
+        "add", add,
         usage="gollum add CAMPAIGN [ROWS] [--option COLUMN=VALUE …] [--column NAME=VALUE …]",
     )  # fmt: skip
     more.add_argument("rows", nargs="?", metavar="ROWS",
@@ -161,7 +165,6 @@ def add_commands(known: Any) -> None:
     teach = command(
         "learn",
         learn,
-        "learn from an earlier campaign, a table or an opinion",
         usage="gollum learn CAMPAIGN [SOURCE …] [--match OURS=THEIRS] [--rank ORDER] "
         "[--ask MODEL --url ADDRESS] [options]",
     )
@@ -194,14 +197,14 @@ def add_commands(known: Any) -> None:
     teach.add_argument("--price", type=float, metavar="DOLLARS", help="of a million tokens")
     teach.add_argument("--confirm", action="store_true", help="what is asked may be sent")
     other = command(
-        "rename", rename, "give options of a column other names",
+        "rename", rename,
         usage="gollum rename CAMPAIGN COLUMN OLD=NEW …",
     )  # fmt: skip
     other.add_argument("column", metavar="COLUMN")
     other.add_argument("names", nargs="+", metavar="OLD=NEW")
 
     lock = command(
-        "avoid", avoid, "lock candidates, such as what is out of stock",
+        "avoid", avoid,
         usage='gollum avoid CAMPAIGN [COLUMN=VALUE | "COLUMN>VALUE" | COLUMN=FROM:TO | ID '
         '| "COLUMN=VALUE and COLUMN=VALUE" …] '
         "[--lift] [--reason TEXT]",
@@ -211,17 +214,20 @@ def add_commands(known: Any) -> None:
     lock.add_argument("--lift", action="store_true", help="free them again")
     lock.add_argument("--reason", default="", metavar="TEXT")
 
-    command("status", status, "where a campaign stands")
-    page = command("report", report, "all that is known, as one HTML page")
+    command("status", status)
+    page = command("report", report)
     page.add_argument("-o", "--output", metavar="FILE", help="[CAMPAIGN with .html]")
     page.add_argument("--quiet", action="store_true")
-    again = command("replay", replay, "compute past suggestions again and compare")
+    again = command("replay", replay)
     again.add_argument("--batch", type=int, metavar="N", help="one of them [all]")
     again.add_argument("--quiet", action="store_true")
-    out = command("export", export, "results, history or everything, as a file")
-    out.add_argument("-o", "--output", required=True, metavar="FILE", help=".xlsx, .csv or .json")
-    out.add_argument("--what", choices=WHAT, default="results", help="[%(default)s]; .json: all")
-    rescue = command("recover", recover, "save what can be read of a damaged file")
+    out = command("export", export)
+    out.add_argument("-o", "--output", required=True, metavar="FILE",
+                     help=".xlsx, .csv or .json; of SURF .tsv, .txt or .csv")  # fmt: skip
+    out.add_argument("--what", choices=WHAT, default="results",
+                     help="[%(default)s]; surf: results in the Simple User-Friendly Reaction "
+                     "Format, surf-next: what is pending; .json: all")  # fmt: skip
+    rescue = command("recover", recover)
     rescue.add_argument("--to", required=True, metavar="FILE", help="a new file")
 
 
@@ -257,7 +263,7 @@ def init(known: argparse.Namespace) -> int:
             )
         keys = {"model.name" if n == "model" else n: v for n, v in policy.items()} | known.keys
         aims = goal is not None or known.objective or details
-        others = (known.template, known.failed_word, known.ordinal)
+        others = (known.template, known.failed_word, known.ordinal, known.price)
         if not file.exists() or not (aims or keys or any(v is not None for v in others)):
             raise ConfigError("give --table FILE or --factors FILE with the possible experiments.")
         if known.failed_word is not None:
@@ -268,6 +274,9 @@ def init(known: argparse.Namespace) -> int:
         if known.ordinal is not None:
             for column, order in Campaign(file).order(_orders(known.ordinal)).items():
                 _say(console, f"{file}: from now on {column} has the order {' < '.join(order)}.")
+        if known.price is not None:
+            for column, prices in Campaign(file).price(_pairs("price", known.price)).items():
+                _say(console, f"{file}: from now on {len(prices)} options of {column} have prices.")
         if aims:
             said = known.objective or ()
             wanted = Campaign(file).want(*said, goal=goal, target=known.target, **details)
@@ -285,6 +294,10 @@ def init(known: argparse.Namespace) -> int:
     options |= details
     if known.ordinal is not None:
         options["ordinal"] = _orders(known.ordinal)
+    if known.price is not None:
+        options["prices"] = _pairs("price", known.price)
+    if known.unit is not None:
+        options["unit"] = _pairs("unit", known.unit)
     options |= {"keys": {k: v for k, v in known.keys.items() if v is not None}}
     campaign, start = Campaign.create(
         file,
@@ -405,8 +418,7 @@ def add(known: argparse.Namespace) -> int:
     if len(factors) < len(known.column):
         raise ConfigError("--column names a column twice; give each once.")
     columns = [*map(str, campaign.state().table.columns), *factors]
-    if campaign.state().created.cost is not None:
-        columns.append(str(campaign.state().created.cost))
+    columns += filter(None, [campaign.state().own_cost])
     options = [_option(text, columns) for text in known.option]
     for text in known.range:
         column, span = _pair(text, "--range COLUMN=FROM:TO:STEP")
@@ -599,6 +611,8 @@ def export(known: argparse.Namespace) -> int:
     from gollum.files import write_text
 
     campaign = Campaign(known.campaign)
+    if known.what in SURF:
+        return _export_surf(campaign, known)
     file = campaign.output(known.output, (*SHEETS, ".json"))
     if file.suffix.lower() == ".json":
         try:
@@ -622,6 +636,25 @@ def export(known: argparse.Namespace) -> int:
         table = campaign.export(known.what)
         write_sheet(headed(campaign.state(), table), file)
     _say(_console(), f"{file}: {len(table)} rows of {known.what}.")
+    return 0
+
+
+def _export_surf(campaign: Campaign, known: argparse.Namespace) -> int:
+    """Write reactions in SURF."""
+    from gollum.campaign.surf import ENDINGS, FIRST, surf_text
+    from gollum.files import write_file
+
+    file = campaign.output(known.output, tuple(ENDINGS))
+    if file.exists() and not file.read_bytes().startswith(FIRST[0].encode()):
+        raise UserError(f"{file} is there already and no SURF file; choose another name.")
+    table, notes = campaign.surf(known.what)
+    try:
+        write_file(file, surf_text(table, file.suffix.lower()))
+    except OSError as error:
+        raise UserError(f"{file} can't be written ({error.strerror}); choose another.") from None
+    for note in notes:
+        _say(_console(), f"Note: {note}")
+    _say(_console(), f"{file}: {len(table)} reactions in SURF.")
     return 0
 
 
@@ -787,6 +820,15 @@ def _pair(text: str, usage: str) -> tuple[str, str]:
     if not equals or not column.strip():
         raise ConfigError(f"write {usage}, not '{text}'.")
     return column.strip(), value.strip()
+
+
+def _pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
+    """'ligand=prices.csv' by column."""
+    pairs = [_pair(text, f"--{option} COLUMN={'UNIT' * (option == 'unit') or 'FILE'}")
+             for text in texts]  # fmt: skip
+    if len(dict(pairs)) < len(pairs):
+        raise ConfigError(f"--{option} names a column twice; give each once.")
+    return dict(pairs)
 
 
 def _orders(texts: Sequence[str]) -> dict[str, list[str]]:

@@ -18,7 +18,7 @@ NEEDED = ("fastapi", "uvicorn", "python_multipart")
 def add_command(known: Any) -> None:
     """Declare it."""
     page = known.add_parser(
-        "serve", help="the lab's page, and an interface for robots",
+        "serve",
         description="Serve a campaign, or all of a folder, to a browser. Only programs of this "
         "machine reach it unless --host says otherwise.",
     )  # fmt: skip
@@ -29,6 +29,8 @@ def add_command(known: Any) -> None:
     page.add_argument("--name", action="append", default=[], metavar="HOST",
                       help="a name by which browsers call it")  # fmt: skip
     page.add_argument("--password-file", metavar="FILE", help="its first line is the password")
+    page.add_argument("--people-file", metavar="FILE",
+                      help="instead: 'name: password' of each person, a line each")  # fmt: skip
     page.add_argument("--token-file", metavar="FILE",
                       help="keeps the token of robots, and is made if it is not there")  # fmt: skip
     page.add_argument("--tls-cert", metavar="FILE")
@@ -53,6 +55,7 @@ def serve(known: argparse.Namespace, rest: Sequence[str]) -> int:
     wish = Wish(
         Path(known.path), known.host, known.port, tuple(known.name), _file(known.password_file),
         _file(known.token_file), _file(known.tls_cert), _file(known.tls_key), known.behind_proxy,
+        _file(known.people_file),
     )  # fmt: skip
     try:
         run(wish)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,12 +12,12 @@ import torch
 from gollum.cachefile import amount
 from gollum.data.pool import Pool
 from gollum.errors import DataError, ModelError
-from gollum.language.backbone import Backbone
 from gollum.language.embed import Tokens
-from gollum.language.engine import top_layers, transformer_layers
-from gollum.language.loading import weights_size
 from gollum.runtime import Runtime
 from gollum.settings import Settings
+
+if TYPE_CHECKING:
+    from gollum.language.backbone import Backbone
 
 PROCESS = 2**30  # Python, PyTorch and what a batch needs, in bytes
 WORTH_TELLING = 500_000  # tokens below which it takes seconds
@@ -71,6 +72,8 @@ class Plan:
         once = count * _seconds_per_token(backbone, tokens)
         each = ""
         if adapted:
+            from gollum.language.engine import top_layers, transformer_layers
+
             depth = len(transformer_layers(backbone.model))
             share = len(top_layers(depth, fraction)) / depth
             each = f" and {_duration(once * share)} in every iteration"
@@ -131,6 +134,8 @@ def check_weights(settings: Settings, runtime: Runtime) -> None:
     Raises:
         ModelError: with its size and the ways out.
     """
+    from gollum.language.loading import weights_size
+
     model = settings.model
     size = weights_size(
         model.name, runtime.dtype, bits=model.bits, trust_remote_code=model.trust_remote_code

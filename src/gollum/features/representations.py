@@ -141,6 +141,15 @@ REPRESENTATIONS: Registry[Builder] = Registry(
             f"{TEXTS}:projected_adapters", "a trained projection of those",
             trained=True, adapted=True,
         ),
+        "adapted_levels": Entry(
+            f"{TEXTS}:adapted_levels",
+            "levels of each column by a model fine-tuned with LoRA, and numbers",
+            trained=True, adapted=True,
+        ),
+        "projected_adapted_levels": Entry(
+            f"{TEXTS}:projected_adapted_levels", "a trained projection of those",
+            trained=True, adapted=True,
+        ),
         "everything": Entry(
             "gollum.features.everything:everything",
             "all that a table can have: levels, numbers, structures and words",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,10 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gollum.data.pool import Pool
 from gollum.errors import ConfigError, DataError
 from gollum.features.base import Bounded, FixedFeatures, Projection
-from gollum.features.fixed.columns import beside, distinct, partition, texts
+from gollum.features.fixed.columns import beside
 from gollum.features.fixed.reactions import written_with
 from gollum.features.layout import (
     Blocks,
@@ -22,20 +23,21 @@ from gollum.features.layout import (
     Levels,
     Slot,
     block,
-    require_columns,
     side_by_side,
 )
+from gollum.features.leveled import AdaptedLevels, WordColumn, numbers_beside
 from gollum.features.plan import Plan, check_weights, plan
 from gollum.features.problem import Problem
 from gollum.features.representations import Representation, Setup
-from gollum.language.backbone import Backbone
 from gollum.language.embed import Tokens, embed, random_vectors, tokenize
-from gollum.language.engine import AdaptedText
-from gollum.language.loading import load_backbone
 from gollum.language.remote import Endpoint, Store, embed_remote
-from gollum.language.vectors import are_kept, kept_vectors
+from gollum.language.sources import find_model
+from gollum.language.vectors import Recall, are_kept, kept_vectors
 from gollum.settings import ModelSettings
-from gollum.text.template import Template
+
+if TYPE_CHECKING:
+    from gollum.language.backbone import Backbone
+    from gollum.language.engine import AdaptedText
 
 
 def embedded(setup: Setup) -> FixedFeatures:
@@ -58,6 +60,16 @@ def projected_adapters(setup: Setup) -> Representation:
     return _projection(setup, _adapted(setup, projected=True))
 
 
+def adapted_levels(setup: Setup) -> Representation:
+    """The levels of each column by a model that is fine-tuned with LoRA, and numbers beside."""
+    return Bounded(_adapted_levels(setup))
+
+
+def projected_adapted_levels(setup: Setup) -> Representation:
+    """A trained projection of those."""
+    return _projection(setup, _adapted_levels(setup, projected=True))
+
+
 def reaction_fingerprints(setup: Setup) -> FixedFeatures:
     """RXNFP: embeddings of reactions by a model of their own, unless another is named."""
     settings = setup.settings
@@ -76,18 +88,8 @@ def embedded_levels(setup: Setup) -> FixedFeatures:
     Raises:
         DataError: no column of words differs between the candidates.
     """
-    pool, seen, parts = setup.problem.pool, set[bytes](), list[Blocks]()
     reader = _Reader(setup)
-    for column in pool.table.columns.difference(pool.numeric_columns(), sort=False):
-        if (key := partition(pool.table[column])) is None or key in seen:
-            continue
-        seen.add(key)
-        parts.append(_levels(reader, pool, str(column)))
-    if not parts:
-        raise DataError(
-            f"{pool.name}: no column of words differs between the candidates, so there are no "
-            "levels to embed; use --surrogate one_hot."
-        )
+    parts = [_levels(reader, column) for column in WordColumn.all_of(setup.problem.pool)]
     notes, revision = reader.describe()
     reader.forget()
     return FixedFeatures(side_by_side(parts), notes, revision)
@@ -139,13 +141,18 @@ class _Reader:
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self._backbone: Backbone | None = None
-        self._remote: tuple[str, str] | None = None
+        self._known: tuple[str, str] | None = None
 
     def __call__(self, words: Sequence[str]) -> Tensor:
         """Vectors n x h, float64."""
         setup, settings = self.setup, self.setup.settings
         if settings.remote.url is None:
-            return self.read(tokenize(self.backbone, words, settings.model.max_tokens))
+            if (known := self.recalled(words)) is not None:
+                return known
+            tokens = tokenize(self.backbone, words, settings.model.max_tokens)
+            read = self.read(tokens)
+            self.remember(words, tokens)
+            return read
         keys = settings.remote
         endpoint = Endpoint(**keys.model_dump(exclude={"confirm"}))
         vectors = embed_remote(
@@ -156,7 +163,7 @@ class _Reader:
             progress=setup.listener.advanced,
         )
         about = f"{endpoint.model} at {endpoint.host}: {vectors.shape[1]} features."
-        self._remote = about, endpoint.revision
+        self._known = about, endpoint.revision
         return torch.from_numpy(vectors)
 
     def read(self, tokens: Tokens) -> Tensor:
@@ -166,6 +173,29 @@ class _Reader:
             return random_vectors(self.backbone, tokens, noise)
         read = kept_vectors if self.keeps else embed
         return read(self.backbone, tokens, self.setup.listener.advanced)
+
+    def recalled(self, words: Sequence[str]) -> Tensor | None:
+        """Vectors n x h that an earlier process has kept, without loading the model; or None."""
+        if (place := self._place(words)) is None or (found := place.read()) is None:
+            return None
+        vectors, about, revision = found
+        self._known = about, revision
+        return vectors.to(self.setup.runtime.device)
+
+    def remember(self, words: Sequence[str], tokens: Tokens) -> None:
+        """Keep where the vectors of these texts are, for `recalled`."""
+        if (place := self._place(words)) is not None:
+            place.write(self.backbone, tokens)
+
+    def _place(self, words: Sequence[str]) -> Recall | None:
+        """Where they are looked for; None where nothing is kept, or it may be another model."""
+        model = self.setup.settings.model
+        if not self.keeps or self.setup.problem.noise is not None:
+            return None
+        source = find_model(model.name)
+        if source.card.reads != "text" or not isinstance(source.location, Path):
+            return None
+        return Recall.of(words, source.location, model, self.setup.runtime)
 
     @property
     def keeps(self) -> bool:
@@ -182,6 +212,8 @@ class _Reader:
         if self._backbone is None:
             settings, runtime = self.setup.settings, self.setup.runtime
             check_weights(settings, runtime)
+            from gollum.language.loading import load_backbone
+
             names = ("pooling", "normalize", "prefix", "bits", "trust_remote_code")
             keys = settings.model.model_dump(include={*names})
             self._backbone = load_backbone(settings.model.name, runtime, **keys)
@@ -193,8 +225,8 @@ class _Reader:
 
     def describe(self) -> tuple[tuple[str, ...], str]:
         """A note on the model, and its revision."""
-        if self._remote is not None:
-            return (self._remote[0],), self._remote[1]
+        if self._known is not None:
+            return (self._known[0],), self._known[1]
         return (self.backbone.describe(),), self.backbone.revision
 
 
@@ -204,6 +236,8 @@ def _frozen(setup: Setup, *, standardised: bool = False, projected: bool = False
     cut: tuple[str, ...] = ()
     if setup.settings.remote.url is not None:
         vectors, reads_reactions = reader(problem.texts), False
+    elif (recalled := reader.recalled(problem.texts)) is not None:
+        vectors, reads_reactions = recalled, False
     else:
         reads_reactions = reader.backbone.reads != "text"
         tokens, needs = _tokens(setup, reader.backbone, projected=projected)
@@ -211,6 +245,7 @@ def _frozen(setup: Setup, *, standardised: bool = False, projected: bool = False
         if not known and (note := needs.note(reader.backbone, tokens, False, 1.0)):
             setup.listener.noted((note,))
         vectors = reader.read(tokens)
+        reader.remember(problem.texts, tokens)
         cut = _truncation(reader.backbone, tokens, problem.pool.name, setup)
     (about, *_), revision = reader.describe()
     centre, scale = (vectors.mean(), vectors.std()) if standardised else (None, None)
@@ -238,33 +273,66 @@ def _frozen(setup: Setup, *, standardised: bool = False, projected: bool = False
 
 
 def _adapted(setup: Setup, *, projected: bool = False) -> AdaptedTexts:
-    """The candidates' texts through a model with adapters.
+    """The candidates' texts through a model with adapters; raises as `_local`."""
+    backbone = _local(setup)
+    tokens, needs = _tokens(setup, backbone, adapted=True, projected=projected)
+    text = _with_adapters(setup, backbone, tokens, needs)
+    return AdaptedTexts(text, setup.problem, setup.settings.model.max_tokens)
+
+
+def _adapted_levels(setup: Setup, *, projected: bool = False) -> AdaptedLevels:
+    """Levels of the candidates' columns through a model with adapters, and numbers beside.
 
     Raises:
-        ConfigError: the model is behind a server.
+        ConfigError: the model is behind a server, or reads reactions.
+        DataError: no column of words differs between the candidates.
+    """
+    backbone, pool, model = _local(setup), setup.problem.pool, setup.settings.model
+    if backbone.reads != "text":
+        raise ConfigError(
+            f"model '{backbone.name}' reads reactions, not levels of columns; take whole rows "
+            "(--surrogate pllm_phi) or a model that reads text."
+        )
+    columns = WordColumn.all_of(pool)
+    words = [text for column in columns for text in column.words]
+    tokens = tokenize(backbone, words, model.max_tokens)
+    needs = plan(pool, backbone, tokens, setup.settings, adapted=True, projected=projected)
+    needs.check(pool)
+    text = _with_adapters(setup, backbone, tokens, needs)
+    return AdaptedLevels(text, columns, numbers_beside(pool), model.max_tokens)
+
+
+def _local(setup: Setup) -> Backbone:
+    """The language model, which has to be on this machine to be adapted.
+
+    Raises:
+        ConfigError: it is behind a server.
     """
     if setup.settings.remote.url is not None:
         raise ConfigError(
             "a model behind a server can't be adapted; use --surrogate pllm or static with "
             "--remote.url."
         )
-    backbone = _Reader(setup).backbone
-    tokens, needs = _tokens(setup, backbone, adapted=True, projected=projected)
+    return _Reader(setup).backbone
+
+
+def _with_adapters(setup: Setup, backbone: Backbone, tokens: Tokens, needs: Plan) -> AdaptedText:
+    """Texts through a model with adapters, and what a user should know of it."""
     if note := needs.note(backbone, tokens, True, setup.settings.lora.fraction):
         setup.listener.noted((note,))
-    about = (
-        backbone.describe(),
-        *_truncation(backbone, tokens, setup.problem.pool.name, setup),
-    )
-    text = AdaptedText(
+    from gollum.language.engine import AdaptedText
+
+    return AdaptedText(
         backbone,
         tokens,
         **setup.settings.lora.model_dump(),
-        notes=about,
+        notes=(
+            backbone.describe(),
+            *_truncation(backbone, tokens, setup.problem.pool.name, setup),
+        ),
         progress=setup.listener.advanced,
         states_budget=needs.activations_budget,
     )
-    return AdaptedTexts(text, setup.problem, setup.settings.model.max_tokens)
 
 
 def _projection(setup: Setup, inner: Representation) -> Representation:
@@ -272,35 +340,22 @@ def _projection(setup: Setup, inner: Representation) -> Representation:
     return Bounded(Projection(inner, keys.size, keys.bias))
 
 
-def _levels(reader: _Reader, pool: Pool, column: str) -> Blocks:
+def _levels(reader: _Reader, column: WordColumn) -> Blocks:
     """Vectors of the levels of a column, handed out to the rows."""
-    template = Template.from_columns(replace(pool, table=pool.table[[column]]))
-
-    def written(table: pd.DataFrame) -> list[str]:
-        blank = np.full(len(table), np.nan)
-        rows = replace(pool, table=table[[column]], values=blank)
-        return template.texts(rows)
-
-    def vectors(table: pd.DataFrame) -> tuple[NDArray[np.object_], Levels]:
-        require_columns(table, [column], pool.name)
-        names, first, back = distinct(texts(table[column]))
-        return names, Levels(reader(written(table.iloc[first])).cpu().numpy(), back)
-
-    known, found = vectors(pool.table)
-    every = torch.from_numpy(found.matrix)
+    found = reader(column.words).cpu().numpy()
+    every = torch.from_numpy(found[column.codes])
     centre, scale = every.mean().item(), every.std().item()
+    levels = Levels((found - centre) / scale, column.codes)
 
     def encode(table: pd.DataFrame) -> NDArray[np.float64]:
-        require_columns(table, [column], pool.name)
-        at = pd.Index(known).get_indexer(pd.Index(texts(table[column])))
-        made = levels.values[at]
-        if (at < 0).any():
-            made[at < 0] = (vectors(table.loc[at < 0])[1].matrix - centre) / scale
+        known, new, which = column.read(table)
+        made = levels.values[known]
+        if new:
+            made[known < 0] = (reader(new).cpu().numpy()[which] - centre) / scale
             reader.forget()
         return made
 
-    levels = Levels((found.values - centre) / scale, found.codes)
-    return block("text_levels", [column], "vector", encode, levels)
+    return block("text_levels", [column.column], "vector", encode, levels)
 
 
 def _tokens(

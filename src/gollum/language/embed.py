@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gollum.language.backbone import Backbone
+if TYPE_CHECKING:
+    from gollum.language.backbone import Backbone
 
 TOKEN_BUDGET = 8192  # tokens of a batch, padding included
 START = 256  # tokens that take about as long as starting a batch does

@@ -11,9 +11,6 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from huggingface_hub import constants
-from transformers.utils import cached_file
-
 from gollum.errors import ModelError
 from gollum.language.catalog import (
     CATALOG,
@@ -56,6 +53,8 @@ class Source:
         """Folder that holds the files, in the hub's local cache for a hub id."""
         if isinstance(self.location, Path):
             return self.location
+        from transformers.utils import cached_file
+
         options = self.loading_options()
         for file in ("1_Pooling/config.json", PROMPTS):  # where there are any
             cached_file(self.location, file, **options,
@@ -160,6 +159,8 @@ def _complete(folder: Path) -> Path:
 
 def _hub_in_reach() -> bool:
     """Whether the model hub answers at all, asked once so that its absence costs no retries."""
+    from huggingface_hub import constants
+
     if constants.HF_HUB_OFFLINE:
         return False
     try:

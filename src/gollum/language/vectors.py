@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import safetensors
@@ -14,11 +17,18 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from gollum import __version__
 from gollum.cachefile import CacheFile, cache_folder
-from gollum.language.backbone import Backbone
 from gollum.language.embed import Progress, Tokens, embed
+from gollum.notes import Note
+from gollum.runtime import Runtime
+from gollum.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from gollum.language.backbone import Backbone
 
 FORMAT = "gollum vectors 1"
+RECALLED = "gollum recalled 1"
 BLOCK, FEW = 4096, 64  # texts in a file at most, and those that are not divided
 
 
@@ -56,6 +66,75 @@ def kept_vectors(backbone: Backbone, tokens: Tokens, progress: Progress | None =
 def are_kept(backbone: Backbone, tokens: Tokens) -> bool:
     """Whether there are files for all of these texts."""
     return all(_place(backbone, block).is_file() for _, block in _blocks(tokens))
+
+
+@dataclass(frozen=True, eq=False)
+class Recall:
+    """Vectors of texts by the texts themselves, so that no model and no tokenizer is loaded.
+
+    What is kept for it is small: which files of `kept_vectors` they are in, and what the model was.
+
+    Attributes:
+        path: the file of these texts, read by that model in that way.
+    """
+
+    path: Path
+
+    @classmethod
+    def of(
+        cls, words: Sequence[str], folder: Path, model: ModelSettings, runtime: Runtime
+    ) -> Recall:
+        """Where texts are looked for.
+
+        Args:
+            words: the texts.
+            folder: the model's files; told apart by name, size and time of change.
+            model: how it reads.
+            runtime: where, and how precisely.
+        """
+        files = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(folder.iterdir())]
+        versions = [__version__, *map(metadata.version, ("torch", "transformers", "tokenizers"))]
+        how = [
+            RECALLED, *versions, str(folder.resolve()), files, model.model_dump(mode="json"),
+            str(runtime.dtype), runtime.device.type,
+        ]  # fmt: skip
+        digest = hashlib.sha256(json.dumps(how).encode())
+        for text in words:
+            digest.update(f"\0{text}".encode(errors="surrogatepass"))
+        return cls(cache_folder("vectors") / f"{digest.hexdigest()}.safetensors")
+
+    def read(self) -> tuple[Tensor, Note, str] | None:
+        """Vectors N x h, float64, a note on the model and its revision; None if any is gone."""
+        try:
+            with safetensors.safe_open(self.path, framework="pt") as file:
+                index, told = file.get_tensor("index"), file.metadata() or {}
+            blocks = [cache_folder("vectors") / name for name in json.loads(told["blocks"])]
+            note = Note(*json.loads(told["note"]))
+            if told["sha256"] != _seal(index):
+                return None
+        except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError):
+            return None
+        parts = [_read(block) for block in blocks]
+        found = [part for part in parts if part is not None]
+        if len(found) < len(parts) or sum(map(len, found)) <= int(index.max()):
+            return None
+        with suppress(OSError):
+            self.path.touch()
+        return torch.cat(found)[index], note, told["revision"]
+
+    def write(self, backbone: Backbone, tokens: Tokens) -> None:
+        """Keep where the vectors of the texts are; nothing where one was cut or it can't be."""
+        if tokens.truncated:
+            return
+        index, note = torch.from_numpy(tokens.index), backbone.describe()
+        told = {
+            "blocks": json.dumps([_place(backbone, block).name for _, block in _blocks(tokens)]),
+            "note": json.dumps([note.code, note.place, note.text]),
+            "revision": backbone.revision,
+            "sha256": _seal(index),
+        }
+        with suppress(OSError):
+            _publish(self.path, safetensors.torch.save({"index": index}, told))
 
 
 def _blocks(tokens: Tokens) -> Iterator[tuple[int, Tokens]]:
@@ -99,15 +178,15 @@ def _key(backbone: Backbone, tokens: Tokens) -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path, shape: tuple[int, int]) -> Tensor | None:
-    """What is kept there, if all of it is."""
+def _read(path: Path, shape: tuple[int, int] | None = None) -> Tensor | None:
+    """What is kept there, if all of it is; of that shape, where one is given."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             vectors: Tensor = file.get_tensor("vectors")
             sealed = (file.metadata() or {}).get("sha256")
     except (OSError, safetensors.SafetensorError):
         return None
-    sound = vectors.shape == shape and vectors.dtype == torch.float64
+    sound = (shape is None or vectors.shape == shape) and vectors.dtype == torch.float64
     if not sound or sealed != _seal(vectors):
         return None
     with suppress(OSError):
@@ -116,7 +195,11 @@ def _read(path: Path, shape: tuple[int, int]) -> Tensor | None:
 
 
 def _write(path: Path, vectors: Tensor) -> None:
-    content = safetensors.torch.save({"vectors": vectors.contiguous()}, {"sha256": _seal(vectors)})
+    told = {"sha256": _seal(vectors)}
+    _publish(path, safetensors.torch.save({"vectors": vectors.contiguous()}, told))
+
+
+def _publish(path: Path, content: bytes) -> None:
     file = CacheFile()
     try:
         file.create(path, len(content))

@@ -172,6 +172,10 @@ SURROGATES: Registry[Callable[[Setup], Surrogate]] = Registry(
         "pllm_phi": SurrogateSpec(
             ("projected_adapters",), about="LoRA and projection, the paper's best"
         ),
+        "pllm_phi_levels": SurrogateSpec(
+            ("projected_adapted_levels",),
+            about="the same on each level of a column by itself: dozens of texts, not thousands",
+        ),
         "averaged": SurrogateSpec(
             ("one_hot",),
             about="a weight for each column, averaged over hyperparameters",

@@ -19,10 +19,20 @@ from gollum.campaign.store import Moved
 from gollum.errors import BusyError, GollumError, UserError
 from gollum.web import rest
 from gollum.web.folder import Folder, UnknownError
-from gollum.web.guard import API, Guard, House, TooMuchError
+from gollum.web.guard import API, Guard, House
 from gollum.web.jobs import Jobs
 from gollum.web.keys import Keys
-from gollum.web.pages import begin, entrance, history, next_up, overview, progress, results, what_if
+from gollum.web.pages import (
+    begin,
+    entrance,
+    history,
+    next_up,
+    overview,
+    progress,
+    results,
+    settings,
+    what_if,
+)
 from gollum.web.pages.common import Shown, checked, templates
 from gollum.web.rest.answers import Answers
 
@@ -54,7 +64,8 @@ def make_app(folder: Folder, keys: Keys, house: House | None = None, warm: bool 
     )  # fmt: skip
     app.state.folder, app.state.jobs = folder, jobs
     app.state.shown, app.state.answers = Shown(templates()), Answers()
-    for module in (entrance, overview, begin, next_up, results, progress, what_if, history):
+    pages = (entrance, overview, begin, next_up, results, progress, what_if, history, settings)
+    for module in pages:
         app.include_router(module.router)
     app.include_router(rest.router)
     app.mount("/static", StaticFiles(directory=str(files("gollum.web") / "static")))
@@ -101,10 +112,6 @@ def _malformed(request: Request, error: Exception) -> Response:
     return told(request, 422, f"{where or 'the body'}: {str(first['msg'])[:200]}.")
 
 
-def _too_much(request: Request, _: Exception) -> Response:
-    return told(request, 413, "That is too much at once.")
-
-
 def _defect(request: Request, _: Exception) -> Response:
     """A defect: uvicorn tells the terminal what happened, and no word of it is in the answer."""
     return told(request, 500, DEFECT)
@@ -115,5 +122,5 @@ _STATUS: dict[type[Exception], int] = {
 }  # fmt: skip
 _HANDLERS: dict[int | type[Exception], Any] = {
     GollumError: _known, HTTPException: _refused, RequestValidationError: _malformed,
-    TooMuchError: _too_much, Exception: _defect,
+    Exception: _defect,
 }  # fmt: skip

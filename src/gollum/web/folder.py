@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,8 +21,7 @@ from gollum.report.campaign.status import telling
 
 ENDING = ".gollum"
 NAME = re.compile(r"\w[\w .()+-]{0,60}")
-MOST = 500  # campaigns of a folder that are shown
-KEPT = 16  # campaigns whose state is kept in memory
+KEPT = 16  # campaigns whose state is kept in memory, those that were asked for last
 
 T = TypeVar("T")
 
@@ -80,14 +80,18 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.alone = None if path.is_dir() else Campaign(path).path
         self.path = path if self.alone is None else path.parent
-        self._kept: dict[str, Snapshot] = {}
+        self._kept: OrderedDict[str, Snapshot] = OrderedDict()
+        self._brief: dict[str, tuple[Campaign, str, Any]] = {}
         self._lock = threading.Lock()
 
     def names(self) -> list[str]:
         """The campaigns, in alphabetical order."""
+        return sorted(self._files(), key=str.casefold)
+
+    def _files(self) -> dict[str, Path]:
+        """The files of the campaigns, by name."""
         files = [self.alone] if self.alone else self.path.glob(f"*{ENDING}")
-        names = sorted((f.stem for f in files if f.is_file()), key=str.casefold)
-        return [name for name in names if name.isprintable()][:MOST]
+        return {f.stem: f for f in files if f.stem.isprintable() and f.is_file()}
 
     def file(self, name: str) -> Path:
         """The file of a campaign that is served.
@@ -95,9 +99,10 @@ class Folder:
         Raises:
             UnknownError: there is none of that name.
         """
-        if name not in self.names():
+        found = self._files().get(name)
+        if found is None:
             raise UnknownError(f"There is no campaign '{name}' here.")
-        return self.alone or self.path / f"{name}{ENDING}"
+        return found
 
     def free(self, name: str) -> Path:
         """The file of a campaign to begin.
@@ -135,6 +140,9 @@ class Folder:
         file, kept = self.file(name), self._kept.get(name)
         try:
             if kept is not None and kept.campaign.version() == kept.version:
+                with self._lock:
+                    if name in self._kept:
+                        self._kept.move_to_end(name)
                 return kept
         except DataError:  # replaced by another campaign: read below
             pass
@@ -142,11 +150,33 @@ class Folder:
         state, log = campaign.state(), campaign.log()
         found = Snapshot(name, campaign.at(state.last), state, log[: state.sequence])
         with self._lock:
-            self._kept.pop(name, None)
             self._kept[name] = found
+            self._kept.move_to_end(name)
             while len(self._kept) > KEPT:
-                del self._kept[next(iter(self._kept))]
+                self._kept.popitem(last=False)
         return found
+
+    def brief(self, name: str, make: Callable[[Snapshot], T]) -> T:
+        """Something small of a campaign, which stays in memory for longer than its state does.
+
+        Args:
+            name: of the campaign.
+            make: always the same.
+
+        Raises:
+            UserError: as from `snapshot`.
+        """
+        known = self._brief.get(name)
+        try:
+            if known is not None and known[0].version() == known[1]:
+                found: T = known[2]
+                return found
+        except DataError:  # replaced or gone: `snapshot` says so
+            pass
+        snapshot = self.snapshot(name)
+        made = make(snapshot)
+        self._brief[name] = snapshot.campaign, snapshot.version, made
+        return made
 
 
 def refuse_table(text: str) -> None:

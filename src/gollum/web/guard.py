@@ -9,6 +9,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -100,6 +101,7 @@ class Guard:
             return _said(path, 413, f"More than {LARGEST >> 20} MB at once are not taken.")
         cookie = _cookie(headers.get("cookie", ""), self.house.cookie)
         state["cookie"] = cookie if cookie and self.keys.holds(cookie) else ""
+        state["who"] = self.keys.who(cookie) if state["cookie"] else ""
         if not _from_here(headers, scope["method"]):
             return _said(path, 403, "This was sent from another site's page.")
         if any(path == known or path.startswith(known) for known in OPEN):
@@ -137,8 +139,11 @@ class Guard:
         return sent
 
 
-class TooMuchError(Exception):
-    """A request goes on for longer than it may."""
+class TooMuchError(HTTPException):
+    """A request goes on for longer than it may; who reads bodies lets it pass."""
+
+    def __init__(self) -> None:
+        super().__init__(413, "That is too much at once.")
 
 
 def _bounded(receive: Receive) -> Receive:

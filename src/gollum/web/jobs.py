@@ -34,6 +34,8 @@ class Job:
         campaign: name of the campaign.
         verb: what is done.
         options: how.
+        by: who asked for it.
+        expected: version of the campaign upon which it is done, where that matters.
         status: where it stands.
         stage: what it is at, in words.
         done: of `total`.
@@ -49,6 +51,8 @@ class Job:
     campaign: str
     verb: str
     options: Mapping[str, Any]
+    by: str = ""
+    expected: str | None = None
     status: Status = "waiting"
     stage: str = "Waiting"
     done: int = 0
@@ -102,8 +106,16 @@ class Jobs:
             finally:
                 signal.signal(signal.SIGINT, before)
 
-    def start(self, campaign: str, path: Path, verb: str, options: Mapping[str, Any]) -> Job:
-        """Begin something; the same that goes on already is joined.
+    def start(
+        self,
+        campaign: str,
+        path: Path,
+        verb: str,
+        options: Mapping[str, Any],
+        by: str = "",
+        expected: str | None = None,
+    ) -> Job:
+        """Begin something; the same that goes on already is joined, whoever asked for it.
 
         Raises:
             BusyError: too much waits already.
@@ -111,11 +123,12 @@ class Jobs:
         with self._lock:
             going = [job for job in self._jobs.values() if job.running]
             for job in going:
-                if (job.campaign, job.verb, job.options) == (campaign, verb, options):
+                wanted = (campaign, verb, options, expected)
+                if (job.campaign, job.verb, job.options, job.expected) == wanted:
                     return job
             if len(going) >= WAITING:
                 raise BusyError("Too much waits already; wait until some of it is done.")
-            job = Job(secrets.token_hex(8), campaign, verb, dict(options))
+            job = Job(secrets.token_hex(8), campaign, verb, dict(options), by, expected)
             self._jobs[job.id] = job
             for old in [j for j in self._jobs.values() if not j.running][: -KEPT or None]:
                 del self._jobs[old.id]
@@ -163,8 +176,9 @@ class Jobs:
         ours, theirs = self._context.Pipe(duplex=False)
         job.status, job.stage = "running", "Starting"
         process = self._context.Process(
-            target=work.apart, args=(str(path), job.verb, dict(job.options), theirs), daemon=True
-        )
+            target=work.apart, daemon=True,
+            args=(str(path), job.verb, dict(job.options), job.by, job.expected, theirs),
+        )  # fmt: skip
         process.start()
         job.process = process
         if job.status == "stopped":  # type: ignore[comparison-overlap]  # in the meantime

@@ -8,6 +8,8 @@ from gollum.api import Campaign
 from gollum.report.campaign.page import content, filters
 from gollum.web.pages.common import templates
 
+PARTS = ("insights", "views", "promising", "columns", "front_sought")  # of the report
+
 if TYPE_CHECKING:
     from gollum.campaign.insights import Insights
 
@@ -19,5 +21,5 @@ def learned(campaign: Campaign, insights: Insights | None) -> str:
     state = campaign.state()
     environment = templates()
     environment.filters |= filters(state)
-    about = content(state, campaign.log(), insights)
+    about = content(state, (), insights, PARTS)
     return environment.get_template("learned.html").render(about)

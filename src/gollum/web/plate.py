@@ -6,13 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from gollum.campaign.plates import PLATES, well
+from gollum.campaign.events import Placed
+from gollum.campaign.plates import ORDERS, PLATES, well
 
 SIZES = {size: PLATES[size] for size in (24, 96)}  # rows and columns
-ORDERS = {
-    "rows": "by rows: A1, A2, A3 …", "columns": "by columns: A1, B1, C1 …",
-    "snake": "as a snake: A1 … A12, B12 …",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -92,9 +89,22 @@ class Plate:
     @property
     def query(self) -> str:
         """The plate as the end of an address."""
-        pairs = " ".join(f"{run}.{well}" for well, run in self.wells.items())
-        said = {"size": self.size, "order": self.order, "controls": " ".join(self.controls)}
-        return urlencode(said | {"wells": pairs})
+        return urlencode(said(self.size, self.order, self.controls, self.wells))
+
+
+def said(
+    size: int, order: str, controls: Sequence[str], wells: Mapping[str, str]
+) -> dict[str, str]:
+    """A plate as an address says it."""
+    pairs = " ".join(f"{run}.{well}" for well, run in wells.items())
+    return {"size": str(size), "order": order, "controls": " ".join(controls), "wells": pairs}
+
+
+def of_kept(placed: Placed | None) -> dict[str, str]:
+    """A layout that was kept, likewise; nothing where none was."""
+    if placed is None:
+        return {}
+    return said(placed.size, placed.order, placed.controls, placed.wells)
 
 
 def in_order(size: int, order: str) -> list[str]:

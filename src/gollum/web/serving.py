@@ -33,7 +33,8 @@ class Wish:
         host: address to listen at.
         port: None for the first that is free.
         names: by which the page is called besides.
-        password_file: a file with the password.
+        password_file: a file with the password that all share …
+        people_file: … or one with a name and a password for each person.
         token_file: a file with the token, made if it is not there.
         certificate: a file for TLS …
         key: … and its key.
@@ -49,6 +50,12 @@ class Wish:
     certificate: Path | None = None
     key: Path | None = None
     behind_proxy: bool = False
+    people_file: Path | None = None
+
+    @property
+    def has_password(self) -> bool:
+        """Whether a password is asked for."""
+        return self.password_file is not None or self.people_file is not None
 
     @property
     def local(self) -> bool:
@@ -78,10 +85,11 @@ class Wish:
                 ) from None
         if self.local or self.behind_proxy:
             return
-        if self.password_file is None or self.certificate is None:
+        if not self.has_password or self.certificate is None:
             raise ConfigError(
-                f"others reach {self.host}, so give --password-file FILE, --tls-cert FILE and "
-                "--tls-key FILE; or --behind-proxy, if a proxy in front of it does TLS."
+                f"others reach {self.host}, so give --password-file FILE or --people-file FILE, "
+                "--tls-cert FILE and --tls-key FILE; or --behind-proxy, if a proxy in front of it "
+                "does TLS."
             )
 
     def house(self, port: int) -> House:
@@ -126,7 +134,7 @@ def address(wish: Wish, port: int, token: str) -> str:
     own = socket.gethostname() if wish.everywhere else wish.host
     host = wish.names[0] if wish.names and not wish.local else own
     host = f"[{host}]" if _is_v6(host) else host
-    end = f"/enter?token={token}" if wish.password_file is None else "/"
+    end = "/" if wish.has_password else f"/enter?token={token}"
     return f"{scheme}://{host}:{port}{end}"
 
 
@@ -150,7 +158,7 @@ def serve(wish: Wish) -> None:
 
     wish.check()
     folder = Folder(wish.path.expanduser())
-    keys = Keys.of(wish.token_file, wish.password_file)
+    keys = Keys.of(wish.token_file, wish.password_file, wish.people_file)
     made = listen(wish.host, wish.port)
     port = int(made.getsockname()[1])
     app = make_app(folder, keys, wish.house(port), warm=True)
@@ -160,7 +168,7 @@ def serve(wish: Wish) -> None:
         ssl_certfile=wish.certificate, ssl_keyfile=wish.key, h11_max_incomplete_event_size=2**15,
     )  # fmt: skip
     print(f"Open {address(wish, port, keys.token)}", flush=True)
-    if wish.token_file is None and wish.password_file is None:
+    if wish.token_file is None and not wish.has_password:
         print("The address opens the page for whoever has it. Ctrl-C ends it.", flush=True)
     with made:
         _server(config).run(sockets=[made])

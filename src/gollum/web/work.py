@@ -35,16 +35,24 @@ class Teller(Listener):
         self._pipe.send(("noted", [str(note) for note in notes]))
 
 
-def apart(path: str, verb: str, options: Mapping[str, Any], pipe: Connection) -> None:
+def apart(
+    path: str, verb: str, options: Mapping[str, Any], by: str, expected: str | None,
+    pipe: Connection,
+) -> None:  # fmt: skip
     """Do it in a process of its own, which ends when the server says so."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    work(path, verb, options, pipe)
+    work(path, verb, options, by, expected, pipe)
 
 
-def work(path: str, verb: str, options: Mapping[str, Any], pipe: Connection) -> None:
-    """Do one thing with the campaign in a file."""
+def work(
+    path: str, verb: str, options: Mapping[str, Any], by: str, expected: str | None,
+    pipe: Connection,
+) -> None:  # fmt: skip
+    """Do one thing with the campaign in a file, for somebody who knows a version of it."""
     try:
-        pipe.send(("done", VERBS[verb](Campaign(path), Teller(pipe), **options)))
+        campaign = Campaign(path).signed(by)
+        campaign = campaign if expected is None else campaign.at(expected)
+        pipe.send(("done", VERBS[verb](campaign, Teller(pipe), **options)))
     except BrokenPipeError:
         return
     except GollumError as error:

@@ -61,7 +61,7 @@ def written(settings: Mapping[str, Any]) -> str:
 
 @cache
 def _defaults() -> dict[str, Any]:
-    return {key: default for key, (_, default) in leaves(RunConfig)}
+    return {key: leaf.default for key, leaf in leaves(RunConfig)}
 
 
 def _word(value: Any) -> str:

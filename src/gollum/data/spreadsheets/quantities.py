@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 import pandas as pd
@@ -24,7 +24,10 @@ _TOLD = ("one-unit", "several-units", "times")  # notes of the reader that numbe
 
 
 def without_units(
-    table: pd.DataFrame, columns: Iterable[str], where: str
+    table: pd.DataFrame,
+    columns: Iterable[str],
+    where: str,
+    said: Mapping[str, str] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Numbers instead of texts where all cells of a column are numbers with a unit.
 
@@ -32,6 +35,7 @@ def without_units(
         table: as `read_table` gives it.
         columns: which of its columns to look at.
         where: file or table, for messages.
+        said: column → its unit, where neither name nor cells say it, or the cells several.
 
     Returns:
         The table, whose notes say so in place of the reader's, and the units of these columns
@@ -44,12 +48,14 @@ def without_units(
     percent = {note.column for note in before if note.code == "percentages"}
     first = int(table.attrs.get("first_row", 2))
     found, units = list[Column](), dict[str, str]()
+    told = said or {}
     for name in columns:
         if pd.api.types.is_numeric_dtype(table[name]):
             units |= {name: "%"} if name in percent else {}
+            units |= {name: told[name]} if name in told else {}
             continue
         column = Column(where, where, name, first, table[name].tolist())
-        if unit := unit_of_cells(column):
+        if unit := unit_of_cells(column, told.get(name, "")):
             found.append(column)
             units[name] = unit
     parts = {
@@ -72,16 +78,17 @@ def without_units(
     return result, {name: unit for name, unit in units.items() if not says_unit(name, unit)}
 
 
-def unit_of_cells(column: Column) -> str | None:
+def unit_of_cells(column: Column, said: str = "") -> str | None:
     """The unit of a column of quantities, in which all its cells can be given; or None.
 
     It is that of the column's name, or else of the first cell. Cells without a unit are in that
-    of the name; where this says none, nobody knows theirs.
+    of the name; where this says none, nobody knows theirs. A unit that was `said` counts as one of
+    the name.
 
     Raises:
         DataError: a cell has another unit than the one that stands apart in the name.
     """
-    named = unit_in(column.name)
+    named = (said, True) if said else unit_in(column.name)
     parts = {text: measure(text, named[0] if named else "") for text in column.texts}
     units = {text: part[1] for text, part in parts.items() if part is not None}
     if len(units) < len(parts) or not any(units.values()):
@@ -93,7 +100,8 @@ def unit_of_cells(column: Column) -> str | None:
         if named[1]:
             raise column.refusal(
                 column.texts[odd],
-                f"'{odd}' has another unit than the name of the column; correct one of them",
+                f"'{odd}' has another unit than {'was said' if said else 'the name'} of the "
+                "column; correct one of them",
             )
     first, *others = units.values()
     return first if first and all(u and _way(u, first) is not None for u in others) else None

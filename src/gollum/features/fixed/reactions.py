@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from gollum.data.pool import Pool
-from gollum.errors import DataError, MissingExtraError
+from gollum.errors import DataError
 from gollum.features.fixed.columns import beside, distinct, texts
 from gollum.features.fixed.molecules import N_BITS, RADIUS, rdkit
 from gollum.features.layout import Bits, Blocks, block
@@ -51,9 +52,8 @@ def drfp(
 ) -> Bits:
     """Differential reaction fingerprints (0/1): substructures on one side of the arrow only.
 
-    Source: Probst, Schwaller & Reymond, Digital Discovery 2022, 1, 91. The bits are those of
-    `DrfpEncoder.encode`, but a molecule that recurs is taken apart once, and one that cannot be
-    read is an error (the encoder passes over it).
+    Source: Probst, Schwaller & Reymond, Digital Discovery 2022, 1, 91. The bits are those of the
+    authors' package, but a molecule that cannot be read is an error (the package passes over it).
 
     Args:
         reactions: N reaction SMILES, `reactants>>products` or `reactants>agents>products`.
@@ -67,24 +67,42 @@ def drfp(
 
     Raises:
         DataError: a text is not a reaction SMILES, or one of its molecules is not valid.
-        MissingExtraError: drfp or RDKit is not installed.
+        MissingExtraError: RDKit is not installed.
     """
-    chem, encoder = rdkit("the reaction fingerprint"), _drfp_encoder()
+    chem = rdkit("the reaction fingerprint")
 
     @cache
-    def substructures(smiles: str) -> frozenset[bytes] | None:
+    def substructures(smiles: str) -> frozenset[str] | None:
         molecule = chem.MolFromSmiles(smiles)
-        if molecule is None:
-            return None
-        return frozenset(encoder.shingling_from_mol(molecule, radius=radius))
+        return None if molecule is None else frozenset(_parts(chem, molecule, radius))
 
     different, first, inverse = distinct(reactions)
     bits = np.zeros((len(different), n_bits), dtype=np.uint8)
     with chem.rdBase.BlockLogs():
         for i, reaction in enumerate(different):
             changed = _changed(reaction, f"{name}: candidate '{ids[first[i]]}'", substructures)
-            bits[i] = encoder.fold(encoder.hash(list(changed)), length=n_bits)[0]
+            bits[i, [_place(part) % n_bits for part in changed]] = 1
     return bits[inverse]
+
+
+def _parts(chem: Any, molecule: Any, radius: int) -> Iterator[str]:
+    """Rings, atoms, and what surrounds each atom by 1 to `radius` bonds, as SMILES."""
+    for bonds in molecule.GetRingInfo().BondRings():
+        yield chem.MolToSmiles(chem.PathToSubmol(molecule, bonds), allHsExplicit=True)
+    for atom in molecule.GetAtoms():
+        yield atom.GetSmarts()
+        for size in range(1, radius + 1):
+            place: dict[int, int] = {}  # of the molecule's atoms in what surrounds this one
+            bonds = chem.FindAtomEnvironmentOfRadiusN(molecule, size, atom.GetIdx())
+            around = chem.PathToSubmol(molecule, bonds, atomMap=place)
+            if place:  # else the molecule ends before
+                root = place[atom.GetIdx()]
+                yield chem.MolToSmiles(around, rootedAtAtom=root, allHsExplicit=True)
+
+
+def _place(part: str) -> int:
+    """Signed 32 bits of BLAKE2b, by which a part finds its bit."""
+    return int.from_bytes(blake2b(part.encode(), digest_size=4).digest(), signed=True)
 
 
 def written_with(reactions: Sequence[str], pool: Pool) -> list[str]:
@@ -107,8 +125,8 @@ def _molecules(smiles: str) -> frozenset[str]:
 
 
 def _changed(
-    reaction: str, where: str, substructures: Callable[[str], frozenset[bytes] | None]
-) -> frozenset[bytes]:
+    reaction: str, where: str, substructures: Callable[[str], frozenset[str] | None]
+) -> frozenset[str]:
     """Substructures on one side of a reaction only; agents stand with the reactants."""
     sides = reaction.split(">")
     if len(sides) != 3 or not (sides[0].strip(". ") and sides[2].strip(". ")):
@@ -117,7 +135,7 @@ def _changed(
             "dots between molecules and no other '>' (a dative bond '->' as '-')."
         )
 
-    def merged(side: str) -> frozenset[bytes]:
+    def merged(side: str) -> frozenset[str]:
         parts = {smiles: substructures(smiles) for smiles in side.split(".") if smiles}
         for smiles, found in parts.items():
             if found is None:
@@ -128,11 +146,3 @@ def _changed(
         return frozenset().union(*filter(None, parts.values()))
 
     return merged(f"{sides[0]}.{sides[1]}") ^ merged(sides[2])
-
-
-def _drfp_encoder() -> Any:
-    try:
-        from drfp import DrfpEncoder
-    except ModuleNotFoundError:
-        raise MissingExtraError("the reaction fingerprint", "chem") from None
-    return DrfpEncoder

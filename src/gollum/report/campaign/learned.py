@@ -80,6 +80,7 @@ def _view(
         "trust": None if learned is None else learned.trust,
         "error": written_like([0.0, *([] if learned is None else learned.trust.errors["rmse"])]),
         "effects": _effects(state, learned, columns),
+        "chart": None if learned is None else _chart(state, learned),
         "weights": _weights(weights),
         "unshown": len(weights) - len(_weights(weights)),
         "averaged": any(low < high for _, low, high in weights.values()),
@@ -118,6 +119,21 @@ def _shares(predicted: pd.DataFrame) -> np.ndarray:
         predicted[c].to_numpy(dtype=np.float64) for c in ("observed", "mean", "low", "high")
     )
     return shares_inside(y, mean, ((high - low) / (2 * INTERVAL)) ** 2, LEVELS)
+
+
+def _chart(state: State, learned: Learned) -> dict[str, Any] | None:
+    """Predictions by the two columns that matter most, each with its shade from 0 to 1."""
+    if learned.chart.empty:
+        return None
+    names = list(map(str, learned.chart.columns))
+    numbers = learned.chart[names[1:]].to_numpy(dtype=np.float64)
+    low, high = float(np.nanmin(numbers)), float(np.nanmax(numbers))
+    write, width = written_like([low, high, *numbers[0]]), (high - low) or 1.0
+    rows = [
+        (value, [(None if np.isnan(n) else write(n), (n - low) / width) for n in row])
+        for value, row in zip(learned.chart[names[0]], numbers.tolist(), strict=True)
+    ]
+    return {"column": head(state, names[0]), "heads": names[1:], "rows": rows}
 
 
 def _weights(weights: dict[str, tuple[float, float, float]]) -> list[dict[str, Any]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
@@ -17,6 +18,7 @@ from gollum.campaign.events import (
     Created,
     Event,
     Learned,
+    Placed,
     Prediction,
     Recorded,
     Renamed,
@@ -73,33 +75,46 @@ def filters(state: State) -> dict[str, Callable[..., str]]:
     }
 
 
-def content(state: State, log: Sequence[Logged], insights: Insights | None) -> dict[str, Any]:
-    """What there is to show of a campaign, by the names of the template."""
-    write, writers = written_like(progress(state)["value"]), writers_of(state)
+def content(
+    state: State,
+    log: Sequence[Logged],
+    insights: Insights | None,
+    wanted_parts: Collection[str] | None = None,
+) -> dict[str, Any]:
+    """What there is to show of a campaign, by the names of the template.
+
+    Args:
+        state: the campaign.
+        log: all events.
+        insights: what a model has learned.
+        wanted_parts: the names that a page needs; all by default.
+    """
     columns, top = telling(state), best(state)
-    return {
-        "state": state,
-        "insights": insights,
-        "goal": wanted(state),
-        "counts": counts(state),
-        "best": top,
-        "best_conditions": conditions(state, top.id, columns) if top else [],
-        "views": views(state, insights, columns),
-        "columns": [head(state, column) for column in columns],
-        "pending": _pending(state, writers, columns),
-        "further": [name for name in sheet_names(state).others if _predicted(state, name)],
-        "results": _results(state, columns),
-        "repeats": _repeats(state),
-        "promising": _promising(state, insights, writers, columns),
-        "sources": _sources(state),
-        "foreseen": foreseen(state),
-        "provenance": _provenance(state, log, insights),
-        "several": _several(state, writers, columns),
-        "limits": all_limit_words(state, write),
-        "front_sought": state.seeks_front,
-        "events": [(entry, describe(entry.event)) for entry in log],
-        "version": __version__,
+    writers = cache(lambda: writers_of(state))
+    parts: dict[str, Callable[[], Any]] = {
+        "state": lambda: state,
+        "insights": lambda: insights,
+        "goal": lambda: wanted(state),
+        "counts": lambda: counts(state),
+        "best": lambda: top,
+        "best_conditions": lambda: conditions(state, top.id, columns) if top else [],
+        "views": lambda: views(state, insights, columns),
+        "columns": lambda: [head(state, column) for column in columns],
+        "pending": lambda: _pending(state, writers(), columns),
+        "further": lambda: [n for n in sheet_names(state).others if _predicted(state, n)],
+        "results": lambda: _results(state, columns),
+        "repeats": lambda: _repeats(state),
+        "promising": lambda: _promising(state, insights, writers(), columns),
+        "sources": lambda: _sources(state),
+        "foreseen": lambda: foreseen(state),
+        "provenance": lambda: _provenance(state, log, insights),
+        "several": lambda: _several(state, writers(), columns),
+        "limits": lambda: all_limit_words(state, written_like(progress(state)["value"])),
+        "front_sought": lambda: state.seeks_front,
+        "events": lambda: [(entry, describe(entry.event)) for entry in log],
+        "version": lambda: __version__,
     }
+    return {name: parts[name]() for name in (parts if wanted_parts is None else wanted_parts)}
 
 
 def writers_of(state: State) -> dict[str, Callable[[float | None], str]]:
@@ -238,6 +253,8 @@ def describe(event: Event) -> str:
             return f"learns from {len(event.values)} results of {event.name}"
         case Retold():
             return "template replaced"
+        case Placed():
+            return f"{len(event.wells)} experiments placed on a plate of {event.size} wells"
         case Configured():
             changes = [f"{k} {'as preset' if v is None else v}" for k, v in event.keys.items()]
             if event.failed_as is not None:
@@ -249,6 +266,8 @@ def describe(event: Event) -> str:
                 changes.append(f"failed experiments say {words}")
             for column, order in (event.orders or {}).items():
                 changes.append(f"{column} has the order {' < '.join(order)}")
+            if event.prices is not None:
+                changes.append(f"prices of {', '.join(event.prices) or 'nothing'}")
             changes += wanted_lines(event.outcomes)
             return f"from now on: {', '.join(changes)}"
         case _:

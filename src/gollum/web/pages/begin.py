@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
-import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -18,15 +19,18 @@ from starlette.responses import Response
 
 from gollum.api import Campaign
 from gollum.campaign.begin import Start
+from gollum.campaign.events import Source
 from gollum.data.pool import cell_text
 from gollum.data.readers import read_table
 from gollum.data.roles import Column, InDoubtError
 from gollum.errors import UserError
 from gollum.web.folder import NAME, Folder, refuse_table, upload
+from gollum.web.pages import saying
 from gollum.web.pages.common import Form, Shown, home, sent, text, to
+from gollum.web.pages.settings import in_words, learned
 
 DRAFTS, LASTS = 20, 3600.0  # tables that wait to become campaigns, for so many seconds
-SAMPLES, TEXTS = 4, 3  # cells of a column, and texts of experiments, that are shown
+SAMPLES = 4  # cells of a column that are shown
 COLUMNS = 200  # that are shown
 LISTS = ".yaml"
 ENDINGS = (".csv", ".tsv", ".txt", ".xlsx", ".ods", ".parquet", ".gz")
@@ -37,16 +41,12 @@ MEANINGS: dict[str, tuple[str, str | None]] = {
     "category": ("input: names", "category"),
     "number": ("input: a quantity", "number"),
     "structure": ("input: SMILES", "structures"),
+    "ordinal": ("input: names in order", None),
     "also": ("further result", "also"),
     "remark": ("says nothing", "remark"),
     "id": ("names the rows", "id_column"),
     "cost": ("costs", "cost"),
 }
-GOALS = {
-    "maximize": "as much as possible", "minimize": "as little as possible",
-    "target": "close to a value",
-}  # fmt: skip
-
 router = APIRouter(include_in_schema=False)
 
 
@@ -63,6 +63,26 @@ class Draft:
     name: str
     content: bytes
     made: float = field(default_factory=time.monotonic)
+
+    @property
+    def listed(self) -> bool:
+        """Whether it is lists of options."""
+        return self.name.endswith(LISTS)
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The table, read once."""
+        with upload(self.name, self.content) as file:
+            frame = read_table(file)
+            name = file.name
+        source = Source(name=name, sha256=hashlib.sha256(self.content).hexdigest())
+        frame.attrs["source"] = source
+        return frame
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of a table."""
+        return [] if self.listed else list(map(str, self.frame.columns))
 
 
 def _drafts(request: Request) -> dict[str, Draft]:
@@ -96,15 +116,14 @@ def take(request: Request, form: Form) -> Response:
             name, content = sent(form)
             if PurePath(name).suffix.lower() not in ENDINGS:
                 raise UserError(f"A table ends in {', '.join(ENDINGS)}.")
-        if not name.endswith(LISTS):
-            with upload(name, content) as file:
-                read_table(file)
+        draft = Draft(name, content)
+        _ = draft.columns  # it can be read
     except UserError as error:
         return to(request, "/begin", bad=str(error))
     drafts, key = _drafts(request), secrets.token_urlsafe(12)
     while len(drafts) >= DRAFTS:
         del drafts[next(iter(drafts))]
-    drafts[key] = Draft(name, content)
+    drafts[key] = draft
     return to(request, f"/begin/{key}")
 
 
@@ -123,11 +142,30 @@ def change(request: Request, key: str, form: Form) -> Response:
     draft = _draft(request, key)
     try:
         file = folder.free(text(form, "name", 80))
-        create(file, draft, said(form, _names(draft)))
+        told = _begin(folder, file, draft, form, request.state.who)
     except UserError as error:
         return _show(request, key, form, str(error), 422)
     _drafts(request).pop(key, None)  # Begin may have been clicked twice
-    return to(request, home(file.stem), good=f"{file.stem} has begun.")
+    return to(request, home(file.stem), good=" ".join([f"{file.stem} has begun.", *told]))
+
+
+def _begin(folder: Folder, file: Path, draft: Draft, form: FormData, by: str) -> list[str]:
+    """Make the campaign, and let it learn; where that fails, nothing is left behind."""
+    options = said(form, draft.columns)
+    if draft.listed:
+        with upload(draft.name, draft.content) as lists:
+            campaign, _ = Campaign.create(file, factors=lists, by=by, **options)
+    else:
+        campaign, _ = Campaign.create(file, table=draft.frame, by=by, **options)
+    told = []
+    try:
+        for name in form.getlist("learn"):
+            known = campaign.signed(by)
+            told.append(learned(known, folder.file(str(name)), str(name)))
+    except UserError:
+        file.unlink()
+        raise
+    return told
 
 
 def _draft(request: Request, key: str) -> Draft:
@@ -137,21 +175,12 @@ def _draft(request: Request, key: str) -> Draft:
     return draft
 
 
-def create(file: Path, draft: Draft, options: dict[str, Any]) -> tuple[Campaign, Start]:
-    """Make a campaign of a table that was sent."""
-    with upload(draft.name, draft.content) as table:
-        kind = "factors" if table.suffix == LISTS else "table"
-        return Campaign.create(file, **{**options, kind: table})
-
-
-def _names(draft: Draft) -> list[str]:
-    """The columns of a table that was sent."""
-    return [] if draft.name.endswith(LISTS) else list(_read(draft).columns)
-
-
-def _read(draft: Draft) -> pd.DataFrame:
-    with upload(draft.name, draft.content) as file:
-        return read_table(file)
+def _look(draft: Draft, options: dict[str, Any]) -> Start:
+    """How a campaign of a table that was sent would begin."""
+    if not draft.listed:
+        return Campaign.draft("the campaign", table=draft.frame, **options)
+    with upload(draft.name, draft.content) as lists:
+        return Campaign.draft("the campaign", factors=lists, **options)
 
 
 def said(form: FormData, columns: list[str]) -> dict[str, Any]:
@@ -160,7 +189,8 @@ def said(form: FormData, columns: list[str]) -> dict[str, Any]:
     Raises:
         UserError: two columns name the rows or the costs, or a number is none.
     """
-    options: dict[str, Any] = {"objective": text(form, "objective", 200) or ()}
+    rows = saying.typed_rows(form, 1 + saying.MORE)
+    options: dict[str, Any] = {"objective": saying.wanted(rows), **saying.details(rows)}
     chosen = {c: text(form, f"c{i}") for i, c in enumerate(columns)}
     for column, meaning in chosen.items():
         option = MEANINGS.get(meaning, ("", None))[1]
@@ -170,21 +200,21 @@ def said(form: FormData, columns: list[str]) -> dict[str, Any]:
             options[option] = column
         elif option:
             options.setdefault(option, []).append(column)
-    goal = text(form, "goal")
-    if goal in GOALS:
-        options["goal"] = goal
-    if goal == "target" and (target := text(form, "target", 40)):
-        try:
-            options["target"] = float(target.replace(",", "."))
-        except ValueError:
-            raise UserError(f"The value to come close to is a number, not '{target}'.") from None
-    for option in ("template", "surrogate"):
+    units = {c: unit for i, c in enumerate(columns) if (unit := text(form, f"u{i}", 40))}
+    if units:
+        options["unit"] = units
+    if orders := [c for c, meaning in chosen.items() if meaning == "ordinal"]:
+        options["ordinal"] = {
+            c: saying.words(text(form, f"n{columns.index(c)}", 1000)) for c in orders
+        }
+    options |= {k: value for k, value in saying.policy(form).items() if value and k != "model.name"}
+    if model := text(form, "model", 80):
+        options["model"] = model
+    for option in ("template", "reaction"):
         if words := text(form, option, 2000):
             options[option] = words
-    further = text(form, "further", 500)
-    if further and options["objective"]:
-        others = [words for part in further.split(",") if (words := part.strip())]
-        options["objective"] = [options["objective"], *others]
+    if failed := saying.words(text(form, "failed-word")):
+        options["failed_word"] = failed
     return options
 
 
@@ -195,35 +225,31 @@ def _show(
     draft, shown = _draft(request, key), request.app.state.shown
     columns: Iterable[Column] = ()
     start, problem = None, wrong
-    frame, listed = None, list[str]()
-    if not draft.name.endswith(LISTS):
-        frame = _read(draft)
-        listed = list(map(str, frame.columns))
+    frame, listed = None if draft.listed else draft.frame, draft.columns
     stem = NAME.match(PurePath(draft.name.replace("\\", "/")).stem.replace("_", " "))
-    content = {"objective": text(form, "objective", 200), "goal": text(form, "goal") or "maximize"}
-    if not content["objective"] and frame is not None:
-        content["objective"] = _objective(listed)
+    folder: Folder = request.app.state.folder
+    rows = saying.typed_rows(form, 1 + saying.MORE)
+    rows[0]["name"] = rows[0]["name"] or ("" if frame is None else _objective(listed))
     try:
         options = said(form, listed)
-        if frame is not None or content["objective"]:
-            options["objective"] = options["objective"] or content["objective"]
-        with tempfile.TemporaryDirectory(prefix="gollum-") as folder:
-            campaign, start = create(Path(folder) / "draft.gollum", draft, options)
-            columns = start.columns
-            texts = _texts(campaign)
+        if rows[0]["name"] and not options["objective"]:
+            options["objective"] = rows[0]["name"]
+        start = _look(draft, options)
+        columns, texts = start.columns, in_words(start.state())
     except InDoubtError as error:
         columns, problem = error.columns, problem or str(error)
     except UserError as error:
-        problem = problem or str(error).replace("draft.gollum", "the campaign")
+        problem = problem or str(error)
     answer: Response = shown.page(
         request, "columns.html", status=status, tab="begin", key=key, problem=problem,
         draft=draft, start=start, texts=texts if start else [],
         rows=_rows(listed, frame, columns, form), more=max(0, len(listed) - COLUMNS),
-        meanings=MEANINGS, goals=GOALS, columns=listed,
+        meanings=MEANINGS, goals=saying.GOALS, scales=saying.SCALES, columns=listed,
+        outcomes=rows, choices=saying.choices(), chosen=_chosen(form),
+        campaigns=folder.names(), learn=form.getlist("learn"),
+        reaction=text(form, "reaction", 2000), failed_word=text(form, "failed-word"),
         name=text(form, "name", 80) or (stem[0] if stem else "campaign"),
-        target=text(form, "target", 40), template=text(form, "template", 2000),
-        surrogate=text(form, "surrogate", 40), further=text(form, "further", 500),
-        **content,
+        template=text(form, "template", 2000),
     )  # fmt: skip
     return answer
 
@@ -251,6 +277,8 @@ def _rows(
             "cells": _samples(frame[name]),
             "guess": guessed.get(name),
             "said": text(form, f"c{i}"),
+            "unit": text(form, f"u{i}", 40),
+            "order": text(form, f"n{i}", 1000),
         }
         for i, name in enumerate(listed[:COLUMNS])
     ]
@@ -262,8 +290,6 @@ def _samples(column: pd.Series) -> list[str]:
     return [text for text in texts if text][:SAMPLES]
 
 
-def _texts(campaign: Campaign) -> list[str]:
-    """How three experiments are put into words, spread over the table."""
-    state = campaign.state()
-    places = dict.fromkeys(round(i * (len(state.table) - 1) / (TEXTS - 1)) for i in range(TEXTS))
-    return [state.words().render_row(state.pool, place).text for place in places]
+def _chosen(form: FormData) -> dict[str, str]:
+    """How experiments are to be chosen, as the form says."""
+    return {f: text(form, f, 80) for f in ("surrogate", "preset", "acquisition", "model")}

@@ -31,7 +31,7 @@ FIELDS = 20_000  # of one form
 SAID = 200  # sessions whose words wait for a page
 TABS = (
     ("", "Next"), ("results", "Results"), ("progress", "Progress"), ("what-if", "What if"),
-    ("plate", "Plate"), ("history", "History"),
+    ("plate", "Plate"), ("history", "History"), ("settings", "Settings"),
 )  # fmt: skip
 VERBS = {
     "suggest": "Choosing experiments", "insights": "Looking at what was learned",
@@ -81,8 +81,8 @@ class Shown:
         cookie = request.state.cookie
         about: dict[str, Any] = {
             "csrf": request.state.keys.csrf(cookie) if cookie else "",
-            "known": bool(cookie), "said": self._said.pop(cookie, []), "campaign": None,
-            "alone": request.app.state.folder.alone is not None, "tab": None,
+            "known": bool(cookie), "who": request.state.who, "said": self._said.pop(cookie, []),
+            "campaign": None, "alone": request.app.state.folder.alone is not None, "tab": None,
         }  # fmt: skip
         if snapshot is not None:
             about |= {
@@ -106,9 +106,7 @@ async def checked(request: Request) -> AsyncIterator[None]:
     robot = getattr(state, "robot", False)  # who says the token, and has no cookie to be abused
     try:
         if request.method not in SAFE and not robot and state.cookie:
-            given = request.headers.get("x-csrf")
-            if given is None:
-                given = str((await posted(request)).get("csrf", ""))
+            given = str((await posted(request)).get("csrf", ""))
             if not state.keys.is_csrf(state.cookie, given):
                 raise HTTPException(403, "This form is of another session; load the page again.")
         yield
@@ -134,9 +132,13 @@ Form = Annotated[FormData, Depends(posted)]
 Here = Annotated[Snapshot, Depends(here)]
 
 
-def known_by(snapshot: Snapshot, form: FormData) -> Campaign:
-    """The campaign, which refuses changes by a form that was filled in at another version."""
-    return snapshot.campaign.at(text(form, "version", 64) or snapshot.version)
+def known_by(request: Request, snapshot: Snapshot, form: FormData) -> Campaign:
+    """The campaign for who sends a form that was filled in at one version of it.
+
+    It refuses changes at another one, and keeps the name of who made them.
+    """
+    known = snapshot.campaign.at(text(form, "version", 64) or snapshot.version)
+    return known.signed(request.state.who)
 
 
 def text(form: FormData, field: str, most: int = 500, around: str | None = None) -> str:
@@ -184,11 +186,13 @@ def to(request: Request, path: str, good: str = "", bad: str = "") -> RedirectRe
     return RedirectResponse(path, 303)
 
 
-def start(request: Request, snapshot: Snapshot, verb: str, **options: Any) -> Job:
-    """Begin long work on a campaign."""
+def start(
+    request: Request, snapshot: Snapshot, verb: str, expected: str | None = None, **options: Any
+) -> Job:
+    """Begin long work on a campaign, upon one version of it where that matters."""
     jobs: Jobs = request.app.state.jobs
     path = request.app.state.folder.file(snapshot.name)
-    return jobs.start(snapshot.name, path, verb, options)
+    return jobs.start(snapshot.name, path, verb, options, request.state.who, expected)
 
 
 def shown_jobs(jobs: Jobs, name: str) -> list[Job]:

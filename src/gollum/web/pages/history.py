@@ -9,14 +9,16 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from gollum.campaign.events import Result
-from gollum.campaign.sheets import export_json, headed, sheet_names
+from gollum.campaign.sheets import export_frame, export_json, headed, sheet_names
 from gollum.campaign.state import Measurement, State
+from gollum.campaign.surf import ENDINGS, surf, surf_text
 from gollum.data.pool import cell_text
 from gollum.errors import UserError
 from gollum.report.campaign.page import describe
+from gollum.web.folder import Snapshot
 from gollum.web.jobs import Jobs
 from gollum.web.pages.common import Form, Here, Shown, home, known_by, start, text, to
-from gollum.web.pages.next_up import MEDIA, table
+from gollum.web.pages.next_up import MEDIA, kept_as, table
 
 SHOWN = 100  # results and events of one page
 
@@ -34,7 +36,8 @@ def history(request: Request, here: Here, page: int = 1) -> Response:
     replay = jobs.latest(here.name, "replay")
     return shown.page(
         request, "history.html", here, tab="history",
-        results=[_row(here.state, run, m) for run, m in measured[first : first + SHOWN]],
+        results=[_row(here, run, m) for run, m in measured[first : first + SHOWN]],
+        signed=any(entry.event.by for entry in here.log),
         events=[(e, describe(e.event)) for e in events[first : first + SHOWN]],
         outcomes=[here.state.created.objective, *here.state.created.also],
         page=page, further=len(measured) > first + SHOWN or len(events) > first + SHOWN,
@@ -42,13 +45,14 @@ def history(request: Request, here: Here, page: int = 1) -> Response:
     )  # fmt: skip
 
 
-def _row(state: State, run: str, measurement: Measurement) -> dict[str, Any]:
-    result = measurement.result
+def _row(here: Snapshot, run: str, measurement: Measurement) -> dict[str, Any]:
+    state, result = here.state, measurement.result
     return {
         "run": run,
         "result": result,
         "values": [_value(result, c) for c in (state.created.objective, *state.created.also)],
         "time": measurement.time[:16].replace("T", " "),
+        "by": here.log[measurement.sequence - 1].event.by,
         "earlier": [_said(state, old) for old in measurement.earlier],
     }
 
@@ -80,7 +84,7 @@ def undo(request: Request, here: Here, form: Form) -> Response:
     else:
         row |= {names.status: "not run", names.note: "taken back"}
     try:
-        known_by(here, form).record(row, correct=True)
+        known_by(request, here, form).record(row, correct=True)
     except UserError as error:
         return to(request, path, bad=str(error))
     return to(request, path, good=f"{run} was taken back; both words stay in the file.")
@@ -94,15 +98,22 @@ def replay(request: Request, here: Here) -> Response:
 
 
 @router.get("/c/{name}/export/{file}")
-def export(here: Here, file: str) -> Response:
-    """A table to keep, or everything as JSON."""
+def export(request: Request, here: Here, file: str) -> Response:
+    """A table to keep, reactions in SURF, or everything as JSON."""
     what, dot, ending = file.partition(".")
     ending = dot + ending
+    if what in ("surf", "surf-next") and ending in ENDINGS:
+        back = home(here.name) + ("/progress" if what == "surf" else "")
+        try:
+            reactions, _ = surf(here.state, here.log, what)  # type: ignore[arg-type]
+        except UserError as error:
+            return to(request, back, bad=str(error))
+        return kept_as(here, surf_text(reactions, ending), what, ending, "text/plain")
     if file == "all.json":
         content = export_json(here.state, here.log)
         headers = {"content-disposition": 'attachment; filename="campaign.json"'}
         return Response(content, media_type="application/json", headers=headers)
     if what not in ("results", "suggestions", "history", "candidates") or ending not in MEDIA:
         raise HTTPException(404)
-    frame = here.campaign.export(what)  # type: ignore[arg-type]
+    frame = export_frame(here.state, what)  # type: ignore[arg-type]
     return table(here, headed(here.state, frame), what, ending)

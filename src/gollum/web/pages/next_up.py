@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from gollum.campaign.events import Suggestion
+from gollum.campaign.plates import ORDERS
 from gollum.campaign.requests import asked_for
 from gollum.campaign.sheets import head, headed, in_unit, suggestion_sheet, why
 from gollum.campaign.state import Planned, State
@@ -21,7 +22,7 @@ from gollum.report.campaign.status import BATCH, telling, written_like
 from gollum.web.folder import Snapshot
 from gollum.web.pages.common import Form, Here, Shown, home, known_by, number, start, text, to
 from gollum.web.pages.overview import in_words
-from gollum.web.plate import Plate
+from gollum.web.plate import SIZES, Plate, of_kept
 
 SHOWN = 200  # pending experiments on one page
 LEVELS = 300  # values of a column that are proposed while typing
@@ -72,7 +73,6 @@ def experiments(state: State) -> list[dict[str, Any]]:
     return [
         {
             "rank": rank,
-            "batch": plan.batch,
             "run": s.run,
             "id": s.id,
             "cells": [
@@ -90,7 +90,7 @@ def experiments(state: State) -> list[dict[str, Any]]:
                        for n, p in s.others.items()],
             "why": why(_spoken(state, s), objective, digits, units),
         }
-        for rank, (plan, s) in enumerate(zip(plans, suggestions, strict=True), 1)
+        for rank, s in enumerate(suggestions, 1)
     ]  # fmt: skip
 
 
@@ -127,7 +127,9 @@ def ask(request: Request, here: Here, form: Form) -> Response:
         }  # fmt: skip
         asked_for(here.state, **limits)
         n = number(form, "n", BATCH, "The number of experiments")
-        start(request, here, "suggest", n=n, fresh=bool(text(form, "fresh")), **limits)
+        fresh = bool(text(form, "fresh"))
+        expected = (text(form, "version", 64) or here.version) if fresh else None
+        start(request, here, "suggest", expected, n=n, fresh=fresh, **limits)
     except ValueError:
         return to(request, home(here.name), bad="The weight of costs is a number.")
     except UserError as error:
@@ -142,7 +144,7 @@ def avoid(request: Request, here: Here, form: Form) -> Response:
     lift = bool(text(form, "lift"))
     cells = {column: [value]} if column else None
     try:
-        known_by(here, form).avoid(
+        known_by(request, here, form).avoid(
             [] if column else [value], cells=cells, lift=lift, reason=text(form, "reason")
         )
     except UserError as error:
@@ -160,7 +162,8 @@ def add(request: Request, here: Here, form: Form) -> Response:
     if not option:
         return to(request, home(here.name), bad="Give at least one new value.")
     try:
-        count, notes = known_by(here, form).add(options=[option], new=bool(text(form, "new")))
+        known, new = known_by(request, here, form), bool(text(form, "new"))
+        count, notes = known.add(options=[option], new=new)
     except UserError as error:
         return to(request, home(here.name), bad=str(error))
     said = " ".join([f"{count:,} candidates were added.", *map(str, notes[:5])])
@@ -174,8 +177,12 @@ def sheet(here: Here, ending: str, request: Request) -> Response:
         raise HTTPException(404)
     state, pending = here.state, here.state.pending()
     frame = suggestion_sheet(state, pending)
-    if "size" in request.query_params:
-        plate = Plate.of(dict(request.query_params), [plan.suggestion.run for plan in pending])
+    if (
+        asked := dict(request.query_params)
+        if "size" in request.query_params
+        else of_kept(state.placed)
+    ):
+        plate = Plate.of(asked, [plan.suggestion.run for plan in pending])
         wells = {run: well for well, run in plate.wells.items()}
         found = [wells.get(plan.suggestion.run, "") for plan in pending]
         name = "well" if "well" not in frame.columns else "well (gollum)"
@@ -186,24 +193,56 @@ def sheet(here: Here, ending: str, request: Request) -> Response:
 
 
 def table(here: Snapshot, frame: Any, what: str, ending: str) -> Response:
-    """A table to keep, named after the campaign."""
-    name = f"{here.name}-{what}{ending}".encode("ascii", "replace").decode().replace("?", "_")
-    content = sheet_content(frame, Path(name))
-    safe = name.replace('"', "_")
+    """A table to keep."""
+    return kept_as(here, sheet_content(frame, Path(f"table{ending}")), what, ending, MEDIA[ending])
+
+
+def kept_as(here: Snapshot, content: bytes, what: str, ending: str, media: str) -> Response:
+    """A file to keep, named after the campaign."""
+    name = f"{here.name}-{what}{ending}".encode("ascii", "replace").decode()
+    safe = name.replace("?", "_").replace('"', "_")
     headers = {"content-disposition": f'attachment; filename="{safe}"'}
-    return Response(content, media_type=MEDIA[ending], headers=headers)
+    return Response(content, media_type=media, headers=headers)
 
 
 @router.get("/c/{name}/plate")
 def plate(request: Request, here: Here) -> Response:
-    """Which experiment goes into which well; the address says it all, and can be passed on."""
+    """Which experiment goes into which well: as the address says, or else as it was kept."""
     state, shown = here.state, request.app.state.shown
     plans = {plan.suggestion.run: plan for plan in state.pending()}
-    made = Plate.of(dict(request.query_params), list(plans))
+    kept = _kept(here)
+    made = Plate.of(dict(request.query_params) or of_kept(state.placed), list(plans))
     columns = here.telling
     about = {run: _in_short(state, plan, columns) for run, plan in plans.items()}
     assert isinstance(shown, Shown)  # noqa: S101 (for mypy)
-    return shown.page(request, "plate.html", here, tab="plate", plate=made, about=about)
+    return shown.page(
+        request, "plate.html", here, tab="plate", plate=made, about=about, kept=kept,
+        same=kept is not None and Plate.of(of_kept(state.placed), list(plans)) == made,
+        orders=ORDERS, sizes=SIZES,
+    )  # fmt: skip
+
+
+def _kept(here: Snapshot) -> dict[str, str] | None:
+    """When and by whom a layout was kept last; None where none was."""
+    found = next((entry for entry in reversed(here.log) if entry.event.kind == "placed"), None)
+    if found is None:
+        return None
+    return {"time": found.time[:16].replace("T", " "), "by": found.event.by}
+
+
+@router.post("/c/{name}/plate")
+def keep(request: Request, here: Here, form: Form) -> Response:
+    """Keep a layout in the campaign's file, for all to see."""
+    path = f"{home(here.name)}/plate"
+    said = {field: text(form, field, 20_000) for field in ("size", "order", "controls", "wells")}
+    made = Plate.of(said, [plan.suggestion.run for plan in here.state.pending()])
+    try:
+        known_by(request, here, form).place(
+            made.wells, size=made.size, controls=made.controls, order=made.order
+        )
+    except UserError as error:
+        return to(request, path, bad=str(error))
+    return to(request, path, good="This layout is kept; everybody sees it here.")
 
 
 def _in_short(state: State, plan: Planned, columns: list[str]) -> list[tuple[str, str]]:

@@ -27,6 +27,7 @@ from gollum.web.pages.common import (
     to,
 )
 
+MOST = 500  # campaigns that are described; the others are named
 LONGEST = 400  # characters of a SMILES that is drawn
 DRAWN = 2000  # structures that are remembered
 _SIZE = (170, 110)  # pixels
@@ -41,17 +42,18 @@ def overview(request: Request) -> Response:
     if folder.alone:
         return RedirectResponse(home(folder.alone.stem), 303)
     shown: Shown = request.app.state.shown
-    rows = [_row(folder, name) for name in folder.names()]
-    return shown.page(request, "overview.html", rows=rows, folder=folder.path.resolve().name)
+    names = folder.names()
+    return shown.page(
+        request, "overview.html", rows=[_row(folder, name) for name in names[:MOST]],
+        more=names[MOST:], folder=folder.path.resolve().name,
+    )  # fmt: skip
 
 
 def _row(folder: Folder, name: str) -> dict[str, Any]:
     """A campaign in a few words; one that can't be read says why."""
     try:
-        snapshot = folder.snapshot(name)
-        return {"name": name, "home": home(name), "wrong": ""} | snapshot.made(
-            "row", lambda: in_words(snapshot)
-        )
+        found: dict[str, Any] = folder.brief(name, in_words)
+        return {"name": name, "home": home(name), "wrong": ""} | found
     except UserError as error:
         return {"name": name, "home": "", "wrong": str(error)}
 
@@ -66,7 +68,6 @@ def in_words(snapshot: Snapshot) -> dict[str, Any]:
         "counts": counts(state),
         "best": value,
         "objective": state.created.objective,
-        "pending": len(state.pending()),
         "time": snapshot.log[-1].time[:16].replace("T", " "),
     }
 

@@ -14,6 +14,17 @@ from gollum.web.folder import Snapshot
 from gollum.web.jobs import Jobs
 from gollum.web.pages.common import Here, Shown, home, start, to
 
+PARTS = (
+    "front_sought",
+    "several",
+    "best",
+    "best_conditions",
+    "limits",
+    "counts",
+    "views",
+    "columns",
+)  # of the report, that the page shows
+
 router = APIRouter(include_in_schema=False)
 
 
@@ -24,7 +35,7 @@ def progress(request: Request, here: Here) -> Response:
     jobs: Jobs = request.app.state.jobs
     return shown.page(
         request, "progress.html", here, tab="progress",
-        about=here.made("progress", lambda: content(here.state, here.log, None)),
+        about=here.made("progress", lambda: content(here.state, here.log, None, PARTS)),
         value=here.made("value", lambda: filters(here.state)["value"]),
         written=jobs.latest(here.name, "report") is not None,
         **latest(request, here, "insights"),

@@ -98,7 +98,7 @@ def _page(
 @router.post("/c/{name}/results")
 def record(request: Request, here: Here, form: Form) -> Response:
     """Take in the grid; nothing of it where something is wrong."""
-    campaign, rows = known_by(here, form), typed(form, columns_of(here.state))
+    campaign, rows = known_by(request, here, form), typed(form, columns_of(here.state))
     try:
         intake = _read(campaign, here.state, rows, form, check=False)
     except Moved:
@@ -220,7 +220,7 @@ def record_sheet(request: Request, here: Here, form: Form) -> Response:
     try:
         with upload(*sent(form)) as file:
             try:
-                intake = known_by(here, form).record(file, **switches(form))
+                intake = known_by(request, here, form).record(file, **switches(form))
             except UserError as error:
                 excerpt = _excerpt(file, here.state, found_places(str(error)))
                 raise

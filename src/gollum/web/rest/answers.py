@@ -66,18 +66,18 @@ def once(request: Request, key: str | None, body: BaseModel, make: Callable[[], 
     return answers.once(key and f"{request.url.path} {key}", body, make)
 
 
-def changed(here: Snapshot, version: str | None) -> Campaign:
-    """The campaign to change: at the version that the caller knows, or as it is.
+def changed(request: Request, here: Snapshot, version: str | None) -> Campaign:
+    """The campaign to change for who asks: at the version that they know, or as it is.
 
     Raises:
         Moved: it is at another one already.
     """
     if version is None:
-        return Campaign(here.campaign.path)
+        return Campaign(here.campaign.path).signed(request.state.who)
     known = version.strip().removeprefix("W/").strip('"')
     if known != here.version:
         raise Moved("the campaign is at another version; read it again.")
-    return here.campaign.at(known)
+    return here.campaign.at(known).signed(request.state.who)
 
 
 def rows_of(frame: pd.DataFrame, offset: int = 0, limit: int = MOST) -> list[dict[str, Any]]:

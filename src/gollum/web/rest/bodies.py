@@ -61,6 +61,8 @@ class Options(Body):
     ordinal: dict[str, list[str]] | None = None
     id_column: str | None = None
     cost: str | None = None
+    unit: dict[str, str] | None = None
+    prices: dict[str, dict[str, float]] | None = None
     template: str | None = None
     reaction: str | None = None
     failed_as: float | dict[str, float] | None = None
@@ -132,6 +134,21 @@ class Wanting(Body):
     goal: Literal["maximize", "minimize", "target"] | None = None
     target: float | None = None
     details: dict[Literal["bounds", "transform", "failed_as", "reference", "weight"], Detail] = {}
+
+
+class Pricing(Body):
+    """What options cost, by column; null takes the prices of a column back."""
+
+    prices: dict[str, dict[str, float] | None]
+
+
+class Placing(Body):
+    """Which run stands in which well of a plate."""
+
+    wells: dict[str, str]
+    size: int = 96
+    controls: list[str] = []
+    order: str = "rows"
 
 
 class Renaming(Body):

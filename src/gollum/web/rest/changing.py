@@ -26,6 +26,8 @@ from gollum.web.rest.bodies import (
     Learning,
     More,
     Ordering,
+    Placing,
+    Pricing,
     Renaming,
     Repeated,
     Results,
@@ -48,11 +50,13 @@ def create(request: Request, body: Beginning, key: Repeated = None) -> dict[str,
         said["objective"] = body.objective or ()
         said |= body.options.model_dump(exclude_none=True)
         if body.factors is None:
-            _, start = Campaign.create(file, table=frame, **said)
+            _, start = Campaign.create(file, table=frame, by=request.state.who, **said)
         else:
             refuse_table(body.factors)
             with upload("factors.yaml", body.factors.encode()) as lists:
-                _, start = Campaign.create(file, table=frame, factors=lists, **said)
+                _, start = Campaign.create(
+                    file, table=frame, factors=lists, by=request.state.who, **said
+                )
         notes = [str(note) for note in start.notes]
         columns = [column._asdict() for column in start.columns]
         return {**about(folder.snapshot(file.stem)), "notes": notes, "columns": columns}
@@ -100,7 +104,7 @@ def record(
         if frame is None:
             raise UserError("give rows or csv with results.")
         switches = body.model_dump(include={"correct", "new", "as_done", "check"})
-        intake = changed(here, version).record(frame, **switches)
+        intake = changed(request, here, version).record(frame, **switches)
         counts = {
             name: getattr(intake, name)
             for name in ("measured", "failed", "not_run", "corrected", "added", "repeated",
@@ -126,7 +130,9 @@ def _verb(
         request: Request, here: Here, body: Any, version: Version = None, key: Repeated = None
     ) -> dict[str, Any]:
         def make() -> dict[str, Any]:
-            return {"said": plain(act(changed(here, version), body, request))} | _version(here)
+            return {"said": plain(act(changed(request, here, version), body, request))} | _version(
+                here
+            )
 
         answer: dict[str, Any] = once(request, key, body, make)
         return answer
@@ -188,6 +194,17 @@ _verb(
 _verb(
     "retell", Retelling, lambda known, body, _: known.retell(body.template).source,
     "Put experiments into other words from now on.",
+)  # fmt: skip
+_verb(
+    "price", Pricing, lambda known, body, _: known.price(body.prices),
+    "Say what options cost from now on; an experiment costs their sum.",
+)  # fmt: skip
+_verb(
+    "place", Placing,
+    lambda known, body, _: known.place(
+        body.wells, size=body.size, controls=body.controls, order=body.order
+    ).wells,
+    "Keep which run stands in which well of a plate.",
 )  # fmt: skip
 _verb("configure", Configuring, _configure, "Choose experiments in another way from now on.")
 _verb(

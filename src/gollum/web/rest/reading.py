@@ -13,7 +13,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from gollum.api import What
-from gollum.campaign.sheets import suggestion_sheet
+from gollum.campaign.sheets import export_frame, suggestion_sheet
+from gollum.campaign.surf import What as Surf
+from gollum.campaign.surf import surf, surf_text
 from gollum.errors import BusyError, UserError
 from gollum.report.campaign.page import describe
 from gollum.web.folder import Folder
@@ -57,15 +59,23 @@ def export(
     """A table: pending experiments, results, suggestions, history or candidates."""
     state = here.state
     frame = suggestion_sheet(state, state.pending()) if what == "pending" else here.made(
-        f"table {what}", lambda: here.campaign.export(what)
+        f"table {what}", lambda: export_frame(state, what)
     )  # fmt: skip
     return table(frame, here.version, format, offset, limit)
+
+
+@router.get("/campaigns/{name}/surf")
+def reactions(here: Here, what: Surf = "surf") -> Response:
+    """Results, or what is pending ('surf-next'), in the Simple User-Friendly Reaction Format."""
+    found, _ = surf(here.state, here.log, what)
+    kind, headers = "text/tab-separated-values; charset=utf-8", {"etag": f'"{here.version}"'}
+    return Response(surf_text(found, ".tsv"), media_type=kind, headers=headers)
 
 
 def _entry(entry: Any) -> dict[str, Any]:
     return {
         "sequence": entry.sequence, "time": entry.time, "kind": entry.event.kind,
-        "version": entry.sha256, "what": describe(entry.event),
+        "version": entry.sha256, "what": describe(entry.event), "by": entry.event.by,
     }  # fmt: skip
 
 

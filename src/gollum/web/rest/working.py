@@ -64,8 +64,10 @@ async def _job(
     jobs: Jobs = request.app.state.jobs
 
     def begin() -> Job:
-        changed(folder.snapshot(name), version)
-        return jobs.start(name, folder.file(name), verb, options)
+        here = folder.snapshot(name)
+        changed(request, here, version)
+        expected = here.version if version is not None and options.get("fresh") else None
+        return jobs.start(name, folder.file(name), verb, options, request.state.who, expected)
 
     job = await run_in_threadpool(once, request, key, body, begin)
     end = time.monotonic() + wait

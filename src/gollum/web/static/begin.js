@@ -11,6 +11,8 @@ async function understood() {
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("looked");
   if (!fresh) return;
   const name = document.activeElement?.name;
+  const open = [...form.querySelectorAll("details[open] > summary")].map((one) => one.textContent);
+  for (const one of fresh.querySelectorAll("summary")) if (open.includes(one.textContent)) one.parentElement.open = true;
   document.getElementById("looked").replaceChildren(...fresh.childNodes);
   if (name && form.elements[name]?.focus) form.elements[name].focus();
 }

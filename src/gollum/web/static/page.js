@@ -34,7 +34,6 @@ async function refresh() {
     const other = fresh.getElementById(whole.id);
     if (other && !other.querySelector("[aria-invalid]")) {
       whole.replaceChildren(...other.childNodes);
-      document.dispatchEvent(new Event("grid"));
     }
   } else if (whole) {
     document.getElementById("changed").hidden = false;

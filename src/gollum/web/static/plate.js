@@ -14,9 +14,12 @@ function query() {
   const controls = wells.filter((w) => w.classList.contains("control")).map((w) => w.dataset.well);
   form.elements.controls.value = controls.join(" ");
   form.querySelector("input[name=wells]").value = pairs.join(" ");
-  return new URLSearchParams({
+  const now = {
     size: form.elements.size.value, order: form.elements.order.value, controls: controls.join(" "), wells: pairs.join(" "),
-  });
+  };
+  const fields = document.getElementById("keep")?.elements;
+  for (const name in now) if (fields) fields[name].value = now[name];
+  return new URLSearchParams(now);
 }
 
 function keep(words) {
