@@ -11,6 +11,8 @@ from gollum.api import Campaign
 from gollum.campaign import grid
 from gollum.campaign.events import Suggested, parse
 from gollum.campaign.factors import options_in, read_factors
+from gollum.campaign.planning import propose
+from gollum.campaign.state import State
 from gollum.campaign.store import Store
 
 LISTS = """
@@ -116,6 +118,28 @@ def test_what_is_found_is_better_than_all_that_was_drawn(tmp_path):
     for _ in range(3):
         made.record(made.suggest(2).assign(**{"yield": peaked}))
     assert 0.5 * drawn < made.export("results")["yield"].max() < 0
+
+
+def test_several_objectives_move_too_and_what_did_not_replays(tmp_path):
+    made, _ = Campaign.create(
+        tmp_path / "my.gollum", factors=written(tmp_path), objective=["yield", "waste:minimize"],
+        surrogate="one_hot",
+    )  # fmt: skip
+    results = {"yield": truth, "waste": lambda rows: 30 - rows["DMF"] + rows["hours"]}
+    made.record(made.state().table[:12].assign(**results))
+    sheet = made.suggest(2)
+    event = last(made)
+    assert event.together
+    assert set(event.joined.ids) <= set(sheet["id"])
+    assert keeps(made.state().table).all()
+    assert sheet.filter(like="waste").notna().any(axis=None)
+    assert all(one.agrees for one in made.replay())
+    known = State.of(made.log()[: event.basis], made._store.table)
+    before = propose(known, 2, together=False)  # as former versions did
+    assert before.joined is None
+    old = json.loads(before.model_dump_json())
+    del old["together"]
+    assert not parse(json.dumps(old)).together
 
 
 def test_limits_and_what_is_avoided_hold_between_candidates_too(made):
