@@ -23,7 +23,8 @@ if "torch" not in sys.modules:
 __version__ = "0.2.0"
 
 _PLACES = {
-    "gollum.api": ("Campaign", "analyze", "fit", "load_task", "run"),
+    "gollum.api": ("Campaign", "analyze", "load_task", "run"),
+    "gollum.fitting": ("fit", "load_fitted"),
     "gollum.benchmark.config": ("load_config",),
     "gollum.data.outcomes": ("Goal", "Outcome"),
     "gollum.listener": ("Listener",),

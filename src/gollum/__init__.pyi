@@ -7,7 +7,6 @@ from gollum.acquisition.strategy import Selection as Selection
 from gollum.acquisition.strategy import Strategy as Strategy
 from gollum.api import Campaign as Campaign
 from gollum.api import analyze as analyze
-from gollum.api import fit as fit
 from gollum.api import load_task as load_task
 from gollum.api import run as run
 from gollum.benchmark.config import load_config as load_config
@@ -20,6 +19,8 @@ from gollum.features.problem import Problem as Problem
 from gollum.features.representations import REPRESENTATIONS as REPRESENTATIONS
 from gollum.features.representations import Representation as Representation
 from gollum.features.representations import Setup as Setup
+from gollum.fitting import fit as fit
+from gollum.fitting import load_fitted as load_fitted
 from gollum.listener import Listener as Listener
 from gollum.surrogates.base import FitReport as FitReport
 from gollum.surrogates.base import Fitted as Fitted

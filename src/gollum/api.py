@@ -53,7 +53,7 @@ from gollum.campaign.surf import surf
 from gollum.campaign.wanted import DETAILS, outcomes_of
 from gollum.data.naming import meant
 from gollum.data.outcomes import Goal, Outcome
-from gollum.data.pool import Direction, Pool, check_columns, smiles_columns
+from gollum.data.pool import check_columns
 from gollum.data.readers import read_frame, read_table
 from gollum.data.spreadsheets.numbers import composed
 from gollum.data.statuses import check_failed
@@ -65,7 +65,7 @@ from gollum.listener import SILENT, Listener
 from gollum.notes import Note
 from gollum.registry import Registry
 from gollum.report import html
-from gollum.settings import USUAL_PRESET, flatten, leaves
+from gollum.settings import USUAL_PRESET, flatten
 from gollum.surrogates.specs import SURROGATES, SurrogateSpec, surrogate_factory, surrogate_names
 from gollum.text.template import Template
 
@@ -75,7 +75,6 @@ if TYPE_CHECKING:
     from gollum.benchmark.spec import RunConfig
     from gollum.campaign.insights import Insights
     from gollum.campaign.replay import Replayed
-    from gollum.surrogates.base import Fitted
 
 What = Literal["results", "suggestions", "history", "candidates"]
 
@@ -1085,56 +1084,6 @@ def load_task(name: str) -> pd.DataFrame:
     table = pool.table.assign(**{pool.objective: pool.values})
     table.attrs = {"objective": pool.objective, "direction": pool.direction, "title": task.title}
     return table
-
-
-def fit(
-    table: pd.DataFrame,
-    objective: str,
-    *,
-    direction: Direction = "maximize",
-    surrogate: Any = "combined",
-    template: str | None = None,
-    structures: Sequence[str] | None = None,
-    seed: int = 0,
-    listener: Listener = SILENT,
-    **keys: Any,
-) -> Fitted:
-    """A surrogate fitted to the rows of a table that have a result.
-
-    Args:
-        table: N rows, one per experiment, inputs and the objective; blank where there is no result.
-        objective: its column.
-        direction: 'maximize' or 'minimize', with which the posterior is of minus the objective.
-        surrogate: a name, a `SurrogateSpec` with a name, or a class as in docs/extending.md.
-        template: how a row is put into words.
-        structures: columns with SMILES; by default those that look so.
-        seed: of everything random.
-        listener: told what it is at.
-        keys: further keys of the policy, with '_' instead of '.': kernel, preset, model_name,
-            lora_rank …
-
-    Raises:
-        UserError: the table or a key can't be used.
-        FitError: the fit failed.
-    """
-    from gollum.features.problem import Problem
-    from gollum.features.representations import Setup
-    from gollum.runtime import Runtime
-
-    pool = Pool.from_table(read_frame(table), objective, direction)
-    words = Template.from_columns(pool) if template is None else Template(template)
-    smiles = smiles_columns(pool.table) if structures is None else structures
-    problem = Problem(pool, tuple(words.texts(pool)), words, tuple(smiles))
-    dotted = {key.replace(".", "_"): key for key, _ in leaves(Policy)}
-    named = {dotted.get(key, key): value for key, value in keys.items()}
-    model = {"model.name": beginning.DEFAULT_MODEL}
-    policy = Policy.of(model | adopted({"surrogate": surrogate, **named}))
-    if policy.factory is None:
-        raise UserError(f"strategy '{policy.surrogate}' has no model that could be fitted.")
-    runtime = Runtime.resolve("auto", policy.model.precision)
-    made = policy.factory(Setup(problem, policy, runtime, listener))
-    fitted: Fitted = made.fit(pool.ids.tolist(), pool.utility, (seed, 0))
-    return fitted
 
 
 def _lint(state: State) -> list[Note]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gollum.data.extents import Extents
-from gollum.errors import FitError
+from gollum.errors import DataError, FitError
 from gollum.features.base import FixedFeatures
 from gollum.features.components import Distances, Points
 from gollum.features.layout import Layout
@@ -367,6 +367,27 @@ class Averaged(OnRepresentation):
             theta=theta, sites=sites, **_solved(process, theta, measured, sites, self.pool.name),
         )  # fmt: skip
 
+    def restored(
+        self, observed: Standardised, found: Mapping[str, Tensor], report: FitReport
+    ) -> FittedAverage:
+        """A fit to plain numbers as it was, of what it had found (`Fitted.found`).
+
+        Raises:
+            DataError: something is missing, or has another shape.
+        """
+        points, name = self.points, self.pool.name
+        process = SlotProcess(points.layout, points.groups, self.settings.noise_floor)
+        theta, measured = found.get("theta"), points.at(observed.rows)
+        if len(found) != 1 or theta is None or theta.shape[1:] != process.prior[0].shape:
+            raise DataError("it does not hold what such a surrogate is made of.")
+        location, scale = observed.location.item(), observed.scale.item()
+        sites = Sites.of(observed.targets, None, location, scale)
+        return FittedAverage(
+            self.pool, **observed.attributes(), report=report, process=process,
+            representation=self.representation, points=points, measured=measured, theta=theta,
+            sites=sites, **_solved(process, theta, measured, sites, name),
+        )  # fmt: skip
+
     def _drawn(
         self, process: SlotProcess, measured: Points, distances: Distances, sites: Sites
     ) -> tuple[Tensor, Tensor, int]:
@@ -413,6 +434,11 @@ class FittedAverage(Fitted):
     sites: Sites
     whitening: Tensor
     white: Tensor
+
+    def found(self) -> dict[str, Tensor]:
+        """Hyperparameters of all particles."""
+        plain = self.process.sources is None and not self.sites.between.any()
+        return {"theta": self.theta} if plain else {}
 
     @property
     def noise(self) -> float:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from html import escape
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,7 +21,7 @@ from torch import Tensor
 
 from gollum.data.extents import Extents
 from gollum.data.pool import Pool
-from gollum.errors import DataError
+from gollum.errors import DataError, UserError
 from gollum.features.base import FixedFeatures
 from gollum.features.layout import Layout
 from gollum.features.representations import Representation, Setup
@@ -125,6 +127,7 @@ class Fitted(ABC):
         location: mean of those values.
         scale: their unbiased standard deviation (1 when it is 0 or undefined).
         report: what the fit did.
+        recipe: how it was made, where it can be kept in a file; see `gollum.fit`.
     """
 
     pool: Pool
@@ -133,6 +136,7 @@ class Fitted(ABC):
     location: Tensor
     scale: Tensor
     report: FitReport
+    recipe: Any = field(default=None, kw_only=True, repr=False)
 
     @abstractmethod
     def standardised(self, rows: Rows) -> tuple[Tensor, Tensor]:
@@ -146,6 +150,46 @@ class Fitted(ABC):
     @abstractmethod
     def noise(self) -> float:
         """Variance of a measurement around the true value."""
+
+    def found(self) -> dict[str, Tensor]:
+        """What the fit found, by name; empty where it can't be kept."""
+        return {}
+
+    def save(self, file: str | Path) -> Path:
+        """Keep it in a file, for `gollum.load_fitted`: safetensors, which hold no code.
+
+        What was found is kept, with the table and the keys; of a language model adapters and
+        projection only, and the hash of its weights.
+
+        Args:
+            file: an earlier one is replaced.
+
+        Raises:
+            UserError: it was not made by `gollum.fit` with a surrogate that has a name, or the
+                file can't be written.
+        """
+        if self.recipe is None or not (found := self.found()):
+            raise UserError(
+                "only what gollum.fit has fitted can be saved, of surrogates that are known by "
+                "name and are Gaussian processes of this package."
+            )
+        kept: Path = self.recipe.save(self, found, Path(file))
+        return kept
+
+    def _repr_html_(self) -> str:
+        """What was fitted to what, for notebooks."""
+        mean, deviation = self.location.item(), self.scale.item()
+        lines = [
+            f"{len(self.rows)} results of {len(self.pool)} experiments, {self.pool.objective}: "
+            f"mean {mean:.4g}, standard deviation {deviation:.4g}",
+            f"noise {deviation * self.noise**0.5:.3g}, {self.report.strategy} fit of "
+            f"{self.report.evaluations} evaluations, loss {self.report.loss:.4g}",
+        ]
+        weights = sorted(self.weights().items(), key=lambda pair: -pair[1])[:8]
+        if weights:
+            lines.append("what counts: " + ", ".join(f"{k} {100 * w:.0f} %" for k, w in weights))
+        title = escape(f"{type(self).__name__} of {self.pool.name}")
+        return f"<p><b>{title}</b><br>{'<br>'.join(map(escape, lines))}</p>"
 
     def encoded(self, table: pd.DataFrame) -> tuple[Tensor, Tensor]:
         """Posterior mean and variance, without noise, of m rows outside the pool; m and m.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gollum.errors import DataError, FitError
-from gollum.features.base import FixedFeatures, OnTop, SideBySide, remember
+from gollum.features.base import Bounded, FixedFeatures, OnTop, SideBySide, remember
 from gollum.features.layout import Layout
 from gollum.features.representations import Representation
 from gollum.runtime import seeded
@@ -143,6 +144,33 @@ class GaussianProcess(OnRepresentation):
             representation=model.representation, restore=remember(model.representation),
         )  # fmt: skip
 
+    def restored(
+        self, observed: Standardised, found: Mapping[str, Tensor], report: FitReport
+    ) -> FittedProcess:
+        """A fit as it was, of what it had found (`Fitted.found`).
+
+        Raises:
+            DataError: something is missing, or has another shape.
+        """
+        settings, device = self.settings, self.runtime.device
+        prior = "none" if self.trained else settings.lbfgs.prior
+        model = DeepKernelGP(self.representation, settings.noise_floor, device, self.kernel, prior)
+        with seeded(0):
+            self.representation.reset()
+        model.eval()
+        places = _places(model)
+        if places.keys() != found.keys() or any(
+            place().shape != found[name].shape for name, (place, _) in places.items()
+        ):
+            raise DataError("it does not hold what such a surrogate is made of.")
+        with torch.no_grad():
+            for name, (_, put) in places.items():
+                put(found[name].to(device))
+            if isinstance(self.representation, FixedFeatures):
+                return self.given(model, observed, self.representation.matrix, report)
+            (features,) = self.pool_features(lambda rows: [model.features(rows)])
+            return self.given(model, observed, features, report)
+
     def stopped_after(self, evaluations: int) -> GaussianProcess:
         """The same, whose fits end with that evaluation of the loss: what they were on the way.
 
@@ -183,6 +211,24 @@ class GaussianProcess(OnRepresentation):
         return whole
 
 
+def _places(holder: Any) -> dict[str, tuple[Callable[[], Tensor], Callable[[Tensor], Any]]]:
+    """What a fit finds, by name: how to get it, and how to put it.
+
+    Args:
+        holder: a `DeepKernelGP` or a `FittedProcess`.
+    """
+    gp = holder.gp if isinstance(holder, DeepKernelGP) else holder.process.gp
+    named = {f"process.{name}": p for name, p in gp.named_parameters()}
+    representation, found = holder.representation, dict[str, Any]()
+    if isinstance(representation, nn.Module):
+        named |= {f"representation.{n}": p for n, p in representation.named_parameters()}
+        for name, module in representation.named_modules():
+            for bound in ("low", "high") if isinstance(module, Bounded) else ():
+                key = f"representation.{name}.{bound}".replace("..", ".")
+                found[key] = partial(getattr, module, bound), partial(setattr, module, bound)
+    return found | {name: ((lambda p=p: p.data), p.data.copy_) for name, p in named.items()}
+
+
 def sources_of(representation: Any) -> list[Any]:
     """What lies below projections and scaling, in order."""
     if isinstance(representation, OnTop):
@@ -219,6 +265,18 @@ class FittedProcess(Fitted):
     def noise(self) -> float:
         """σ² of the process."""
         return float(self.process.gp.noise.item())
+
+    def found(self) -> dict[str, Tensor]:
+        """Hyperparameters of the process, and what is trained of the representation."""
+        if self.restore is None:
+            return {}
+        now = remember(self.representation)
+        try:
+            self.restore()
+            places = _places(self)
+            return {name: get().detach().cpu().clone() for name, (get, _) in places.items()}
+        finally:
+            now()
 
     @property
     def layout(self) -> Layout:
