@@ -253,11 +253,13 @@ class Leaf:
 
     @property
     def about(self) -> str:
-        """What the docstring below it says, on one line, and its options; read from the source."""
-        kind = self.model.model_fields[self.name].annotation
+        """Its description, or the docstring below it in the source, on one line; and its options."""
+        field = self.model.model_fields[self.name]
+        kind = field.annotation
         options = get_args(kind) if getattr(kind, "__origin__", None) is Literal else ()
-        owner = next(c for c in self.model.__mro__ if self.name in vars(c)["__annotations__"])
-        told = _docstrings(owner).get(self.name, "")
+        owners = [c for c in self.model.__mro__ if self.name in vars(c).get("__annotations__", {})]
+        written = (_docstrings(c).get(self.name, "") for c in owners)
+        told = field.description or next(filter(None, written), "")
         return told + (f" One of {', '.join(map(str, options))}." if options else "")
 
 

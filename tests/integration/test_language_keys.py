@@ -83,7 +83,7 @@ def test_checkpointing_changes_no_choice(table, model_folder, capsys, surrogate)
 def test_a_model_that_can_not_fit_is_refused_before_it_is_read(
     table, model_folder, capsys, monkeypatch
 ):
-    monkeypatch.setattr("gollum.features.texts.load_backbone", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("gollum.language.loading.load_backbone", lambda *_, **__: 1 / 0)
     said = refusal(capsys, table, model_folder("bert"), memory_gb="0.00001")
     assert re.search(r"its weights take .* in \w+, but .* are allowed by --memory_gb", said)
 

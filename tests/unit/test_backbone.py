@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoConfig,
@@ -235,7 +236,7 @@ def test_the_hub_is_out_of_reach_when_offline(monkeypatch):
         raise AssertionError("the network was used")
 
     monkeypatch.setattr(sources, "urlopen", never)
-    monkeypatch.setattr(sources.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert sources._hub_in_reach() is False
 
 
@@ -243,7 +244,7 @@ def test_the_hub_is_out_of_reach_when_nothing_answers(monkeypatch):
     def refuse(*_, **__):
         raise OSError("no route")
 
-    monkeypatch.setattr(sources.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(sources, "urlopen", refuse)
     assert sources._hub_in_reach() is False
 
@@ -252,7 +253,7 @@ def test_the_hub_is_out_of_reach_when_nothing_answers(monkeypatch):
 def fetched(folder, tmp_path, monkeypatch):
     """A hub's cache on disk that holds one model, and no hub."""
     monkeypatch.setattr(sources, "_hub_in_reach", lambda: False)
-    monkeypatch.setattr(sources.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     repository = tmp_path / "cache" / "models--someone--tiny"
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text(COMMIT)

@@ -242,7 +242,7 @@ def test_what_sentence_transformers_say_is_fetched_from_the_hub(monkeypatch, tmp
         return str(tmp_path / file)
 
     monkeypatch.setattr(sources, "_hub_in_reach", lambda: True)
-    monkeypatch.setattr(sources, "cached_file", fetched)
+    monkeypatch.setattr("transformers.utils.cached_file", fetched)
     assert find_model("t5-base").folder() == tmp_path
     assert asked == [
         ("1_Pooling/config.json", False),
