@@ -253,7 +253,7 @@ class Leaf:
 
     @property
     def about(self) -> str:
-        """Its description, or the docstring below it in the source, on one line; and its options."""
+        """Its description, or the docstring below it in the source, and its options; one line."""
         field = self.model.model_fields[self.name]
         kind = field.annotation
         options = get_args(kind) if getattr(kind, "__origin__", None) is Literal else ()
