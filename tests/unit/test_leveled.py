@@ -10,6 +10,7 @@ import torch
 from gollum.errors import ConfigError, DataError
 from gollum.features.base import Projection
 from gollum.features.leveled import WordColumn
+from gollum.features.plan import plan
 from gollum.features.problem import Problem
 from gollum.features.representations import Setup
 from gollum.features.texts import _adapted_levels, projected_adapted_levels
@@ -102,6 +103,15 @@ def test_numbers_alone_have_no_levels(setup):
     settings = setup.settings.model_copy(update={"remote": served})
     with pytest.raises(ConfigError, match="behind a server"):
         _adapted_levels(replace(setup, settings=settings))
+
+
+def test_memory_is_told_for_levels_and_not_for_rows(setup, model_folder):
+    backbone, pool = load(model_folder("bert")), setup.problem.pool
+    words = [text for column in WordColumn.all_of(pool) for text in column.words]
+    staged = setup.settings.optimizer.model_copy(update={"fine_tuning": 2})
+    settings = setup.settings.model_copy(update={"optimizer": staged})
+    needs = plan(pool, backbone, tokenize(backbone, words), settings, adapted=True, projected=True)
+    assert needs.memory["embeddings"] == 5 * backbone.hidden_size * 8
 
 
 def test_columns_that_rename_others_are_read_once(setup):

@@ -112,7 +112,7 @@ def plan(
         "the process": PROCESS,
         "the model": weights,
         "the table": int(pool.table.memory_usage(deep=True).sum()),
-        "the texts": 2 * int(tokens.lengths.sum()) * 4 + size * 100,
+        "the texts": 2 * int(tokens.lengths.sum()) * 4 + len(tokens.index) * 100,
         "scores": 4 * size * 8,
     }
     if projected:
@@ -120,8 +120,9 @@ def plan(
     elif adapted:
         memory["features"] = size * width * 8
     if not adapted or settings.optimizer.fine_tuning:
-        copies = 1 if len(tokens) == size else 2
-        memory["embeddings"] = copies * size * width * 8
+        texts = len(tokens.index)  # one per row, or of levels
+        copies = 1 if len(tokens) == texts else 2
+        memory["embeddings"] = copies * texts * width * 8
     activations = 0
     if adapted:
         activations = int(tokens.lengths.sum()) * width * backbone.runtime.dtype.itemsize
