@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pandas as pd
 
-from gollum.acquisition.criteria import CRITERIA
-from gollum.acquisition.policy import Policy
-from gollum.acquisition.strategy import STRATEGIES
+from gollum.acquisition.policy import Policy, adopted
 from gollum.campaign import adding
 from gollum.campaign import begin as beginning
 from gollum.campaign.changes import changed
@@ -58,15 +56,13 @@ from gollum.data.readers import read_frame, read_table
 from gollum.data.spreadsheets.numbers import composed
 from gollum.data.statuses import check_failed
 from gollum.errors import BusyError, ConfigError, DataError, UserError, nearest, quoted
-from gollum.features.representations import REPRESENTATIONS
 from gollum.files import obstacle, sha256_of
 from gollum.language.remote import Endpoint
 from gollum.listener import SILENT, Listener
 from gollum.notes import Note
-from gollum.registry import Registry
 from gollum.report import html
 from gollum.settings import USUAL_PRESET, flatten
-from gollum.surrogates.specs import SURROGATES, SurrogateSpec, surrogate_factory, surrogate_names
+from gollum.surrogates.specs import SurrogateSpec, surrogate_factory, surrogate_names
 from gollum.text.template import Template
 
 if TYPE_CHECKING:
@@ -1177,35 +1173,6 @@ def _check_slots(state: State) -> None:
         from gollum.campaign.planning import surrogate_of
 
         surrogate_of(state)
-
-
-def adopted(keys: Mapping[str, Any]) -> dict[str, Any]:
-    """Keys of a policy with names in place of objects, which are known by them from now on.
-
-    Raises:
-        ConfigError: an object has no name, or that of another one.
-    """
-    registries: dict[str, Callable[[], Registry[Any]]] = {
-        "surrogate": lambda: SURROGATES,
-        "acquisition": lambda: CRITERIA,
-        "representations": lambda: REPRESENTATIONS,
-        "kernel": _kernels,
-    }
-    values = dict(keys)
-    for key in registries.keys() & values.keys():
-        given = values[key]
-        if key == "representations" and isinstance(given, Sequence) and not isinstance(given, str):
-            values[key] = [REPRESENTATIONS.adopt(one) for one in given]
-        elif given is not None and not isinstance(given, str):
-            taken = {*STRATEGIES, *REPRESENTATIONS} if key == "surrogate" else ()
-            values[key] = registries[key]().adopt(given, taken)
-    return values
-
-
-def _kernels() -> Registry[Any]:
-    from gollum.surrogates.kernels import KERNELS  # PyTorch: only where needed
-
-    return KERNELS
 
 
 def _goal(kind: str, target: float | None) -> Goal:

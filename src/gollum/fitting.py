@@ -22,8 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from gollum import __version__
-from gollum.acquisition.policy import Policy
-from gollum.api import adopted
+from gollum.acquisition.policy import Policy, adopted
 from gollum.campaign.begin import DEFAULT_MODEL
 from gollum.data.pool import Direction, Pool, smiles_columns
 from gollum.data.readers import read_frame
@@ -95,20 +94,7 @@ def load_fitted(file: str | Path, listener: Listener = SILENT) -> Fitted:
     Raises:
         UserError: it is no such file, one of a later version, or the language model is another.
     """
-    path = Path(file)
-    try:
-        with safetensors.safe_open(path, framework="pt") as opened:
-            head = (opened.metadata() or {}).get("gollum", "")
-            found = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        kept = Kept.model_validate_json(head)
-    except (OSError, safetensors.SafetensorError, ValidationError):
-        version = _version(locals().get("head", ""))
-        if version > FORMAT:
-            raise UserError(
-                f"'{file}' was saved by a later version of gollum (format {version}, this one "
-                f"reads {FORMAT}); update gollum."
-            ) from None
-        raise UserError(f"'{file}' is no fitted surrogate that was saved by gollum.") from None
+    kept, found = _read(Path(file))
     pool = kept.pool()
     setup = _setup(pool, Template(kept.template), kept.structures, kept.policy, listener)
     made = _surrogate(setup, kept.policy)
@@ -252,7 +238,24 @@ def _surrogate(setup: Setup, policy: Policy) -> Any:
     return policy.factory(setup)
 
 
-def _version(head: str) -> int:
+def _read(file: Path) -> tuple[Kept, dict[str, Tensor]]:
+    """Head and tensors of a file; raises as `load_fitted`."""
+    head = ""
+    try:
+        with safetensors.safe_open(file, framework="pt") as opened:
+            head = (opened.metadata() or {}).get("gollum", "")
+            found = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        return Kept.model_validate_json(head), found
+    except (OSError, safetensors.SafetensorError, ValidationError):
+        if _format_of(head) > FORMAT:
+            raise UserError(
+                f"'{file}' was saved by a later version of gollum (format {_format_of(head)}, this "
+                f"one reads {FORMAT}); update gollum."
+            ) from None
+        raise UserError(f"'{file}' is no fitted surrogate that was saved by gollum.") from None
+
+
+def _format_of(head: str) -> int:
     """The format that the head of a file says, or 0."""
     try:
         return int(json.loads(head)["format"])

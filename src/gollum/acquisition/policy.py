@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
@@ -10,7 +10,9 @@ from pydantic import Field, field_validator, model_validator
 from gollum.acquisition.criteria import CRITERIA
 from gollum.acquisition.strategy import STRATEGIES
 from gollum.errors import ConfigError
+from gollum.features.representations import REPRESENTATIONS
 from gollum.language.catalog import CATALOG
+from gollum.registry import Registry
 from gollum.settings import USUAL_PRESET, Settings, flatten
 from gollum.surrogates.specs import (
     SURROGATES,
@@ -121,3 +123,32 @@ class Policy(Settings):
         card = CATALOG.get(self.model.name)
         of_reactions = self.remote.url is None and card is not None and card.reads != "text"
         return "texts" in self.needs and not of_reactions
+
+
+def adopted(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys of a policy with names in place of objects, which are known by them from now on.
+
+    Raises:
+        ConfigError: an object has no name, or that of another one.
+    """
+    registries: dict[str, Callable[[], Registry[Any]]] = {
+        "surrogate": lambda: SURROGATES,
+        "acquisition": lambda: CRITERIA,
+        "representations": lambda: REPRESENTATIONS,
+        "kernel": _kernels,
+    }
+    values = dict(keys)
+    for key in registries.keys() & values.keys():
+        given = values[key]
+        if key == "representations" and isinstance(given, Sequence) and not isinstance(given, str):
+            values[key] = [REPRESENTATIONS.adopt(one) for one in given]
+        elif given is not None and not isinstance(given, str):
+            taken = {*STRATEGIES, *REPRESENTATIONS} if key == "surrogate" else ()
+            values[key] = registries[key]().adopt(given, taken)
+    return values
+
+
+def _kernels() -> Registry[Any]:
+    from gollum.surrogates.kernels import KERNELS  # PyTorch: only where needed
+
+    return KERNELS
