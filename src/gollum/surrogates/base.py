@@ -179,6 +179,7 @@ class Fitted(ABC):
     def _repr_html_(self) -> str:
         """What was fitted to what, for notebooks."""
         mean, deviation = self.location.item(), self.scale.item()
+        mean *= -1.0 if self.pool.direction == "minimize" else 1.0  # utilities have another sign
         lines = [
             f"{len(self.rows)} results of {len(self.pool)} experiments, {self.pool.objective}: "
             f"mean {mean:.4g}, standard deviation {deviation:.4g}",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gollum.errors import DataError, FitError
-from gollum.features.base import Bounded, FixedFeatures, OnTop, SideBySide, remember
+from gollum.features.base import FixedFeatures, OnTop, SideBySide, remember
 from gollum.features.layout import Layout
 from gollum.features.representations import Representation
 from gollum.runtime import seeded
@@ -98,18 +97,43 @@ class GaussianProcess(OnRepresentation):
         """
         self.refuse_not_finite()
         observed = Standardised.of(self.pool, ids, utility, self.runtime.device)
-        settings, trained = self.settings, self.trained
-        prior = "none" if trained else settings.lbfgs.prior
-        model = DeepKernelGP(
-            self.representation, settings.noise_floor, self.runtime.device, self.kernel, prior
-        )
+        model, settings = self._model(), self.settings
         rows, targets = observed.rows, observed.targets
         with seeded(*seed):
             self.representation.reset()
-            if trained:
+            if self.trained:
                 report = fit_joint(model, rows, targets, settings.optimizer)
             else:
                 report = fit_lbfgs(model, rows, targets, settings.lbfgs)
+        return self._fitted(model, observed, report)
+
+    def restored(
+        self, observed: Standardised, found: Mapping[str, Tensor], report: FitReport
+    ) -> FittedProcess:
+        """A fit as it was, of what it had found (`Fitted.found`); the first of this surrogate.
+
+        Raises:
+            DataError: something is missing, or has another shape.
+        """
+        model = self._model()
+        try:
+            model.load_state_dict(found)
+        except RuntimeError:
+            raise DataError("it does not hold what such a surrogate is made of.") from None
+        return self._fitted(model, observed, report)
+
+    def _model(self) -> DeepKernelGP:
+        """What is trained, as it is at the start."""
+        prior = "none" if self.trained else self.settings.lbfgs.prior
+        return DeepKernelGP(
+            self.representation, self.settings.noise_floor, self.runtime.device, self.kernel, prior
+        )
+
+    @torch.no_grad()
+    def _fitted(
+        self, model: DeepKernelGP, observed: Standardised, report: FitReport
+    ) -> FittedProcess:
+        """A trained model given the observations."""
         model.eval()
         if isinstance(self.representation, FixedFeatures):  # which are not copied
             return self.given(model, observed, self.representation.matrix, report)
@@ -138,38 +162,11 @@ class GaussianProcess(OnRepresentation):
         process = model.gp.condition(known, observed.targets)
         if process.jitter:
             note = f"{process.jitter:g} had to be added to the diagonal of the covariance."
-            report = replace(report, notes=(*report.notes, note))
+            report = replace(report, notes=tuple(dict.fromkeys((*report.notes, note))))
         return FittedProcess(
             self.pool, **observed.attributes(), report=report, features=features, process=process,
             representation=model.representation, restore=remember(model.representation),
         )  # fmt: skip
-
-    def restored(
-        self, observed: Standardised, found: Mapping[str, Tensor], report: FitReport
-    ) -> FittedProcess:
-        """A fit as it was, of what it had found (`Fitted.found`).
-
-        Raises:
-            DataError: something is missing, or has another shape.
-        """
-        settings, device = self.settings, self.runtime.device
-        prior = "none" if self.trained else settings.lbfgs.prior
-        model = DeepKernelGP(self.representation, settings.noise_floor, device, self.kernel, prior)
-        with seeded(0):
-            self.representation.reset()
-        model.eval()
-        places = _places(model)
-        if places.keys() != found.keys() or any(
-            place().shape != found[name].shape for name, (place, _) in places.items()
-        ):
-            raise DataError("it does not hold what such a surrogate is made of.")
-        with torch.no_grad():
-            for name, (_, put) in places.items():
-                put(found[name].to(device))
-            if isinstance(self.representation, FixedFeatures):
-                return self.given(model, observed, self.representation.matrix, report)
-            (features,) = self.pool_features(lambda rows: [model.features(rows)])
-            return self.given(model, observed, features, report)
 
     def stopped_after(self, evaluations: int) -> GaussianProcess:
         """The same, whose fits end with that evaluation of the loss: what they were on the way.
@@ -209,24 +206,6 @@ class GaussianProcess(OnRepresentation):
                     raise FitError(f"{self.pool.name}: some features are not finite after fitting.")
                 features[start : start + CHUNK] = part
         return whole
-
-
-def _places(holder: Any) -> dict[str, tuple[Callable[[], Tensor], Callable[[Tensor], Any]]]:
-    """What a fit finds, by name: how to get it, and how to put it.
-
-    Args:
-        holder: a `DeepKernelGP` or a `FittedProcess`.
-    """
-    gp = holder.gp if isinstance(holder, DeepKernelGP) else holder.process.gp
-    named = {f"process.{name}": p for name, p in gp.named_parameters()}
-    representation, found = holder.representation, dict[str, Any]()
-    if isinstance(representation, nn.Module):
-        named |= {f"representation.{n}": p for n, p in representation.named_parameters()}
-        for name, module in representation.named_modules():
-            for bound in ("low", "high") if isinstance(module, Bounded) else ():
-                key = f"representation.{name}.{bound}".replace("..", ".")
-                found[key] = partial(getattr, module, bound), partial(setattr, module, bound)
-    return found | {name: ((lambda p=p: p.data), p.data.copy_) for name, p in named.items()}
 
 
 def sources_of(representation: Any) -> list[Any]:
@@ -273,8 +252,12 @@ class FittedProcess(Fitted):
         now = remember(self.representation)
         try:
             self.restore()
-            places = _places(self)
-            return {name: get().detach().cpu().clone() for name, (get, _) in places.items()}
+            parts = {"representation": self.representation, "gp": self.process.gp}
+            return {
+                f"{part}.{name}": value.cpu().clone()
+                for part, module in parts.items()
+                for name, value in module.state_dict().items()
+            }
         finally:
             now()
 
