@@ -19,7 +19,7 @@ quickstart: install
 	$(BIN)/gollum run --config configs/quickstart-tuned.yaml
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow

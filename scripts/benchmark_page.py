@@ -1,4 +1,4 @@
-"""Write the tables of docs/benchmarks.md and its pictures from the committed records.
+"""Write the tables of the pages of benchmarks and their pictures from the committed records.
 
     python scripts/benchmark_page.py
 
@@ -26,7 +26,7 @@ from gollum.report.comparison.notation import percent
 from gollum.report.comparison.tables import ranking_sentence
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "benchmarks.md"
+PAGES = tuple(ROOT / "docs" / f"{name}.md" for name in ("benchmarks", "surrogates-compared"))
 RECORDS = ROOT / "benchmarks" / "results" / "records"
 MARKED = re.compile(r"<!-- sweep: (?P<name>[\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
@@ -155,9 +155,10 @@ LADDERS = (
 
 
 def main() -> None:
-    """Replace every marked part of the page."""
-    text = PAGE.read_text("utf-8")
-    write_text(PAGE, MARKED.sub(lambda marked: _part(marked["name"]), text))
+    """Replace every marked part of the pages."""
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        write_text(page, MARKED.sub(lambda marked: _part(marked["name"]), text))
 
 
 def _part(name: str) -> str:
@@ -511,7 +512,7 @@ def _plain(table: pd.DataFrame) -> str:
 
 
 def _picture(name: str, svg: str) -> str:
-    write_text(PAGE.parent / "pictures" / f"benchmarks-{name}.svg", svg)
+    write_text(PAGES[0].parent / "pictures" / f"benchmarks-{name}.svg", svg)
     return f"![{name}](pictures/benchmarks-{name}.svg)"
 
 

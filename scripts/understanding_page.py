@@ -28,7 +28,7 @@ from gollum.report.analysis.exhibits import FIGURES, SUCCESS, success_words
 from gollum.report.drawing import as_svg
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "understanding.md"
+PAGES = (ROOT / "docs" / "understanding.md",)
 PICTURES = ROOT / "docs" / "pictures" / "understanding"
 RECORDS = ROOT / "benchmarks" / "results" / "records"
 KEPT = ROOT / "benchmarks" / "results" / "understanding"
@@ -67,8 +67,9 @@ def main() -> None:
     for name, tables in found.items():
         write_table(pd.concat(tables, ignore_index=True), _kept(name))
     PICTURES.mkdir(parents=True, exist_ok=True)
-    text = PAGE.read_text("utf-8")
-    write_text(PAGE, MARKED.sub(lambda marked: _part(marked["name"]), text))
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        write_text(page, MARKED.sub(lambda marked: _part(marked["name"]), text))
 
 
 def _looked_into(path: Path, task: str, model: str) -> Path:

@@ -3,6 +3,8 @@ import os
 # Before anything imports the libraries that read them.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+if "PYTEST_XDIST_WORKER" in os.environ:  # one process per core
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import functools
 

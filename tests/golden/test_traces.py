@@ -21,11 +21,11 @@ RECORDS = HERE.parents[1] / "benchmarks" / "results" / "records"
 GOLDEN = pd.read_csv(HERE / "traces.csv", dtype={"id": str})
 RUNS = list(GOLDEN.groupby(["task", "surrogate", "preset", "seed"], sort=False).groups)
 # Reading 790 texts in float32 takes a while, and fine-tuning minutes.
-SLOW = [r for r in RUNS if r[1] in ("llm_phi", "pllm_phi", "static") or r[1:3] == ("pllm", "paper")]
+SLOW = [r for r in RUNS if r[1] in ("llm_phi", "pllm_phi", "static", "pllm")]
 # Records of one task per surrogate, and how many iterations the fast tests repeat.
 COMMITTED = [
     ("buchwald-hartwig", "bh-ethyl", "one_hot", 50),
-    ("buchwald-hartwig", "bh-ethyl", "drfp", 50),
+    ("buchwald-hartwig", "bh-ethyl", "drfp", 20),
     ("buchwald-hartwig", "bh-ethyl", "random", 50),
     ("paper19", "photoswitch", "morgan", 50),
     ("buchwald-hartwig", "bh-ethyl", "static", 20),

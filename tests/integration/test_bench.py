@@ -421,7 +421,7 @@ def test_a_locked_cell_is_left_for_later_and_taken_once_it_is_free(tmp_path, mon
 
 @posix
 def test_ctrl_c_ends_cleanly_and_the_sweep_goes_on(tmp_path, capsys):
-    spec = write_spec(tmp_path, keys={"n_iters": 50})
+    spec = write_spec(tmp_path, keys={"n_iters": 25})
     process = started(spec, "--output", "out", "--jobs", 2)
     wait_until(lambda: measured("out") > 12, process)
     os.killpg(process.pid, signal.SIGINT)  # to all of them, as a terminal sends it

@@ -20,7 +20,7 @@ def test_the_tables_of_the_page_are_those_of_the_records(script, monkeypatch):
     pictures = {}
     monkeypatch.setattr(script, "write_text", pictures.__setitem__)
     monkeypatch.setattr(script, "write_file", pictures.__setitem__, raising=False)
-    page = script.PAGE.read_text("utf-8")
+    page = "".join(page.read_text("utf-8") for page in script.PAGES)
     marked = list(script.MARKED.finditer(page))
     assert [found["name"] for found in marked] == list(script.PARTS)
     for found in marked:
@@ -28,4 +28,4 @@ def test_the_tables_of_the_page_are_those_of_the_records(script, monkeypatch):
     for path, svg in pictures.items():
         assert svg.startswith(b"\x89PNG" if path.suffix == ".png" else "<?xml")
         assert path.is_file()
-        assert f"]({path.relative_to(script.PAGE.parent).as_posix()})" in page
+        assert f"]({path.relative_to(script.PAGES[0].parent).as_posix()})" in page

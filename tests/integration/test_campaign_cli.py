@@ -322,7 +322,7 @@ def kill_again_and_again(kills, seed):
 @posix
 def test_killed_commands_lose_nothing(gollum):
     begin(gollum)
-    kill_again_and_again(4, seed=1)
+    kill_again_and_again(2, seed=1)
 
 
 @posix

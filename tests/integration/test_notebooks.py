@@ -12,7 +12,7 @@ pytest.importorskip("ipykernel")
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
-LONG = ("2", "4", "7")  # which take more than ten seconds, so that CI does without
+LONG = ("2", "4", "5", "7")  # which take more than ten seconds, so that CI does without
 LARGEST = 300 << 10  # bytes
 PLACES = re.compile(r"/(?:tmp|home|root|Users|work)/|[A-Z]:\\")
 

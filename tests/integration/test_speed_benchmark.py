@@ -75,6 +75,7 @@ def copy_weights(projection, plain):
     assert copied == 2 * len(plain.lora)
 
 
+@pytest.mark.slow
 def test_the_smoke_benchmark_gives_every_figure(benchmark_module, tmp_path):
     file = tmp_path / "speed.json"
     benchmark_module("speed").main(["--smoke", "--json", str(file)])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -38,7 +39,7 @@ LADDER = ("random", "static-random_embeddings", "static", "pllm", "pllm_phi")
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Everything that `compare` finds; each table is tidy.
+    """Everything that `compare` finds; tables are tidy, and made when they are first asked for.
 
     Attributes:
         metric: the figure that is compared.
@@ -46,20 +47,12 @@ class Comparison:
         methods: labels, from the best average rank on.
         tasks: names, sorted.
         averaged: whether the metric has one unit, so that a mean over tasks makes sense.
-        runs: the records that have the metric, with `method`, `value` and `sign`.
+        recorded: all records, with `method`.
+        runs: those that have the metric, with `method`, `value` and `sign`.
         traces: best-so-far and coverage of those runs, with `method`; may be empty.
-        per_task: task, method, seeds, mean, low, high.
-        overall: method, tasks, runs, mean, low, high, wide_low, wide_high (see `over_tasks`), and
-            where the records have it the mean `auc` of the same runs, unless that is the metric.
-        gains_per_task: the same for the gain over the reference, and `win`.
-        gains: likewise over tasks.
-        steps: what each method of a ladder adds to the one before (see `steps`); may be empty.
+        ladder: methods, each of which is compared with the one before; may be none.
         ranking: average ranks, or None.
-        saved_per_task: see `savings.iterations_saved`.
-        saved: the same over tasks.
-        quality: per method, tasks with a value, and means of surrogate quality where present.
         counts: tasks x methods, number of seeds.
-        expected_seeds: number of different seeds in the records.
         notes: what a reader should know before believing the figures, a sentence each.
     """
 
@@ -68,26 +61,76 @@ class Comparison:
     methods: tuple[str, ...]
     tasks: tuple[str, ...]
     averaged: bool
+    recorded: pd.DataFrame
     runs: pd.DataFrame
     traces: pd.DataFrame
-    per_task: pd.DataFrame
-    overall: pd.DataFrame
-    gains_per_task: pd.DataFrame
-    gains: pd.DataFrame
-    steps: pd.DataFrame
+    ladder: tuple[str, ...]
     ranking: Ranking | None
-    saved_per_task: pd.DataFrame
-    saved: pd.DataFrame
-    quality: pd.DataFrame
     counts: pd.DataFrame
-    expected_seeds: int
     notes: tuple[str, ...]
+
+    @cached_property
+    def per_task(self) -> pd.DataFrame:
+        """Columns task, method, seeds, mean, low, high."""
+        cells = per_task(self.runs, "value")
+        return _sorted(cells, self.methods).rename(columns={"runs": "seeds"})
+
+    @cached_property
+    def overall(self) -> pd.DataFrame:
+        """Columns method, tasks, runs, mean, low, high, wide_low, wide_high (see `over_tasks`).
+
+        Where the records have it, the mean `auc` of the same runs, unless that is the metric.
+        """
+        means = over_tasks(self.runs, "value", self.averaged)
+        return _sorted(_with_auc(means, self.runs, self.metric), self.methods)
+
+    @cached_property
+    def gains_per_task(self) -> pd.DataFrame:
+        """As `per_task` for the gain over the reference, with `pairs` for seeds, and `win`."""
+        return _with_wins(per_task(self._pairs, "gain"), self._pairs, self.methods)
+
+    @cached_property
+    def gains(self) -> pd.DataFrame:
+        """Likewise over tasks."""
+        means = over_tasks(self._pairs, "gain", self.averaged)
+        return _with_wins(means, self._pairs, self.methods)
+
+    @cached_property
+    def steps(self) -> pd.DataFrame:
+        """What each method of the ladder adds to the one before (see `steps`); may be empty."""
+        return steps(self.runs, self.ladder, self.averaged)
+
+    @cached_property
+    def saved_per_task(self) -> pd.DataFrame:
+        """See `savings.iterations_saved`."""
+        ways, honest = directions(self.traces), baselines(self.recorded)
+        saved = savings.iterations_saved(self.traces, ways, honest)
+        return _sorted(saved, self.methods)
+
+    @cached_property
+    def saved(self) -> pd.DataFrame:
+        """The same over tasks."""
+        return _sorted(savings.over_tasks(self.saved_per_task), self.methods)
+
+    @cached_property
+    def quality(self) -> pd.DataFrame:
+        """Per method, tasks with a value, and means of surrogate quality where present."""
+        return _sorted(surrogate_quality(self.recorded), self.methods)
+
+    @cached_property
+    def _pairs(self) -> pd.DataFrame:
+        return paired(self.runs, self.reference)
 
     @property
     def by_parts(self) -> bool:
         """Whether the steps are those of `LADDER`, each method with more parts than the last."""
         climbed = {*self.steps["before"], *self.steps["method"]}
         return list(self.steps["method"]) == [m for m in LADDER if m in climbed][1:]
+
+    @property
+    def expected_seeds(self) -> int:
+        """Number of different seeds in the records."""
+        return int(self.recorded["seed"].nunique())
 
     @property
     def missing(self) -> int:
@@ -130,7 +173,6 @@ def compare(
             if said
             else f"no run has a finite {metric}."
         )
-    cells = per_task(runs, "value")
     scores = runs.assign(score=runs["value"] * runs["sign"]).pivot_table(
         index="task", columns="method", values="score"
     )
@@ -139,34 +181,25 @@ def compare(
     if averaged and scores.notna().all(axis=None):  # means of other tasks can't be compared
         standing = -scores.mean()
     methods = tuple(str(m) for m in standing.sort_values(kind="stable").index)
-    compared = _reference(reference, methods, baselines(runs), scores)
-    pairs = paired(runs, compared)
-    saved = savings.iterations_saved(traces, ways, baselines(recorded))
+    counts = runs.pivot_table(
+        index="task", columns="method", values="seed", aggfunc="count", fill_value=0
+    )[list(methods)].astype(int)
     return Comparison(
         metric=metric,
-        reference=compared,
+        reference=_reference(reference, methods, baselines(runs), scores),
         methods=methods,
         tasks=tuple(str(task) for task in scores.index),
         averaged=averaged,
+        recorded=recorded,
         runs=runs,
         traces=traces,
-        per_task=_sorted(cells, methods).rename(columns={"runs": "seeds"}),
-        overall=_sorted(_with_auc(over_tasks(runs, "value", averaged), runs, metric), methods),
-        gains_per_task=_with_wins(per_task(pairs, "gain"), pairs, methods),
-        gains=_with_wins(over_tasks(pairs, "gain", averaged), pairs, methods),
-        steps=steps(runs, _ladder(ladder, methods), averaged),
+        ladder=tuple(_ladder(ladder, methods)),
         ranking=rank_methods(scores[list(methods)]),
-        saved_per_task=_sorted(saved, methods),
-        saved=_sorted(savings.over_tasks(saved), methods),
-        quality=_sorted(surrogate_quality(recorded), methods),
-        counts=runs.pivot_table(
-            index="task", columns="method", values="seed", aggfunc="count", fill_value=0
-        )[list(methods)].astype(int),
-        expected_seeds=int(recorded["seed"].nunique()),
+        counts=counts,
         notes=(
             *joined_notes(runs, joined or {}),
             *said,
-            *_notes(recorded[~recorded["task"].isin(still)], runs, cells, metric),
+            *_notes(recorded[~recorded["task"].isin(still)], runs, counts, metric),
             *protocol_notes(runs),
         ),
     )
@@ -305,9 +338,9 @@ def _ladder(asked: Sequence[str] | None, methods: tuple[str, ...]) -> list[str]:
 
 
 def _notes(
-    recorded: pd.DataFrame, runs: pd.DataFrame, cells: pd.DataFrame, metric: str
+    recorded: pd.DataFrame, runs: pd.DataFrame, counts: pd.DataFrame, metric: str
 ) -> list[str]:
-    notes = []
+    notes, cells = [], counts.to_numpy()[counts.to_numpy() > 0]
     for method, count in (
         recorded["method"].value_counts() - runs["method"].value_counts()
     ).items():
@@ -316,7 +349,7 @@ def _notes(
     blank = sorted(set(recorded["method"]) - set(runs["method"]))
     if blank:
         notes.append(f"No run of {', '.join(blank)} has a {metric}; left out.")
-    single, few = int((cells["runs"] == 1).sum()), cells["runs"].between(2, FEWEST_FOR_LEVEL - 1)
+    single, few = int((cells == 1).sum()), (cells > 1) & (cells < FEWEST_FOR_LEVEL)
     if single:
         notes.append(
             f"{single} of {len(cells)} means are of a single seed: no interval, neither there nor "
