@@ -9,7 +9,6 @@ from gollum.analysis.learned.contrast import (
     by_difference,
     by_kind,
     gradient_of,
-    likelihood_gradient,
     pairs,
 )
 from gollum.features.base import FixedFeatures, Projection
@@ -25,6 +24,13 @@ def log_likelihood(sigma, residual):
     chol = torch.linalg.cholesky(sigma)
     white = torch.linalg.solve_triangular(chol, residual.unsqueeze(-1), upper=False)
     return -0.5 * white.square().sum() - chol.diagonal().log().sum()
+
+
+def likelihood_gradient(sigma, residual):
+    """½(ααᵀ − Σ⁻¹), as the book has it."""
+    inverse = np.linalg.inv(sigma)
+    alpha = inverse @ residual
+    return 0.5 * (np.outer(alpha, alpha) - inverse)
 
 
 @pytest.fixture(scope="module")

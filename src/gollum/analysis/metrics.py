@@ -19,6 +19,7 @@ Positions = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 TOP_FRACTION = 0.05
+INTERVAL = 1.959963984540054  # deviations that hold 95 % of a normal distribution
 # Figures of a fit on candidates that it has not seen, as records call them.
 QUALITY = ("r2", "nlpd", "msll", "calibration_error", "latent_distance_ratio")
 

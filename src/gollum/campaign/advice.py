@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gollum.campaign.calibration import INTERVAL
+from gollum.analysis.metrics import INTERVAL
 from gollum.campaign.front import front_of, reference_of
 from gollum.campaign.state import State
 from gollum.data.outcomes import Goal, Outcome, Scale

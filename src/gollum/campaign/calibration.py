@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 Vector = NDArray[np.float64]
 
 FEWEST = 5  # distinct experiments before intervals are judged
-INTERVAL = 1.959963984540054  # deviations that hold 95 % of a normal distribution
 MANY = 100  # results from which fits take long, so that there are half as many
 
 

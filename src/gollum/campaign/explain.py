@@ -17,8 +17,8 @@ from gollum.acquisition.model_based import Modelled
 from gollum.acquisition.scoring import Aim, widened
 from gollum.acquisition.strategy import Observed, Selection
 from gollum.analysis.learned.chemistry import groups
+from gollum.analysis.metrics import INTERVAL
 from gollum.campaign.advice import Advice, advice
-from gollum.campaign.calibration import INTERVAL
 from gollum.campaign.events import Effect, Neighbour, Prediction, Suggestion
 from gollum.campaign.state import State
 from gollum.data.outcomes import Outcome

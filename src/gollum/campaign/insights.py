@@ -12,8 +12,8 @@ import torch
 from gollum.acquisition.model_based import Modelled, alongside, models_of, unaided
 from gollum.acquisition.scoring import widened
 from gollum.acquisition.strategy import Observed
+from gollum.analysis.metrics import INTERVAL
 from gollum.campaign.advice import Advice, advice
-from gollum.campaign.calibration import INTERVAL
 from gollum.campaign.explain import main_effects
 from gollum.campaign.forecast import map_of
 from gollum.campaign.planning import (

@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from gollum.analysis.metrics import INTERVAL
 from gollum.data.pool import Pool, cell_text
 from gollum.errors import DataError
 from gollum.features.fixed.columns import partition
@@ -27,7 +28,6 @@ Matrix = NDArray[np.float64]
 
 BINS = 8  # of numeric columns with more values
 MOST = 100  # levels of a column that are exchanged for one another
-Z = 1.959963984540054  # deviations that hold 95 % of a normal distribution
 REPLACED = [
     "id", "column", "value", "instead", "mean", "deviation", "mean_instead", "deviation_instead",
     "change", "change_deviation", "observed", "observed_instead",
@@ -121,7 +121,7 @@ def effects(predicted: Predicted, pool: Pool) -> pd.DataFrame:
             weights = of / of.sum() - 1.0 / len(of)
             effect, deviation = predicted.contrast(weights)
             observed = float(weights @ truth) if np.isfinite(truth).all() else np.nan
-            ends = effect - Z * deviation, effect + Z * deviation
+            ends = effect - INTERVAL * deviation, effect + INTERVAL * deviation
             rows.append((names[0], label, int(of.sum()), int((of & measured).sum()), effect, *ends,
                          observed))  # fmt: skip
     columns = ["column", "value", "candidates", "measured", "effect", "low", "high", "observed"]

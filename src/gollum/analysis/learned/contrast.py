@@ -14,7 +14,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
 
 from gollum.analysis.learned.geometry import HIGH, LOW, high_and_low
 from gollum.surrogates.base import Fitted
@@ -26,21 +25,8 @@ BINS = 8
 KINDS = ("high–high", "high–low", "low–low", "other")
 
 
-def likelihood_gradient(sigma: Matrix, residual: Vector) -> Matrix:
-    """½(ααᵀ − Σ⁻¹), the gradient of log p(y) in the covariance.
-
-    Args:
-        sigma: Σ, n x n, noise included.
-        residual: y − m, n.
-    """
-    factor = cho_factor(sigma, lower=True)
-    alpha = cho_solve(factor, residual)
-    gradient: Matrix = 0.5 * (np.outer(alpha, alpha) - cho_solve(factor, np.eye(len(sigma))))
-    return gradient
-
-
 def gradient_of(fitted: Fitted) -> Matrix:
-    """The same for the n measurements of a fitted process, from what any `Fitted` tells.
+    """½(ααᵀ − Σ⁻¹) of the n measurements of a fitted process, n x n, from what any `Fitted` tells.
 
     With C the posterior covariance and μ the posterior mean of the measured points,
     Σ⁻¹ = (I − C/σ²)/σ² and α = (y − μ)/σ².

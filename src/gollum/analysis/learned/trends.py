@@ -11,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from gollum.analysis.bootstrap import mean_interval
-from gollum.analysis.learned.chemistry import Predicted, Z, components
+from gollum.analysis.learned.chemistry import Predicted, components
+from gollum.analysis.metrics import INTERVAL
 from gollum.data.pool import Pool, cell_text
 
 Mask = NDArray[np.bool_]
@@ -142,7 +143,7 @@ def _judged(
     if compared == 0:
         return (0, *nothing, *nothing[:3], "not in this table", "not in this table")
     mean, deviation = predicted.contrast(weights / compared)
-    model = mean, mean - Z * deviation, mean + Z * deviation
+    model = mean, mean - INTERVAL * deviation, mean + INTERVAL * deviation
     if len(differences) < FEWEST:
         return (len(differences), *nothing, *model, "can't tell", _verdict(*model[1:], sign))
     seen = np.array(differences)

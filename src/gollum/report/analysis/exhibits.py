@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from gollum.analysis.learned.cases import INITIAL, PRETRAINED, TRAINED, Understanding
-from gollum.analysis.learned.chemistry import Z
 from gollum.analysis.learned.success import R2, RATIO
+from gollum.analysis.metrics import INTERVAL
 from gollum.report.analysis import pictures
 
 STRONGEST = 14  # effects and exchanges in a picture
@@ -352,7 +352,7 @@ def _exchanges(found: Understanding) -> Iterator[Exhibit]:
             f" Of {len(known)} exchanges with known outcomes, {_percent(right)} go the right way."
         )
     label = rows["column"] + ": " + rows["instead"]
-    ends = Z * rows["deviation_instead"]
+    ends = INTERVAL * rows["deviation_instead"]
     bars = pd.DataFrame(
         {"label": label, "value": rows["mean_instead"], "low": rows["mean_instead"] - ends,
          "high": rows["mean_instead"] + ends, "truth": rows["observed_instead"]}
@@ -386,8 +386,8 @@ def _phrases(found: Understanding) -> Iterator[Exhibit]:
     first = table[table["id"] == table["id"].iloc[0]]
     bars = pd.DataFrame(
         {"label": first["phrase"], "value": first["effect"], "truth": np.nan,
-         "low": first["effect"] - Z * first["deviation"],
-         "high": first["effect"] + Z * first["deviation"]}
+         "low": first["effect"] - INTERVAL * first["deviation"],
+         "high": first["effect"] + INTERVAL * first["deviation"]}
     )  # fmt: skip
     strongest = first.loc[first["effect"].abs().idxmax()]
     around = first[first["column"] == ""]["effect"].abs().max()

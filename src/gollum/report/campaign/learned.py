@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from gollum.analysis.cross_validation import shares_inside
+from gollum.analysis.metrics import INTERVAL
 from gollum.campaign.advice import progress, progress_of
-from gollum.campaign.calibration import INTERVAL
 from gollum.campaign.sheets import head
 from gollum.campaign.state import State
 from gollum.data.outcomes import Outcome
