@@ -194,6 +194,14 @@ def fitted(pool):
     return surrogate(pool).fit(pool.ids[:TRAIN], pool.utility[:TRAIN], (0, 1))
 
 
+def test_its_cheaper_form_has_a_quarter_of_the_particles(fitted):
+    rough, every = fitted.rough, np.arange(N)
+    assert 4 * len(rough.theta) == len(fitted.theta)
+    means = [one.standardised(every)[0] for one in (rough, fitted)]
+    assert np.corrcoef(*means)[0, 1] > 0.95
+    assert rough.thinned(len(rough.theta)) is rough
+
+
 def test_the_mixture_is_that_of_its_processes(fitted):
     rows = np.array([30, 5, 17])
     features, z = fitted.points.at(rows), fitted.measured

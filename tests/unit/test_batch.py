@@ -8,6 +8,7 @@ from botorch.sampling import SobolQMCNormalSampler
 from scipy.integrate import quad
 from scipy.stats import norm
 
+from gollum.acquisition import batch
 from gollum.acquisition.batch import batch_improvement, select
 from gollum.acquisition.design import representative
 from gollum.acquisition.limits import Limits
@@ -164,3 +165,47 @@ def test_first_experiments_represent_the_pool():
     even = representative(features, rows, 10, 1, options=[option])
     assert np.bincount(option[even]).tolist() == [2] * 5
     assert representative(features, rows[:2], 4, 1) in ([0, 1], [1, 0])
+
+
+class Rough:
+    """What is seen of a surrogate's cheaper form: a deviation of each value, and how often."""
+
+    def __init__(self, fitted, off=0.05):
+        self.fitted, self.off, self.asked = fitted, off, 0
+
+    def __getattr__(self, name):
+        return getattr(self.fitted, name)
+
+    def standardised(self, rows):
+        self.asked += len(rows)
+        mean, variance = self.fitted.standardised(rows)
+        return mean + self.off * torch.sin(1.0 * torch.as_tensor(rows)), variance
+
+
+@pytest.fixture
+def crowd(fitted, monkeypatch):
+    """The surrogate with a cheaper form, where more than 20 candidates are very many."""
+    monkeypatch.setattr(batch, "MANY", 20)
+    monkeypatch.setattr(batch, "LOOKED_AT", 12)
+    monkeypatch.setattr(batch, "PER_EXPERIMENT", 2)
+    rough = Rough(fitted)
+    monkeypatch.setattr(type(fitted), "rough", property(lambda _: rough))
+    return rough
+
+
+@pytest.mark.parametrize("criterion", ["log_ei", "q_log_ei"])
+def test_of_very_many_a_cheaper_form_finds_those_that_are_looked_at(crowd, fitted, criterion):
+    chosen = pick(fitted, criterion=criterion)
+    assert crowd.asked == len(REST)
+    assert chosen == pick(fitted, criterion=criterion, whole=True)
+    assert crowd.asked == len(REST)
+
+
+def test_a_large_batch_is_chosen_among_more(crowd, fitted):
+    assert len(pick(fitted, size=20).ids) == 20
+
+
+def test_few_candidates_and_those_with_limits_are_all_asked_for(crowd, fitted):
+    pick(fitted, rows=REST[:20])
+    pick(fitted, limits=Limits(((np.arange(N) % 3, 2),)))
+    assert crowd.asked == 0

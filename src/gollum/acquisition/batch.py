@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,8 @@ SAMPLES = 256  # joint posterior samples of q_log_ei
 MANY_SAMPLES = 4096  # where whole batches are compared
 RESCORED = 256  # candidates scored anew at a time while a batch is built
 SHORTLIST = 2048  # of candidates for a batch that comes close to a target without limits
+MANY = 5_000  # candidates, beyond which some are looked at by a cheaper model alone
+LOOKED_AT, PER_EXPERIMENT = 2_048, 20  # of these: so many, or so many for each of a batch
 
 
 def select(
@@ -38,6 +41,7 @@ def select(
     pending: Rows | None = None,
     limits: Limits = NO_LIMITS,
     penalties: NDArray[np.float64] | None = None,
+    whole: bool = False,
 ) -> Selection:
     """Choose the next experiments among candidates.
 
@@ -45,7 +49,8 @@ def select(
     conditioned on as if it had given its posterior mean (the kriging believer; Ginsbourger et al.
     2010); with 'q_log_ei' the next one is that with which the batch as a whole has the largest
     expected improvement (greedily; Ament et al. 2023, Wilson et al. 2018). Experiments whose
-    results are not there yet count as chosen before.
+    results are not there yet count as chosen before. Among very many candidates without limits,
+    the surrogate is asked for those that its cheaper form (`Fitted.rough`) finds best.
 
     Args:
         fitted: surrogate given all measurements so far.
@@ -56,6 +61,7 @@ def select(
         pending: positions of experiments whose results are not there yet.
         limits: what a batch must not exceed.
         penalties: for all N candidates of the pool, what is taken off their acquisition value.
+        whole: whether the surrogate is asked for all of them, however many.
 
     Raises:
         DataError: there is no candidate.
@@ -65,9 +71,15 @@ def select(
         raise DataError(f"{fitted.pool.name}: every candidate has been measured already.")
     before = np.array([], dtype=np.int64) if pending is None else pending
     wanted = min(batch_size, len(rows))
-    values = score(fitted, rows, aim)
-    if penalties is not None:
-        values -= torch.as_tensor(penalties[rows]).to(values)
+    if not whole and len(rows) > MANY and not limits.bind and fitted.rough is not fitted:
+        looked = _less(score(fitted.rough, rows, aim.rough), rows, penalties)
+        best = (
+            looked.topk(min(max(LOOKED_AT, PER_EXPERIMENT * wanted), len(rows)))
+            .indices.sort()
+            .values
+        )
+        rows = rows[best.cpu().numpy()]
+    values = _less(score(fitted, rows, aim), rows, penalties)
     if aim.target is not None and not limits.bind:
         best = values.topk(min(SHORTLIST, len(rows))).indices.sort().values
         rows, values = rows[best.cpu().numpy()], values[best]
@@ -75,9 +87,8 @@ def select(
     while True:
         if len(before) or chosen:
             assumed = np.concatenate([before, np.array(chosen, dtype=np.int64)])
-            rescore = gains(fitted, assumed, len(before) + wanted, aim, seed)
-            if penalties is not None:
-                rescore = _penalised(rescore, penalties)
+            gain = gains(fitted, assumed, len(before) + wanted, aim, seed)
+            rescore = partial(_gain_less, gain, penalties)
             if aim.target is None:
                 _refresh(values, rows, rescore)
             else:  # a smaller variance may raise a value, so outdated ones are no bounds
@@ -163,14 +174,15 @@ def _refresh(values: Tensor, rows: Rows, rescore: Callable[[Rows], Tensor]) -> N
         count *= 2
 
 
-def _penalised(
-    rescore: Callable[[Rows], Tensor], penalties: NDArray[np.float64]
-) -> Callable[[Rows], Tensor]:
-    def less(rows: Rows) -> Tensor:
-        values = rescore(rows)
-        return values - torch.as_tensor(penalties[rows]).to(values)
+def _less(values: Tensor, rows: Rows, penalties: NDArray[np.float64] | None) -> Tensor:
+    """Acquisition values less what is taken off those of n rows."""
+    return values if penalties is None else values - torch.as_tensor(penalties[rows]).to(values)
 
-    return less
+
+def _gain_less(
+    gain: Callable[[Rows], Tensor], penalties: NDArray[np.float64] | None, rows: Rows
+) -> Tensor:
+    return _less(gain(rows), rows, penalties)
 
 
 def _believer(fitted: Fitted, assumed: Rows, aim: Aim) -> Callable[[Rows], Tensor]:

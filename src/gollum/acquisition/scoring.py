@@ -221,6 +221,12 @@ class Aim:
         """Log probability that each of N candidates meets all limits; 0 without any."""
         return sum(c.log_chance(*c.fitted.standardised(rows)) for c in self.constraints)
 
+    @property
+    def rough(self) -> Aim:
+        """The same with models that tell cheaply which candidates deserve a look."""
+        few = tuple(replace(c, fitted=c.fitted.rough) for c in self.constraints)
+        return replace(self, constraints=few)
+
     def believing(self, rows: Rows) -> Aim:
         """The same where some candidates are believed to have given their posterior means."""
         return replace(self, constraints=tuple(c.believing(rows) for c in self.constraints))

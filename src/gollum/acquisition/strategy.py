@@ -104,6 +104,8 @@ class BatchRequest:
             utility; or None.
         apart: whether several outcomes have nothing in common, as in older suggestions: each is
             learned by itself.
+        whole: whether very many candidates are all asked of the whole surrogate, as in older
+            suggestions.
     """
 
     count: int
@@ -119,6 +121,7 @@ class BatchRequest:
     space: Space | None = None
     extents: Extents | None = None
     apart: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True)

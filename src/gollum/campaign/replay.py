@@ -79,6 +79,7 @@ def replays(
                 extends=event.batch == known.batch,
                 limited=event.limited,
                 together=event.together,
+                looked=event.looked,
                 listener=listener,
             )
             found.append(Replayed(event.batch, event, again))

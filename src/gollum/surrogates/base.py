@@ -257,6 +257,11 @@ class Fitted(ABC):
         scale = deviations[0].unsqueeze(1) * deviations[1]
         return (self.covariance(a, b) / scale).clamp(0.0, 1.0)
 
+    @property
+    def rough(self) -> Fitted:
+        """One that tells cheaply which of many candidates deserve a look; itself by default."""
+        return self
+
     def left_out(self) -> tuple[Tensor, Tensor]:
         """Mean and variance of each measurement, given all others and the same hyperparameters.
 
