@@ -194,6 +194,16 @@ def fitted(pool):
     return surrogate(pool).fit(pool.ids[:TRAIN], pool.utility[:TRAIN], (0, 1))
 
 
+def test_what_is_told_beside_others_is_what_is_told_apart(fitted):
+    rows, others = np.array([30, 5]), np.array([17, 8, 2])
+    mean, variance, covariance = fitted.beside(rows)(others)
+    assert all(map(torch.equal, (mean, variance), fitted.standardised(others)))
+    assert torch.equal(covariance, fitted.covariance(rows, others))
+    whole = fitted.covariance(np.append(rows, others), np.append(rows, others))
+    torch.testing.assert_close(covariance, whole[:2, 2:])
+    torch.testing.assert_close(variance, whole.diagonal()[2:])
+
+
 def test_its_cheaper_form_has_a_quarter_of_the_particles(fitted):
     rough, every = fitted.rough, np.arange(N)
     assert 4 * len(rough.theta) == len(fitted.theta)

@@ -73,12 +73,8 @@ def select(
     wanted = min(batch_size, len(rows))
     if not whole and len(rows) > MANY and not limits.bind and fitted.rough is not fitted:
         looked = _less(score(fitted.rough, rows, aim.rough), rows, penalties)
-        best = (
-            looked.topk(min(max(LOOKED_AT, PER_EXPERIMENT * wanted), len(rows)))
-            .indices.sort()
-            .values
-        )
-        rows = rows[best.cpu().numpy()]
+        count = min(max(LOOKED_AT, PER_EXPERIMENT * wanted), len(rows))
+        rows = rows[looked.topk(count).indices.sort().values.cpu().numpy()]
     values = _less(score(fitted, rows, aim), rows, penalties)
     if aim.target is not None and not limits.bind:
         best = values.topk(min(SHORTLIST, len(rows))).indices.sort().values
@@ -197,23 +193,20 @@ class _Sample(NamedTuple):
     """Joint posterior samples of one model at m points, by which others are predicted.
 
     Attributes:
-        fitted: the model.
-        points: m positions.
+        told: of others their mean, variance and covariance with the points.
         values: count x m.
         normal: their normal draws, count x m.
         root: of the covariance, m x m.
     """
 
-    fitted: Fitted
-    points: Rows
+    told: Callable[[Rows], tuple[Tensor, Tensor, Tensor]]
     values: Tensor
     normal: Tensor
     root: Tensor
 
     def given(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """Means and variances at k further points, given each sample; count x k each."""
-        mean, variance = self.fitted.standardised(rows)
-        cross = self.fitted.covariance(self.points, rows)
+        mean, variance, cross = self.told(rows)
         explained = torch.linalg.solve_triangular(self.root, cross, upper=False)
         means = mean + self.normal @ explained
         rest = (variance - explained.square().sum(0)).clamp_min(SMALLEST_VARIANCE)
@@ -240,13 +233,15 @@ def _sampled(
     ).split(dimensions, 1)
     found = []
     for model, draws in zip(models, normals, strict=True):
+        told = model.beside(points)
+        mean, _, covariance = told(points)
         with warnings.catch_warnings():
             # Candidates with equal features need jitter, as a matter of course.
             warnings.simplefilter("ignore", NumericalWarning)
-            root = psd_safe_cholesky(model.covariance(points, points))
+            root = psd_safe_cholesky(covariance)
         normal = draws[:, : len(points)]
-        values = model.standardised(points)[0] + normal @ root.T
-        found.append(_Sample(model, points, values, normal, root))
+        values = mean + normal @ root.T
+        found.append(_Sample(told, values, normal, root))
     return found
 
 

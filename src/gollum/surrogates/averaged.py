@@ -447,9 +447,12 @@ class FittedAverage(Fitted):
 
     def each(self, points: Points) -> tuple[Tensor, Tensor]:
         """Posterior means and variances of every particle at m points; P x m each."""
-        v = self._solved(points)
-        mean = self.process.mean(self.theta, points) + (v @ self.white).squeeze(2)
-        rest = self.process.variance_at(self.theta, points) - v.square().sum(2)
+        return self._each(points, self._solved(points))
+
+    def _each(self, points: Points, solved: Tensor) -> tuple[Tensor, Tensor]:
+        """The same where what `_solved` gives is known."""
+        mean = self.process.mean(self.theta, points) + (solved @ self.white).squeeze(2)
+        rest = self.process.variance_at(self.theta, points) - solved.square().sum(2)
         return mean, rest.clamp_min(SMALLEST_VARIANCE)
 
     def standardised(self, rows: Rows) -> tuple[Tensor, Tensor]:
@@ -514,12 +517,27 @@ class FittedAverage(Fitted):
 
     def joint(self, first: Points, second: Points) -> Tensor:
         """Covariance of the mixture at n and m points; n x m."""
-        prior = self.process.covariance(self.theta, self.process.distances(first, second))
-        left = prior - self._solved(first) @ self._solved(second).transpose(1, 2)
-        means = [self.each(points)[0] for points in (first, second)]
-        off = [mean - mean.mean(0) for mean in means]
-        found: Tensor = left.mean(0) + off[0].T @ off[1] / len(self.theta)
-        return found
+        return self._beside(first)(second)[2]
+
+    def beside(self, rows: Rows) -> Callable[[Rows], tuple[Tensor, Tensor, Tensor]]:
+        """As `Fitted.beside`; what belongs to the n rows is computed once."""
+        told = self._beside(self.points.at(rows))
+        return lambda others: told(self.points.at(others))
+
+    def _beside(self, first: Points) -> Callable[[Points], tuple[Tensor, Tensor, Tensor]]:
+        own = self._solved(first)
+        means, _ = self._each(first, own)
+        off = means - means.mean(0)
+
+        def told(second: Points) -> tuple[Tensor, Tensor, Tensor]:
+            solved = self._solved(second)
+            means, variances = self._each(second, solved)
+            prior = self.process.covariance(self.theta, self.process.distances(first, second))
+            left = (prior - own @ solved.transpose(1, 2)).mean(0)
+            covariance = left + off.T @ (means - means.mean(0)) / len(self.theta)
+            return *_mixed(means, variances), covariance
+
+        return told
 
     def similarity(self, a: Rows, b: Rows) -> Tensor:
         """Prior correlation, averaged over particles; n x m."""

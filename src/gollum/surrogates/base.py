@@ -257,6 +257,10 @@ class Fitted(ABC):
         scale = deviations[0].unsqueeze(1) * deviations[1]
         return (self.covariance(a, b) / scale).clamp(0.0, 1.0)
 
+    def beside(self, rows: Rows) -> Callable[[Rows], tuple[Tensor, Tensor, Tensor]]:
+        """What tells mean, variance (m) and covariance with n rows (n x m) of m others."""
+        return lambda others: (*self.standardised(others), self.covariance(rows, others))
+
     @property
     def rough(self) -> Fitted:
         """One that tells cheaply which of many candidates deserve a look; itself by default."""
