@@ -43,7 +43,7 @@ KINDS = {
     "one molecule": "additives-1 additives-2 additives-3 additives-4 kinase-docking photoswitch "
     "photovoltaics-pce redox-ered redox-gsol esol freesolv laser-emitters lipophilicity",
 }
-WORDLESS = "without words"
+WORDLESS, WITHOUT = "without words", "without"
 # Sweeps of the default under other conditions, in words.
 CONDITIONS = {
     "starts-random": "ten random starting points",
@@ -281,6 +281,24 @@ def _encoders(name: str) -> Iterator[str]:
     )
 
 
+def _minimol(name: str) -> Iterator[str]:
+    """The default with MiniMol's features beside the same without them."""
+    own, known = _records(name).table, _records("default").table
+    known = known[(known["settings"] == "") & (known["seed"] < SEEDS)]
+    known = known[known["task"].isin(own["task"])].assign(surrogate=WITHOUT)
+    both = pd.concat([own, known]).assign(preset="", model="", settings="")
+    plates = both["task"].isin(PLATES)
+    parts = {"all": both, "measured properties of a molecule": both[~plates],
+             "additives of a reaction": both[plates]}  # fmt: skip
+    yield _markdown(
+        ("", "tasks", "with MiniMol", "without", "gain [95 %]", "in area under best-so-far [95 %]"),
+        [
+            (words, str(runs["task"].nunique()), *_against(runs, "combined", WITHOUT))
+            for words, runs in parts.items()
+        ],
+    )
+
+
 def _against(runs: pd.DataFrame, method: str, reference: str) -> tuple[str, ...]:
     """Means of two methods, and what the first gains in the top found and in the area."""
     found, area = (compare(runs, pd.DataFrame(), m, reference) for m in ("top5_coverage", "auc"))
@@ -416,6 +434,7 @@ PARTS: dict[str, Callable[[str], Iterable[str]]] = {
     "realistic": _realistic,
     "conditions": _conditions,
     "encoders": _encoders,
+    "minimol": _minimol,
     **dict.fromkeys(KNOWN, _transfer),
     "buchwald-hartwig": _products,
     "paper19": _many_tasks,

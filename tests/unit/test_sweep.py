@@ -499,6 +499,7 @@ def test_specs_of_the_project_leave_nothing_out(file):
             5 * (5 + 2 * 5 + 2 * 5 + 4 + 1 + 3 + 7 + 5 + 2 * 5),
             {"combined-minilm-default", "ranked-minilm-default", "pooled-minilm-default"},
         ),
+        "minimol": (8 * 5, {"combined-minilm-default"}),
         "encoders": (2 * 9 * 5, {"combined-mpnet-default", "combined-smollm2-default"}),
         **dict.fromkeys(
             conditions, (2 * 10 * 5, {"combined-minilm-default", "one_hot", "morgan"})
