@@ -246,6 +246,8 @@ def _read(file: Path) -> tuple[Kept, dict[str, Tensor]]:
             head = (opened.metadata() or {}).get("gollum", "")
             found = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         return Kept.model_validate_json(head), found
+    except FileNotFoundError:
+        raise UserError(f"there is no file '{file}'; check the path.") from None
     except (OSError, safetensors.SafetensorError, ValidationError):
         if _format_of(head) > FORMAT:
             raise UserError(

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 
 import gollum
-from gollum.errors import UserError
+from gollum.errors import DataError, UserError
 
 OTHER = pd.DataFrame({"ligand": ["w9", "w3"], "base": ["w5", "w6"], "temperature": [70.0, 90.0]})
 
@@ -81,7 +81,7 @@ def changed(file, **head):
     ("what", "sentence"),
     [
         (lambda file: file.write_bytes(b"pickle"), "is no fitted surrogate"),
-        (lambda file: file.unlink(), "is no fitted surrogate"),
+        (lambda file: file.unlink(), "there is no file"),
         (lambda file: safetensors.torch.save_file({"a": torch.ones(1)}, file), "is no fitted"),
         (lambda file: changed(file, format=2), "later version of gollum .format 2, this one"),
         (lambda file: changed(file, revision="0" * 64), "has other weights than when it was saved"),
@@ -120,3 +120,32 @@ def test_a_fit_shows_itself_in_a_notebook(fitted):
     shown = fitted._repr_html_()
     assert "12 results of 18 experiments" in shown
     assert "one_hot:ligand" in shown
+
+
+@pytest.mark.parametrize(
+    ("cells", "sentence"),
+    [
+        (
+            {"ligand": "x-phos"},
+            "row '0', column 'ligand': 'x-phos' is spelt otherwise than 'XPhos'",
+        ),
+        ({"ligand": None}, "row '0', column 'ligand' is blank"),
+        ({"temperature": np.nan}, "row '0', column 'temperature' is blank"),
+    ],
+)
+def test_slips_in_other_rows_are_refused(cells, sentence):
+    rows = list(product(["XPhos", "c1ccccc1", "Co"], [60.0, 80.0]))
+    table = pd.DataFrame(rows, columns=["ligand", "temperature"])
+    fitted = gollum.fit(table.assign(y=range(6)), "y", surrogate="one_hot", preset="fast")
+    other = {"ligand": "RuPhos", "temperature": 70.0}
+    for new in ("RuPhos", "C1CCCCC1", "CO"):  # new ones, though some look alike
+        fitted.posterior(pd.DataFrame([{**other, "ligand": new}]))
+    with pytest.raises(DataError, match=sentence):
+        fitted.posterior(pd.DataFrame([{**other, **cells}]))
+
+
+def test_a_list_of_results_will_do(fitted):
+    more = fitted.condition(["r1"], [99.0])
+    assert same(
+        more.posterior(["r2"]), fitted.condition(["r1"], torch.tensor([99.0])).posterior(["r2"])
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,7 @@ from gollum.settings import Settings
 Rows = NDArray[np.int64]
 
 SMALLEST_VARIANCE = 1e-10
+ATOMS = re.compile(r"[BCNOPSFIHbcnopsilr\d@+\-\[\]()=#/\\%.]+")  # of a SMILES, or a formula
 PAIRS = 512  # of candidates, by which slots are weighed
 
 
@@ -219,6 +221,8 @@ class Fitted(ABC):
     def posterior(self, where: Sequence[str] | pd.DataFrame) -> tuple[Tensor, Tensor]:
         """Posterior mean and variance of the noise-free utility, in its unit.
 
+        The utility is the objective, or minus it where that is minimized.
+
         Args:
             where: m ids of candidates, or a table of m rows with the pool's columns.
 
@@ -226,11 +230,13 @@ class Fitted(ABC):
             m and m.
 
         Raises:
-            DataError: there is no such candidate, or the rows can't be read.
+            DataError: there is no such candidate, or the rows can't be read: a column is missing, a
+                cell blank, or a name spelt otherwise than in the pool.
         """
         if isinstance(where, pd.DataFrame) and len(where) == 0:
             where = []
         if isinstance(where, pd.DataFrame):
+            _refuse_slips(self.pool, where)
             mean, variance = self.encoded(where)
             return self.location + self.scale * mean, self.scale.square() * variance
         return self.marginals(self.pool.positions(where))
@@ -282,12 +288,12 @@ class Fitted(ABC):
 
     def condition(self, ids: Sequence[str], utility: Tensor) -> Fitted:
         """The same model with more observations (m ids, m values), nothing fitted anew."""
-        added = self.pool.positions(ids)
-        values = (utility.to(self.utility) - self.location) / self.scale
+        added, utility = self.pool.positions(ids), torch.as_tensor(utility).to(self.utility)
+        values = (utility - self.location) / self.scale
         return Updated(
             self.pool,
             np.concatenate([self.rows, added]),
-            torch.cat([self.utility, utility.to(self.utility)]),
+            torch.cat([self.utility, utility]),
             self.location,
             self.scale,
             self.report,
@@ -448,6 +454,40 @@ class OnRepresentation:
         """
         if isinstance(self.representation, FixedFeatures):
             self.representation.refuse_not_finite(self.pool)
+
+
+def _refuse_slips(pool: Pool, table: pd.DataFrame) -> None:
+    """Refuse cells of other rows that would count as something new and are slips.
+
+    What may be atoms is left alone: CO is not Co, and C1CCCCC1 not c1ccccc1.
+
+    Raises:
+        DataError: a cell is blank where no candidate's is, or a name differs from a known one in
+            nothing but case, spaces and signs.
+    """
+    numbers = pool.numeric_columns()
+    for column in pool.table.columns.intersection(table.columns):
+        cells, known = table[column], pool.table[column]
+        if cells.isna().any() and not known.isna().any():
+            row = cells.index[cells.isna()][0]
+            raise DataError(f"row '{row}', column '{column}' is blank; fill it in.")
+        if column in numbers:
+            continue
+        every = known.dropna().astype(str).unique()
+        names = {_letters(name): name for name in every}
+        new = cells.dropna().astype(str)
+        for row, name in new[~new.isin(every)].items():
+            like = None if ATOMS.fullmatch(name) else names.get(_letters(name))
+            if like is not None:
+                raise DataError(
+                    f"row '{row}', column '{column}': '{name}' is spelt otherwise than '{like}'; "
+                    "write it as it is there."
+                )
+
+
+def _letters(name: str) -> str:
+    """Letters and digits of a name alone."""
+    return "".join(filter(str.isalnum, name.casefold()))
 
 
 def slot_weights(

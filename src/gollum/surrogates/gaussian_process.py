@@ -332,7 +332,7 @@ class FittedProcess(Fitted):
     def condition(self, ids: Sequence[str], utility: Tensor) -> FittedProcess:
         """The same hyperparameters and scales with more observations (m ids, m values)."""
         rows = np.concatenate([self.rows, self.pool.positions(ids)])
-        values = torch.cat([self.utility, utility.to(self.utility)])
+        values = torch.cat([self.utility, torch.as_tensor(utility).to(self.utility)])
         targets = (values - self.location) / self.scale
         process = self.process.gp.condition(self.features_at(rows), targets)
         return replace(self, process=process, rows=rows, utility=values)
