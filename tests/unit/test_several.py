@@ -280,3 +280,13 @@ def test_results_of_different_experiments_are_enough(monkeypatch):
         monkeypatch.setattr(module, "SHORTLIST", 30)
         chosen, *_ = select_several(made, request(2), (0, 1))
         assert len(chosen) == 2
+
+
+def test_what_is_known_exactly_is_scored_without_a_warning(monkeypatch):
+    """The suite turns warnings into errors."""
+    made = several(observed("yield"), observed("cost", "minimize"))
+    rows = np.arange(TRAIN, TRAIN + 3)
+    known = [(mean, 0.0 * variance) for mean, variance in made.moments(rows)]
+    monkeypatch.setattr(type(made), "moments", lambda self, rows: known)
+    (gain,) = made.alone(rows, [], np.array([-5.0, -5.0]))
+    assert gain.isfinite().all()

@@ -48,7 +48,7 @@ from gollum.data.pool import Pool
 from gollum.errors import DataError
 from gollum.notes import Note
 from gollum.runtime import seeded
-from gollum.surrogates.base import Fitted, break_ties
+from gollum.surrogates.base import SMALLEST_VARIANCE, Fitted, break_ties
 from gollum.surrogates.positions import MarginalModel, SeveralOutcomes, TabulatedModel
 
 SHORTLIST = 256  # candidates that are compared as parts of a batch
@@ -211,7 +211,7 @@ class Several:
             spread = torch.einsum("nsk,s->nk", (merits - mean.unsqueeze(1)).square(), shares)
             model = SeveralOutcomes(
                 [
-                    MarginalModel(m, v.clamp_min(1e-12))
+                    MarginalModel(m, v.clamp_min(SMALLEST_VARIANCE))  # GPyTorch's least too
                     for m, v in zip(mean.T, spread.T, strict=True)
                 ]
             )
