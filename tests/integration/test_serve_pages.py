@@ -160,6 +160,17 @@ def test_a_second_person_hears_of_changes(app, browser):
     assert "9 avoided" in browser.get("/c/demo").text
 
 
+def test_a_pair_that_is_avoided_is_no_candidate_and_can_be_freed(app, browser):
+    made = Campaign(web.inner(app).state.folder.file("demo"))
+    made.avoid(together=[{"ligand": "D", "temperature_C": "> 50"}])
+    page = browser.get("/c/demo").text
+    assert "candidate ligand=D" not in web.visible(page)
+    assert 'aria-label="Allow ligand=D and temperature_C &gt; 50 again"' in page
+    pair = "ligand=D and temperature_C > 50"
+    browser.send("/c/demo", "/c/demo/avoid", column="", value=pair, lift="1")
+    assert not web.state_of(app).avoided
+
+
 def test_what_if_predicts_and_learning_explains(app, browser):
     made = Campaign(web.inner(app).state.folder.file("demo"))
     sheet = made.suggest(8)

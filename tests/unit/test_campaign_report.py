@@ -26,7 +26,7 @@ from gollum.campaign.trust import trust
 from gollum.data.pool import telling_columns
 from gollum.errors import ConfigError
 from gollum.report import html
-from gollum.report.campaign.learned import outcomes
+from gollum.report.campaign.learned import LEVELS, _shares, outcomes
 from gollum.report.campaign.page import describe, render
 from gollum.report.campaign.status import (
     next_step,
@@ -294,6 +294,19 @@ def test_corrections_are_struck_through():
     assert "<s>7.0</s> –" in text
 
 
+def test_a_correction_is_struck_through_at_the_outcome_that_it_changed():
+    def said(**values):
+        return Recorded(results=(Result(run="a", id="r1", status="measured", values=values),))
+
+    fields = {"objective": "yield", "also": ("impurity",)}
+    state, log = campaign(
+        candidates(), said(**{"yield": 50.0}), said(**{"yield": 50.0}, impurity=2.0),
+        said(**{"yield": 50.0}, impurity=4.0), **fields,
+    )  # fmt: skip
+    text = render(state, log, None)
+    assert '<td class="figure">50.0</td><td class="figure"><s>2.00</s> 4.00</td>' in text
+
+
 def test_outcomes_pair_predictions_with_what_came():
     table = outcomes(running()[0])
     assert table["run"].tolist() == ["2-1", "2-2", "2-1~2"]
@@ -340,6 +353,20 @@ def test_left_out_experiments_and_calibration_are_drawn():
     page = Page(render(state, log, insights(state)))
     assert "Each of the 10 experiments was predicted" in page.text
     assert "guessing the mean" in page.text
+
+
+def test_calibration_agrees_with_the_count_inside_clipped_intervals():
+    rows = [(3, 0, 0, 4.74), (0, 2, 0, 12), (100, 90, 80, 100), (60, 50, 0, 100), (9, 5, 4, 6)]
+    table = pd.DataFrame(rows, columns=["observed", "mean", "low", "high"])
+    shares = _shares(table, (0.0, 100.0))
+    assert shares[-1] == 0.8
+    assert (np.diff(shares) >= 0).all()
+    # 0 lies as far below 2 as 20 % of the way that the upper side takes to hold 95 %.
+    assert _shares(table[1:2], (0.0, 100.0)).tolist() == [p > 0.3 for p in LEVELS]
+    both = table[3:4]  # 60 is nearer to the middle than an interval clipped at both ends tells
+    assert _shares(both, (0.0, 100.0)).tolist() == [p > 0.3 for p in LEVELS]
+    assert _shares(both.assign(reach=100.0), (0.0, 100.0)).tolist() == [p > 0.15 for p in LEVELS]
+    assert _shares(table[:1]).sum() == sum(p > 0.78 for p in LEVELS)
 
 
 def test_what_happened_in_words():

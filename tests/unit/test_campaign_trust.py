@@ -314,6 +314,12 @@ def test_stop_when_the_top_is_known_and_nothing_improved_since(goal):
     assert found.gain < 0.3
     assert "the last" in found.sentence
     assert found.outlook.startswith("The chance that any of the 8 most promising candidates ")
+    asked = suggested(("2-1", IDS[21], 1, 0, 2), ("2-2", IDS[22], 1, 0, 2))
+    state, _ = campaign(
+        shuffled(), measured({IDS[i]: float(YIELD[i]) for i in order}), asked, goal=goal
+    )
+    waits = advice(state, fit(state)).sentence
+    assert waits.startswith("After the 2 pending experiments, stop: the model expects next to")
 
 
 def test_the_interval_of_what_is_left_to_gain_stays_inside_the_bounds():

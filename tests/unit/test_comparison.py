@@ -12,6 +12,7 @@ from gollum.analysis.ranking import rank_methods
 from gollum.analysis.runs import PROTOCOL, baselines, directions, labelled
 from gollum.analysis.savings import curves, iterations_saved, tasks_of_all
 from gollum.errors import ConfigError, DataError
+from gollum.report.comparison.tables import best_baselines
 from helpers import NAMES
 from synthetic import METHODS, sweep
 
@@ -478,6 +479,7 @@ def test_iterations_saved_by_hand(sign):
     assert np.isnan(saved.loc["random", "saved"])
     over = found.saved.set_index("method")
     assert over.loc["pllm", ["tasks", "reached", "saved"]].tolist() == [1, 1, -1]
+    assert best_baselines(found).startswith("The best baseline is one_hot on 1 task; where a")
 
 
 def test_a_baseline_that_ends_where_it_began_saves_no_percent():

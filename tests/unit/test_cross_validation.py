@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import norm, spearmanr
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
-from gollum.analysis.cross_validation import errors, folds, gain, shares_inside
+from gollum.analysis.cross_validation import errors, folds, gain, odd_share, shares_inside
 
 
 def names(count):
@@ -118,3 +118,9 @@ def test_equal_predictions_gain_nothing_and_have_no_interval():
 
 def test_nothing_to_gain_over_a_method_without_error():
     assert np.isnan(gain(names(2), np.zeros(2), np.ones(2), np.zeros(2))).all()
+
+
+def test_a_share_is_odd_where_chance_does_not_explain_it():
+    assert odd_share(17 / 19, 19) is None
+    assert odd_share(14 / 19, 19) == "too few"
+    assert (odd_share(1.0, 19), odd_share(1.0, 100)) == (None, "too many")

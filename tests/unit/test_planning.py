@@ -320,6 +320,23 @@ def test_effects_are_those_of_the_made_up_reaction():
     assert counts == 20
 
 
+def test_effects_are_those_at_otherwise_equal_conditions():
+    """Only the good ligands are tried at 80, which does nothing beside 20."""
+    rows = [(x, t, b) for x in "ABCD" for t in (20, 50, 80) for b in "ab" if t < 80 or x in "CD"]
+    table = pd.DataFrame(rows, columns=["ligand", "t", "base"])
+    table["phosphine"] = table["ligand"].isin(["C", "D"])  # follows from the ligand
+    table.index = pd.Index([f"x{i}" for i in range(len(table))], name="id")
+    state, _ = campaign(table.astype({"phosphine": str}), surrogate="one_hot")
+    good = table["ligand"].map({"A": 0, "B": 10, "C": 40, "D": 50})
+    predicted = (good + table["t"].map({20: 0, 50: 5, 80: 0})).to_numpy(dtype=float)
+    found = main_effects(state, predicted).table.set_index(["column", "value"])["effect"]
+    for value, of in (("20", 0), ("50", 5)):
+        np.testing.assert_allclose(found["t", value] - found["t", "80"], of, atol=1e-6)
+    np.testing.assert_allclose(found["ligand", "D"] - found["ligand", "A"], 50, atol=1e-6)
+    assert found["phosphine", "True"] - found["phosphine", "False"] == pytest.approx(40)
+    np.testing.assert_allclose(found["base"], 0, atol=1e-6)
+
+
 def test_columns_that_differ_in_most_rows_have_no_effects():
     table = TABLE.assign(name=[f"molecule {i}" for i in range(48)])
     state, _ = begun(table=table)

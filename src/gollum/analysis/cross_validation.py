@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ Vector = NDArray[np.float64]
 
 EXACT = 30  # distinct experiments up to which each is left out by itself
 PARTS = 10  # otherwise
+UNLIKELY = 0.025  # that so few results, or so many, fall inside honest intervals
 
 
 class Errors(NamedTuple):
@@ -125,6 +126,19 @@ def shares_inside(y: Vector, mean: Vector, variance: Vector, levels: Sequence[fl
     deviation = np.abs(y - mean) / np.sqrt(variance)
     shares: Vector = (deviation[:, None] <= z).mean(axis=0)
     return shares
+
+
+def odd_share(inside: float, count: int) -> Literal["too few", "too many"] | None:
+    """Whether a share of n measurements inside their 95 % intervals is more than chance.
+
+    Intervals that hold 95 % would have as few, or as many, with a probability below `UNLIKELY`.
+    """
+    from scipy.stats import binom
+
+    found = round(inside * count)
+    if binom.cdf(found, count, 0.95) < UNLIKELY:
+        return "too few"
+    return "too many" if binom.sf(found - 1, count, 0.95) < UNLIKELY else None
 
 
 def gain(ids: Sequence[str], y: Vector, mean: Vector, other: Vector, seed: int = 0) -> Gain:

@@ -271,7 +271,7 @@ def advice(
     )
     return Advice(
         decision=decision,
-        sentence=f"{decision.capitalize()}: {reason}.{THEN[decision]}",
+        sentence=_sentence(decision, reason, len(state.pending())),
         outlook=_outlook(state, candidates, chance, front) if len(candidates) else "",
         candidates=candidates,
         gain=gain,
@@ -284,6 +284,15 @@ def advice(
         front=front,
         rule=rule,
     )
+
+
+def _sentence(decision: Decision, reason: str, pending: int) -> str:
+    """The decision with its reason and what to do; what is pending comes before an end."""
+    first = decision.capitalize()
+    if pending and decision != "go on":
+        count = "pending experiment" if pending == 1 else f"{pending} pending experiments"
+        first = f"After the {count}, {decision}"
+    return f"{first}: {reason}.{THEN[decision]}"
 
 
 def _quiet(state: State) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,7 @@ from gollum.data.outcomes import Outcome
 from gollum.surrogates.base import Fitted
 
 NEIGHBOURS = 3
+STEPS = 50  # of conjugate gradients, most of which no table needs
 ALIKE = 0.05  # smallest correlation that is worth a word
 WITHIN, BEYOND = 0.5, 1.5  # posterior deviations below the best: exploit up to, explore from
 LIKELY, UNLIKELY = 0.5, 0.15  # chances to be on the front: exploit from, explore up to
@@ -36,12 +38,12 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class MainEffects:
-    """What each cell does to the prediction, averaged over the pool.
+    """What each cell does to the prediction, with all other columns alike.
 
     Attributes:
         table: a row per column and value (numbers in bins) with `column, value, effect, measured`:
-            the mean prediction of candidates with the value less that of all, in units of the
-            objective, and how many measured experiments have it.
+            what the value adds to the mean prediction, in units of the objective, and how many
+            measured experiments have it.
         of_row: for each of N candidates and each column, the row of `table`.
     """
 
@@ -64,6 +66,9 @@ def main_effects(state: State, predicted: Vector, outcome: Outcome | None = None
     Left out are columns with one value, and those where most values occur once, of which a mean
     over the pool says nothing.
 
+    The effects are those of a least-squares fit of a sum over columns (`_adjusted`): where all
+    combinations are candidates, the mean prediction of a value's candidates less that of all.
+
     Args:
         state: the campaign.
         predicted: N posterior means, in units of the outcome.
@@ -71,33 +76,69 @@ def main_effects(state: State, predicted: Vector, outcome: Outcome | None = None
     """
     ids, _ = state.observations(outcome)
     measured = state.table.index.isin(ids)
-    overall = float(predicted.mean())
     tables: list[pd.DataFrame] = []
-    of_row: list[NDArray[np.int64]] = []
-    start = 0
+    grouped: list[NDArray[np.int64]] = []
     for column in map(str, state.table.columns):
         codes, labels = groups(state.table[column])
         if len(labels) < 2 or 2 * len(labels) > len(codes) + 2:
             continue
-        counts = np.bincount(codes, minlength=len(labels))
-        effects = np.bincount(codes, predicted, len(labels)) / np.maximum(counts, 1) - overall
-        tables.append(
-            pd.DataFrame(
-                {
-                    "column": column,
-                    "value": labels,
-                    "effect": effects,
-                    "measured": np.bincount(codes[measured], minlength=len(labels)),
-                }
-            )
-        )
-        of_row.append(codes + start)
-        start += len(labels)
+        known = np.bincount(codes[measured], minlength=len(labels))
+        tables.append(pd.DataFrame({"column": column, "value": labels, "measured": known}))
+        grouped.append(codes)
     if not tables:
         empty = pd.DataFrame(columns=["column", "value", "effect", "measured"])
         return MainEffects(empty, np.empty((len(predicted), 0), dtype=np.int64))
+    effects = _adjusted(grouped, [len(table) for table in tables], predicted - predicted.mean())
     table = pd.concat(tables, ignore_index=True)
-    return MainEffects(table, np.stack(of_row, axis=1))
+    table.insert(2, "effect", np.concatenate(effects))
+    starts = np.cumsum([0, *(len(table) for table in tables[:-1])])
+    return MainEffects(table, np.stack(grouped, axis=1) + starts)
+
+
+def _adjusted(
+    grouped: Sequence[NDArray[np.int64]], sizes: Sequence[int], values: Vector
+) -> list[Vector]:
+    """Least-squares effects of k columns' values, those of a column of mean 0 over the N rows.
+
+    A column is not adjusted for another one that follows from it or that it follows from, such as
+    a name and a property of what it names: they can't be told apart, and each shows the whole. On
+    a full grid one step of conjugate gradients from 0 gives the means; what rows hardly tell apart
+    stays near 0.
+
+    Args:
+        grouped: for each column, the value of each row from 0.
+        sizes: how many values each column has.
+        values: N predictions, of mean 0.
+    """
+    from scipy.sparse import csr_array, diags_array
+    from scipy.sparse.linalg import cg
+
+    ends = np.cumsum([0, *sizes])
+    spans = [slice(*pair) for pair in itertools.pairwise(ends.tolist())]
+    chosen = (np.stack(grouped, axis=1) + ends[:-1]).ravel()
+    rows = np.arange(0, len(chosen) + 1, len(sizes))
+    flags = csr_array((np.ones(len(chosen)), chosen, rows), shape=(len(values), int(ends[-1])))
+    together = (flags.T @ flags).tocsr()
+    counts = np.maximum(together.diagonal(), 1.0)
+    scale = diags_array(counts**-0.5)
+    whole, sums = scale @ together @ scale, scale @ (flags.T @ values)
+    follows = [
+        [together[a, b].nnz == size for b in spans] for a, size in zip(spans, sizes, strict=True)
+    ]
+    solved: dict[tuple[int, ...], Vector] = {}
+    found = list[Vector]()
+    for i, span in enumerate(spans):
+        beside = tuple(
+            j for j in range(len(spans)) if j == i or not (follows[i][j] or follows[j][i])
+        )
+        if beside not in solved:
+            part = np.concatenate([np.arange(spans[j].start, spans[j].stop) for j in beside])
+            solved[beside] = np.zeros(ends[-1])
+            fit, _ = cg(whole[part][:, part], sums[part], rtol=1e-9, maxiter=STEPS)
+            solved[beside][part] = fit / np.sqrt(counts[part])
+        effect = solved[beside][span]
+        found.append(effect - effect @ counts[span] / len(values))
+    return found
 
 
 @torch.no_grad()

@@ -66,8 +66,8 @@ class Learned:
         """Predictions of left-out results by the first model, as wide as those of suggestions are.
 
         Returns:
-            Columns of `Trust.predictions`, low and high (95 % interval, inside the bounds); empty
-            without a model.
+            Columns of `Trust.predictions`, low and high (95 % interval, inside the bounds), and
+            reach (half its width without bounds); empty without a model.
         """
         models = [m for m in self.trust.errors["method"] if m != RANDOM]
         rows = self.trust.predictions[self.trust.predictions["method"] == next(iter(models), None)]
@@ -75,8 +75,9 @@ class Learned:
         share = (rows["deviation"].to_numpy(dtype=np.float64) / (spread or 1.0)) ** 2
         wide = spread * widened(torch.from_numpy(share), self.widening).sqrt().numpy()
         mean = rows["mean"].to_numpy(dtype=np.float64)
-        low, high = mean - INTERVAL * wide, mean + INTERVAL * wide
-        return rows.assign(low=self.scale.inside(low), high=self.scale.inside(high))
+        reach = INTERVAL * wide
+        low, high = (self.scale.inside(end) for end in (mean - reach, mean + reach))
+        return rows.assign(low=low, high=high, reach=reach)
 
 
 @dataclass(frozen=True, eq=False)

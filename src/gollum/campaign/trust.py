@@ -24,6 +24,7 @@ from gollum.analysis.cross_validation import (
     folds,
     gain,
     lead,
+    odd_share,
 )
 from gollum.campaign.calibration import left_out
 from gollum.campaign.state import State
@@ -41,7 +42,6 @@ Progress = Callable[[int, int], None]
 
 FEWEST = 8  # distinct experiments before methods are compared
 FEWEST_LEFT_OUT = 3  # distinct experiments, so that those that are left have a spread
-UNLIKELY = 0.025  # that so few results fall inside honest intervals
 RANDOM = "random"
 _GAINS = ["other", *Gain._fields, *Lead._fields]
 _COLUMNS = ["method", "id", "fold", "observed", "baseline", "mean", "deviation"]
@@ -206,12 +206,10 @@ def _errors(methods: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def _overconfident(judged: pd.DataFrame) -> list[Note]:
     """A note for each model whose 95 % intervals hold too few results to be chance."""
-    from scipy.stats import binom
-
     notes = []
     for row in judged[judged["method"] != RANDOM].to_dict("records"):
-        count, inside = row["measurements"], row["inside"]
-        if binom.cdf(round(inside * count), count, 0.95) < UNLIKELY:
+        inside = row["inside"]
+        if odd_share(inside, row["measurements"]) == "too few":
             what = (
                 f"The model {named(row['method'])} is too sure of itself: {100 * inside:.0f} % of "
                 "the left-out results fell inside its 95 % intervals, so its intervals should be "

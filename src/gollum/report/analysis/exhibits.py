@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gollum.analysis.cross_validation import odd_share
 from gollum.analysis.learned.cases import INITIAL, PRETRAINED, TRAINED, Understanding
 from gollum.analysis.learned.success import R2, RATIO
 from gollum.analysis.metrics import INTERVAL
 from gollum.report.analysis import pictures
 
+DISHONEST = 0.04  # difference from 95 % that matters
 STRONGEST = 14  # effects and exchanges in a picture
 HELD_OUT, LEFT_OUT = "held out", "left one out"
 FIGURES = ((RATIO, "ℓ/d̄"), (R2, "R²"))
@@ -285,8 +287,10 @@ def _calibration(found: Understanding) -> Iterator[Exhibit]:
     if len(main) > 1:
         loss = _minus(f"{main['nlpd'].min():.2f}")
         best = f" {main['nlpd'].idxmin()} has the best log loss of {len(main)} models ({loss})."
-    honest = "honest" if abs(own["inside_95"] - 0.95) < 0.04 else (
-        "too sure of itself" if own["inside_95"] < 0.95 else "too careful")  # fmt: skip
+    odd, verdict = odd_share(own["inside_95"], own["points"]), "it is honest"
+    if abs(own["inside_95"] - 0.95) >= DISHONEST:
+        verdict = {"too few": "it is too sure of itself", "too many": "it is too careful",
+                   None: "with so few results that may be chance"}[odd]  # fmt: skip
     whose = "experiments that were not measured" if schemes[0] == HELD_OUT else (
         "results, each left out by the formula")  # fmt: skip
     warned = "" if HELD_OUT in schemes else (
@@ -301,7 +305,7 @@ def _calibration(found: Understanding) -> Iterator[Exhibit]:
     yield Exhibit(
         "reliability", "Does the model know what it does not know?",
         f"Of {own['points']} {whose}, {_percent(own['inside_95'])} fall inside the 95 % intervals "
-        f"of {found.model}: it is {honest}.{best}{warned}",
+        f"of {found.model}: {verdict}.{best}{warned}",
         lambda: pictures.reliability(found.reliability, schemes), found.reliability,
         "Share of outcomes inside the predicted intervals against the share promised.",
     )  # fmt: skip

@@ -16,7 +16,7 @@ from gollum.analysis.metrics import INTERVAL
 from gollum.campaign.advice import progress, progress_of
 from gollum.campaign.sheets import head
 from gollum.campaign.state import State
-from gollum.data.outcomes import Outcome
+from gollum.data.outcomes import UNBOUNDED, Bounds, Outcome
 from gollum.report.campaign import pictures
 from gollum.report.campaign.status import slot_words, written_like
 
@@ -105,7 +105,7 @@ def _pictures(
     if len(left_out):
         svg["left_out"] = pictures.predictions(left_out)
     curves = {
-        name: _shares(predicted)
+        name: _shares(predicted, outcome.bounds)
         for name, predicted in (("suggestions", tested), ("left out", left_out))
         if len(predicted) >= FEWEST_FOR_CALIBRATION
     }
@@ -114,11 +114,32 @@ def _pictures(
     return svg
 
 
-def _shares(predicted: pd.DataFrame) -> np.ndarray:
+def _shares(predicted: pd.DataFrame, bounds: Bounds = UNBOUNDED) -> np.ndarray:
+    """For each of `LEVELS`, the share of results inside; at 95 % those between low and high.
+
+    Each side of an interval is scaled by itself from the 95 % that is told. That is exact for a
+    normal variable without bounds. Of a side that ends at a bound, where it was clipped, the width
+    is `reach` if that is known, else the other side's, if that is wider. Approximations: a mean
+    that is clipped itself is taken for the centre, and an interval that is clipped at both ends
+    for one that just reaches the farther of them.
+
+    Args:
+        predicted: observed, mean, low, high, and reach if it is known (half the width of the 95 %
+            interval without bounds).
+        bounds: between which values lie.
+    """
     y, mean, low, high = (
         predicted[c].to_numpy(dtype=np.float64) for c in ("observed", "mean", "low", "high")
     )
-    return shares_inside(y, mean, ((high - low) / (2 * INTERVAL)) ** 2, LEVELS)
+    above, within = y >= mean, (low <= y) & (y <= high)
+    own, other = np.where(above, (high - mean, mean - low), (mean - low, high - mean))
+    end = np.where(above, high, low)
+    clipped = np.isin(end, [bound for bound in bounds if bound is not None])
+    whole = predicted["reach"].to_numpy(dtype=np.float64) if "reach" in predicted else other
+    reach = np.where(clipped, np.maximum(own, whole), own)
+    off = np.abs(y - mean) / np.maximum(reach, np.finfo(np.float64).tiny)
+    off = np.where(within, np.minimum(off, 1.0 - 1e-9), np.inf)
+    return shares_inside(INTERVAL * off, np.zeros_like(y), np.ones_like(y), LEVELS)
 
 
 def _chart(state: State, learned: Learned) -> dict[str, Any] | None:

@@ -29,7 +29,7 @@ from gollum.campaign.events import (
 )
 from gollum.campaign.front import Front, front_of
 from gollum.campaign.sheets import head, sheet_names
-from gollum.campaign.state import Logged, State
+from gollum.campaign.state import Logged, Measurement, State
 from gollum.campaign.trust import named
 from gollum.data.outcomes import spelt, wanted_lines
 from gollum.data.pool import cell_text
@@ -307,28 +307,47 @@ def _pending(
 
 def _results(state: State, columns: Sequence[str]) -> list[dict[str, Any]]:
     """All results, the latest first, with the values they had before a correction."""
-    objective, writers = state.created.objective, writers_of(state)
+    objective, also, writers = state.created.objective, state.created.also, writers_of(state)
     often = Counter(m.result.id for m in state.with_status("measured"))
     return [
         {
             "run": run,
             "result": m.result,
-            "value": m.result.values.get(objective),
-            "said": m.result.said.get(objective),
-            "also": [_also(m.result, name, writers[name]) for name in state.created.also],
+            "values": [
+                with_earlier(m, name, objective, writers[name]) for name in (objective, *also)
+            ],
             "cells": _cells(state, m.result.id, columns),
             "repeated": often[m.result.id] > 1,
             "asked": state.asked(run) if state.otherwise(m.result) else None,
-            "earlier": [(e.status, e.values.get(objective)) for e in m.earlier],
             "day": m.time[:10],
         }
         for run, m in reversed(state.measurements.items())
     ]
 
 
-def _also(result: Result, name: str, write: Callable[[float | None], str]) -> str:
-    """A further result as it is shown."""
-    return result.said.get(name) or write(result.values.get(name))
+def with_earlier(
+    measurement: Measurement, name: str, objective: str, write: Callable[[float | None], str]
+) -> tuple[list[str], str]:
+    """What was said of an outcome before it was corrected, and what is said now.
+
+    Args:
+        measurement: the results of a run.
+        name: of the outcome.
+        objective: the outcome at which it is also told that there was no result.
+        write: how its values are written, and none.
+    """
+
+    def told(result: Result) -> str:
+        return result.said.get(name) or write(result.values.get(name))
+
+    had = list[str]()
+    for earlier in measurement.earlier:
+        if name in earlier.values or name in earlier.said:
+            had.append(told(earlier))
+        elif name == objective and earlier.status != "measured":
+            had.append(earlier.status)
+    now = told(measurement.result)
+    return [old for old, new in zip(had, [*had, now][1:], strict=True) if old != new], now
 
 
 def _repeats(state: State) -> list[dict[Hashable, Any]]:

@@ -15,7 +15,7 @@ from gollum.analysis.savings import curves, tasks_of_all
 from gollum.report import html
 from gollum.report.comparison import curves as curve_pictures
 from gollum.report.comparison import notation, pictures
-from gollum.report.comparison.tables import heading, ranking_sentence
+from gollum.report.comparison.tables import best_baselines, heading, ranking_sentence
 
 PROVENANCE = ("version", "commit", "preset", "model", "model_revision", "precision", "control",
               "settings", "n_init", "n_iters", "batch_size")  # fmt: skip
@@ -73,6 +73,7 @@ def render(found: Comparison, sources: Sequence[Source]) -> str:
         gains=_rows(found.gains),
         steps=_rows(found.steps),
         saved=_rows(found.saved),
+        best_baselines=best_baselines(found),
         saved_per_task=_rows(found.saved_per_task),
         quality=_rows(found.quality),
         quality_columns=[c for c in found.quality if c not in ("method", "tasks")],

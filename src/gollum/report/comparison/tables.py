@@ -199,11 +199,21 @@ def _saved(found: Comparison) -> Table:
     table = _table(
         "Iterations saved until the best baseline's final value is reached, median",
         ["method", "tasks", "reached on", "iterations saved", "in percent"],
+        best_baselines(found),
     )
     for row in _rows(found.saved):
         cells = (number(row["saved"], 1), number(row["saved_percent"]))
         table.add_row(row["method"], str(row["tasks"]), str(row["reached"]), *cells)
     return table
+
+
+def best_baselines(found: Comparison) -> str:
+    """Which baseline methods are measured by on how many tasks, and why a row can be missing."""
+    on = found.saved_per_task.drop_duplicates("task")["baseline"].value_counts()
+    names = ", ".join(f"{name} on {n} task{'s' * (n > 1)}" for name, n in on.items())
+    return (
+        f"The best baseline is {names}; where a method is the best baseline itself, it has no row."
+    )
 
 
 def _quality(found: Comparison) -> Table:

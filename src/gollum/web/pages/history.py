@@ -8,13 +8,12 @@ from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from gollum.campaign.events import Result
 from gollum.campaign.sheets import export_frame, export_json, headed, sheet_names
-from gollum.campaign.state import Measurement, State
+from gollum.campaign.state import Measurement
 from gollum.campaign.surf import ENDINGS, surf, surf_text
 from gollum.data.pool import cell_text
 from gollum.errors import UserError
-from gollum.report.campaign.page import describe
+from gollum.report.campaign.page import describe, with_earlier
 from gollum.web.folder import Snapshot
 from gollum.web.jobs import Jobs
 from gollum.web.pages.common import Form, Here, Shown, home, known_by, start, text, to
@@ -46,25 +45,22 @@ def history(request: Request, here: Here, page: int = 1) -> Response:
 
 
 def _row(here: Snapshot, run: str, measurement: Measurement) -> dict[str, Any]:
-    state, result = here.state, measurement.result
+    created = here.state.created
     return {
         "run": run,
-        "result": result,
-        "values": [_value(result, c) for c in (state.created.objective, *state.created.also)],
+        "result": measurement.result,
+        "values": [
+            with_earlier(measurement, name, created.objective, _write)
+            for name in (created.objective, *created.also)
+        ],
         "time": measurement.time[:16].replace("T", " "),
         "by": here.log[measurement.sequence - 1].event.by,
-        "earlier": [_said(state, old) for old in measurement.earlier],
+        "corrected": bool(measurement.earlier),
     }
 
 
-def _value(result: Result, column: str) -> str:
-    value = result.values.get(column)
-    return result.said.get(column) or ("" if value is None else f"{value:.6g}")
-
-
-def _said(state: State, result: Result) -> str:
-    """What was said of a run, in short."""
-    return _value(result, state.created.objective) or result.status
+def _write(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
 
 
 @router.post("/c/{name}/undo")

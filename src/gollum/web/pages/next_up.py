@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from gollum.campaign.events import Suggestion
+from gollum.campaign.events import Suggestion, Together
 from gollum.campaign.plates import ORDERS
 from gollum.campaign.requests import asked_for
 from gollum.campaign.sheets import head, headed, in_unit, suggestion_sheet, why
@@ -39,7 +39,7 @@ def next_up(request: Request, here: Here) -> Response:
     """The experiments to do."""
     state, shown = here.state, request.app.state.shown
     last = state.batches[-1] if state.batches else None
-    columns = list(map(str, state.table.columns))
+    columns, pairs = list(map(str, state.table.columns)), _pairs(state)
     answer: Response = shown.page(
         request, "next.html", here, tab="",
         words=here.made("row", lambda: in_words(here)),
@@ -50,7 +50,10 @@ def next_up(request: Request, here: Here) -> Response:
         limits=last.request if last else None,
         priced=state.costs is not None and bool(np.nanmin(state.costs) > 0),
         levels=here.made("levels", lambda: levels(state)),
-        avoided=list(state.avoided.items()),
+        avoided=[
+            (column, value, "" if value in pairs else f"{column or 'candidate'} ", reason)
+            for (column, value), reason in state.avoided.items()
+        ],
         structures=state.structures,
     )  # fmt: skip
     return answer
@@ -142,16 +145,25 @@ def avoid(request: Request, here: Here, form: Form) -> Response:
     """Lock what is out of stock, or free it."""
     column, value = text(form, "column"), text(form, "value")
     lift = bool(text(form, "lift"))
-    cells = {column: [value]} if column else None
+    pair = next((v for v in _pairs(here.state) if lift and not column and str(v) == value), None)
     try:
         known_by(request, here, form).avoid(
-            [] if column else [value], cells=cells, lift=lift, reason=text(form, "reason")
+            [] if column or pair else [value],
+            cells={column: [value]} if column else None,
+            together=[{m.column: str(m.value) for m in pair.cells}] if pair else (),
+            lift=lift,
+            reason=text(form, "reason"),
         )
     except UserError as error:
         return to(request, home(here.name), bad=str(error))
-    what = f"{column or 'candidate'} {value}"
+    what = value if pair else f"{column or 'candidate'} {value}"
     said = f"{what} may be suggested again." if lift else f"{what} is not suggested any more."
     return to(request, home(here.name), good=said)
+
+
+def _pairs(state: State) -> list[Together]:
+    """What is avoided only where it meets."""
+    return [value for _, value in state.avoided if isinstance(value, Together)]
 
 
 @router.post("/c/{name}/add")
