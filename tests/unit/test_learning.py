@@ -96,6 +96,21 @@ def test_another_outcome_counts_by_its_order(campaign):
     assert "other-objective" in codes
 
 
+@pytest.mark.parametrize("ours", ["yield", "yield_pct", "Yield (%)"])
+def test_outcomes_are_compared_without_their_units(tmp_path, ours):
+    keys = {"surrogate": "averaged", "keys": KEYS}
+    file = tmp_path / "c.gollum"
+    campaign, _ = Campaign.create(file, table=grid(), objective=ours, **keys)
+    for theirs in ("yield", "yield_pct", "Yield (%)"):
+        table = earlier().rename(columns={"yield": theirs})
+        event, _, _ = campaign.learn_from(table, objective=theirs, name=f"said {theirs}")
+        assert event.comparable
+        assert list(event.values) == table[theirs].tolist()
+        assert campaign.learn_from(table, name=f"found {theirs}")[0].comparable
+    old, _ = Campaign.create(tmp_path / "o.gollum", table=earlier(), objective="yield", **keys)
+    assert campaign.learn_from(old.path, objective="Yield (%)")[0].comparable
+
+
 # --- what follows --------------------------------------------------------------------------------
 
 

@@ -17,14 +17,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from gollum.campaign.events import STATUSES, Recorded, Result, Source, Status
+from gollum.campaign.events import STATUSES, Cells, Recorded, Result, Source, Status
 from gollum.campaign.filled import Outcomes, Sheet, folded, read_outcomes
 from gollum.campaign.identity import Identity, identify, strangers
 from gollum.campaign.state import Logged, Measurement, State
 from gollum.data.extents import Extent
 from gollum.data.pool import cell_text
 from gollum.data.sentinels import sentinel
-from gollum.errors import DataError
+from gollum.errors import DataError, quoted
 from gollum.notes import Note
 
 _EQUAL = 1e-9  # relative difference of values that are the same; workbooks drop the last digits
@@ -120,6 +120,8 @@ def read_results(
         if problem:
             remedy = "change it with gollum init CAMPAIGN --failed-as VALUE"
             told["failed-as"].append(Note("failed-as", "", f"{problem}; {remedy}"))
+    if identity.joined is not None:
+        told["costs"] += _costless(state, identity.joined)
     kept = f"kept, though '{state.created.objective}' is still missing"
     for r in readings:
         if _misses_objective(state, r):
@@ -175,6 +177,21 @@ def _misses_objective(state: State, reading: _Reading) -> bool:
     return result.status == "measured" and state.created.objective not in result.values
 
 
+def _costless(state: State, joined: Cells) -> Iterator[Note]:
+    """Notes on experiments that join without what they cost."""
+    if (cost := state.own_cost) is not None:
+        known = joined.columns.get(cost, (None,) * len(joined.ids))
+        for name in (id_ for id_, one in zip(joined.ids, known, strict=True) if one is None):
+            what = f"{name} joins the candidates without its '{cost}', which was not given"
+            yield Note("no-cost", "", what)
+    for column, prices in state.created.prices.items():
+        levels = dict.fromkeys(map(cell_text, joined.columns[column]))
+        for option in (level for level in levels if level not in prices):
+            remedy = f"gollum init CAMPAIGN --price {quoted(f'{column}=FILE')} adds it"
+            what = f"'{option}' of '{column}' has no price, so what it costs is not known; {remedy}"
+            yield Note("no-cost", "", what)
+
+
 def _refuse_spoken(sheet: Sheet, outcomes: Outcomes, readings: Iterable[_Reading]) -> None:
     """Refuse a word in the cell of a further result that would undo or repeat other results.
 
@@ -189,8 +206,9 @@ def _refuse_spoken(sheet: Sheet, outcomes: Outcomes, readings: Iterable[_Reading
         if old is not None and not old.result.values:
             continue
         has = "has a result" if old is None else f"is {_said(state, old.result)}"
+        says = sheet.spoken(outcomes.spoken[i], i, r.row.status)
         problems[i] = (
-            f"the cell says '{r.row.status}', and {r.run.partition('~')[0]} {has}; leave the cell "
+            f"the cell says {says}, and {r.run.partition('~')[0]} {has}; leave the cell "
             f"blank, or say '{r.row.status}' in the column '{sheet.names.status}' if that is true "
             "of the whole experiment"
         )
