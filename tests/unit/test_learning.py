@@ -111,6 +111,15 @@ def test_outcomes_are_compared_without_their_units(tmp_path, ours):
     assert campaign.learn_from(old.path, objective="Yield (%)")[0].comparable
 
 
+def test_a_result_below_a_number_counts_within_the_bounds_of_the_campaign(tmp_path):
+    keys = {"surrogate": "averaged", "keys": KEYS, "bounds": "0:100"}
+    campaign, _ = Campaign.create(tmp_path / "c.gollum", table=grid(), objective="Y", **keys)
+    table = earlier().rename(columns={"yield": "Y"}).astype({"Y": object})
+    table.loc[0, "Y"] = "<5"
+    table.loc[1, "Y"] = "120"
+    assert campaign.learn_from(table)[0].values[:2] == (2.5, 120)
+
+
 # --- what follows --------------------------------------------------------------------------------
 
 

@@ -276,6 +276,8 @@ def begin(
         _ask_sentinel(where, column, np.array(values, dtype=np.float64), said)
     _check_results(created, candidates, recorded, where)
     created, bounded = _bounded(created, candidates, recorded, where)
+    if recorded is not None and any(one.said for one in recorded.results):
+        recorded, read = _results(created, candidates, rows, ids)  # <5 counts within the bounds
     notes += bounded
     shown_as = tuple(_as_read(c, candidates, created) for c in roles.columns)
     return Start(created, candidates, recorded, (*notes, *read), words, shown_as)
@@ -510,7 +512,7 @@ def _bounded(
         bounds = one.bounds
         if "bounds" not in one.model_fields_set and state.known(one) is None:
             bounds = found_bounds(one.name, one.unit, values)
-        found = bounds != one.bounds
+        found = one.found or bounds != one.bounds
         one = one.model_copy(update={"bounds": bounds, "found": found})
         if found:
             remedy = f"say --bounds {quoted(f'{one.name}=none')} if not"

@@ -11,12 +11,12 @@ import pandas as pd
 
 from gollum.campaign.begin import begin
 from gollum.campaign.events import Source
-from gollum.campaign.learning import unitless
+from gollum.campaign.learning import measures_ours, unitless
 from gollum.campaign.state import Logged, State
 from gollum.campaign.store import Store
 from gollum.data.catalog import get_task
 from gollum.data.naming import meant
-from gollum.data.outcomes import Goal
+from gollum.data.outcomes import UNBOUNDED, Goal, Outcome
 from gollum.data.readers import read_frame, read_table
 from gollum.errors import ConfigError, DataError, listed, quoted
 from gollum.files import sha256_of
@@ -111,7 +111,12 @@ class Given:
             frame = read_table(path, sheet=self.sheet, encoding=self.encoding, wanted=wanted)
             file = Source(name=path.name, sha256=sha256_of(path))
         objective, goal = self._outcome(state, [*map(str, frame.columns)])
-        theirs, notes = self._table(frame, objective, goal, file, dict(self.options))
+        options = dict(self.options)
+        if measures_ours(state, objective) and state.objective.bounds != UNBOUNDED:
+            one = Outcome(name=objective, goal=goal, failed_as=options.pop("failed_as", None))
+            known = {"bounds": state.objective.bounds, "found": True}
+            options["outcomes"] = [one.model_copy(update=known)]
+        theirs, notes = self._table(frame, objective, goal, file, options)
         return theirs, file, "", notes
 
     def _campaign(self, path: Path) -> tuple[State, Source | None, str, list[Note]]:

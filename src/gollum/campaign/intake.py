@@ -20,6 +20,7 @@ import pandas as pd
 from gollum.campaign.events import STATUSES, Cells, Recorded, Result, Source, Status
 from gollum.campaign.filled import Outcomes, Sheet, folded, read_outcomes
 from gollum.campaign.identity import Identity, identify, strangers
+from gollum.campaign.sheets import exported_note
 from gollum.campaign.state import Logged, Measurement, State
 from gollum.data.extents import Extent
 from gollum.data.pool import cell_text
@@ -160,6 +161,10 @@ class _Row(NamedTuple):
     extents: dict[str, Extent]
     note: str
 
+    def says_what(self, other: _Row) -> bool:
+        """Whether another row says nothing else."""
+        return self._replace(row=0) == other._replace(row=0)
+
 
 class _Reading(NamedTuple):
     """What a row means: the run that it speaks of, and the result unless there is nothing new."""
@@ -173,7 +178,10 @@ class _Reading(NamedTuple):
 
 def _misses_objective(state: State, reading: _Reading) -> bool:
     """Whether a run has a result without a value of the objective, after this row too."""
-    result = reading.result or state.measurements[reading.run].result
+    old = state.measurements.get(reading.run)
+    result = reading.result or (None if old is None else old.result)
+    if result is None:  # a row that stands twice
+        return False
     return result.status == "measured" and state.created.objective not in result.values
 
 
@@ -280,7 +288,18 @@ def _readings(state: State, rows: Iterable[_Row], correct: bool) -> list[_Readin
 def _of_run(
     state: State, run: str, rows: Sequence[_Row], runs: Sequence[str], correct: bool
 ) -> Iterator[_Reading]:
-    """Rows of one run, with the recorded runs that they may speak of."""
+    """Rows of one run, with the recorded runs that they may speak of.
+
+    Where all say the same it stands there twice by a slip: repeats hardly agree to the last digit.
+    """
+    if all(map(rows[0].says_what, rows)):
+        told = (
+            f"{run} stands twice with {_said(state, rows[0])}, which counts once; if it was done "
+            "twice, clear its run in one row"
+        )
+        for row in rows[1:]:
+            yield _Reading(row, run, "known", None, told)
+        rows = rows[:1]
     found, rows, left = _matched(state, rows, runs, correct)
     yield from found
     for row, name in zip(rows, left, strict=False):
@@ -354,6 +373,11 @@ def _same(row: _Row, result: Result) -> bool:
     return row.values.keys() == result.values.keys() and _agrees(row, result)
 
 
+def _noted(row: _Row, result: Result) -> str:
+    """The note of a row; that of the result where it is what an export makes of that."""
+    return result.note if row.note == exported_note(result) else row.note
+
+
 def _agrees(row: _Row, result: Result) -> bool:
     """Whether nothing that both say differs."""
     mine, known = row.values, result.values
@@ -363,7 +387,7 @@ def _agrees(row: _Row, result: Result) -> bool:
 
 
 _FITS: tuple[Callable[[_Row, Measurement], bool], ...] = (
-    lambda row, known: _same(row, known.result) and row.note == known.result.note,
+    lambda row, known: _same(row, known.result) and _noted(row, known.result) == known.result.note,
     lambda row, known: _same(row, known.result),
     lambda row, known: _agrees(row, known.result),
     lambda row, known: any(_same(row, old) for old in known.earlier),
@@ -381,7 +405,7 @@ def _confirmed(state: State, row: _Row, run: str) -> _Reading:
         return _Reading(row, run, "known", None, told)
     if row.values.keys() - old.values.keys():
         return _Reading(row, run, "added", _result(row, run, old))
-    if row.note not in ("", old.note):
+    if _noted(row, old) not in ("", old.note):
         told = f"{run} has another note; its result is the same"
         return _Reading(row, run, "known", _result(row, run, old), told)
     return _Reading(row, run, "known", None)
@@ -408,7 +432,7 @@ def _result(row: _Row, run: str, old: Result | None = None) -> Result:
     """What is known of a run now: blank cells leave what was there."""
     note, values, said, extents = row.note, row.values, row.said, row.extents
     if old is not None:
-        note = row.note or old.note
+        note = _noted(row, old) or old.note
         values = old.values | row.values if row.status == "measured" else {}
         said = {c: text for c, text in old.said.items() if c not in row.values} | row.said
         extents = {c: e for c, e in old.extents.items() if c not in row.values} | row.extents

@@ -13,6 +13,7 @@ from gollum.campaign.events import Cells, Learned, Source
 from gollum.campaign.state import State
 from gollum.data.molecules import can_read, canonical
 from gollum.data.naming import loose, meant
+from gollum.data.outcomes import found_bounds
 from gollum.data.pool import cell_text
 from gollum.data.source import SourceTask
 from gollum.data.spreadsheets.units import ENDINGS, alike, converted, split_name, unit_in
@@ -271,7 +272,14 @@ def _unit(state: State, column: str) -> str:
 def _by_bounds(state: State) -> str:
     """'%' of an objective whose name says a percentage without a unit: a yield from 0 to 100."""
     one = state.objective
-    return "%" if one.found and one.bounds == (0.0, 100.0) else ""
+    return "%" if one.bounds == found_bounds(one.name, "", np.array([])) == (0.0, 100.0) else ""
+
+
+def measures_ours(state: State, column: str) -> bool:
+    """Whether a column of results holds the objective, in its unit as far as names say."""
+    ours, unit = state.created.objective, (unit_in(column) or ("",))[0]
+    known = _unit(state, ours) or _by_bounds(state)
+    return unitless(column) == unitless(ours) and (unit in ("", known) or alike(unit, known))
 
 
 def _convertible(unit: str, wanted: str) -> bool:
