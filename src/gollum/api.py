@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from functools import cache, partial
@@ -282,6 +283,14 @@ class Campaign:
         known = copy(self)
         known._store = replace(self._store, by=by)
         return known
+
+    @contextmanager
+    def together(self) -> Iterator[Campaign]:
+        """The campaign for several changes, of which all are kept or, after an error, none."""
+        with self._store.together() as store:
+            known = copy(self)
+            known._store = store
+            yield known
 
     def _repr_html_(self) -> str:
         """Goal, counts and the best so far, for notebooks."""
@@ -771,7 +780,9 @@ class Campaign:
             for name, order in orders.items():
                 column = meant(name, map(str, table.columns), notes)
                 check_columns(table, [column], self.path.name)
-                found[column] = beginning.order_of(table[column], order, notes, self.path.name)
+                former = {old: new for (c, old), new in ledger.state.renamed.items() if c == column}
+                today = [former.get(str(name).strip(), name) for name in order]
+                found[column] = beginning.order_of(table[column], today, notes, self.path.name)
             before = ledger.state.created.orders
             if before | found != before:
                 ledger.append(Configured(orders=before | found))
@@ -802,7 +813,7 @@ class Campaign:
             said = {meant(column, columns, []): given for column, given in prices.items()}
             read = {c: read_prices(c, one) for c, one in said.items() if one is not None}
             kept = {c: one for c, one in state.created.prices.items() if c not in said}
-            every = kept | checked(read, state.table, self.path.name)
+            every = kept | checked(read, state.table, self.path.name, state.renamed)
             if COST in (*columns, state.created.objective, *state.created.also):
                 raise ConfigError(f"{self.path.name}: there is a column '{COST}' already.")
             if every != state.created.prices:

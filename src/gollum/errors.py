@@ -1,8 +1,11 @@
 """One tree of exceptions; each message says what is wrong, where, and what to do next."""
 
+import re
+import shlex
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+_BARE = re.compile(r"[\w@%+=:,./~…-]+")  # of which no shell makes something else
 _PLACES = 19  # that are named besides the first
 
 # What each optional extra installs, by the packages' own names.
@@ -89,6 +92,8 @@ def listed(names: Iterable[object]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
 
-def quoted(name: str) -> str:
-    """A file's name as it is typed in a command."""
-    return f'"{name}"' if any(c.isspace() for c in name) else name
+def quoted(word: str) -> str:
+    """A word of a command, such as a file's name, as it is typed in a shell."""
+    if _BARE.fullmatch(word):
+        return word
+    return shlex.quote(word) if any(c in '"$`!' for c in word) else f'"{word}"'

@@ -26,6 +26,7 @@ from gollum.acquisition.policy import Policy, adopted
 from gollum.campaign.begin import DEFAULT_MODEL
 from gollum.data.pool import Direction, Pool, smiles_columns
 from gollum.data.readers import read_frame
+from gollum.data.spreadsheets.quantities import without_units
 from gollum.errors import DataError, UserError
 from gollum.features.problem import Problem
 from gollum.features.representations import Setup
@@ -70,8 +71,10 @@ def fit(
         UserError: the table or a key can't be used.
         FitError: the fit failed.
     """
-    pool = Pool.from_table(read_frame(table), objective, direction)
-    words = Template.from_columns(pool) if template is None else Template(template)
+    frame = read_frame(table)
+    frame, units = without_units(frame, [str(c) for c in frame if c != objective], "table")
+    pool = Pool.from_table(frame, objective, direction)
+    words = Template.from_columns(pool, units) if template is None else Template(template)
     smiles = smiles_columns(pool.table) if structures is None else structures
     dotted = {key.replace(".", "_"): key for key, _ in leaves(Policy)}
     named = {dotted.get(key, key): value for key, value in keys.items()}

@@ -149,3 +149,10 @@ def test_a_list_of_results_will_do(fitted):
     assert same(
         more.posterior(["r2"]), fitted.condition(["r1"], torch.tensor([99.0])).posterior(["r2"])
     )
+
+
+def test_cells_with_a_unit_are_numbers():
+    table = pd.DataFrame({"T": ["60 °C", "80 °C", "90 °C"], "y": [1.0, 2.0, 4.0]})
+    fitted = gollum.fit(table, "y", surrogate="one_hot", preset="fast")
+    assert fitted.pool.table["T"].tolist() == [60.0, 80.0, 90.0]
+    assert fitted.posterior(pd.DataFrame({"T": [70.0]}))[0].shape == (1,)

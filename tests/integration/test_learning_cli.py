@@ -46,9 +46,21 @@ def test_a_campaign_begins_with_what_is_known(gollum, tmp_path):
 
 
 def test_a_source_that_can_not_be_used_leaves_no_campaign_behind(gollum, tmp_path):
-    code, _, err = begin(gollum, "--learn-from", "missing.csv")
+    code, out, err = begin(gollum, "--learn-from", "old.csv", "--learn-from", "missing.csv")
     assert (code, "missing.csv" in err) == (2, True)
+    assert out == ""
     assert not (tmp_path / "new.gollum").exists()
+
+
+def test_several_changes_are_made_together_or_not_at_all(gollum, tmp_path):
+    begin(gollum)
+    before = (tmp_path / "new.gollum").read_bytes()
+    rank = ("--rank", "ligand=XPhos > PPh3", "--rank", "solvent=x > y")
+    code, out, err = gollum("learn", "new.gollum", "old.csv", *rank)
+    assert (code, out, "no column 'solvent'" in err) == (2, "", True)
+    code, out, _ = gollum("init", "new.gollum", "--failed-word", "nix", "--price", "ligand=no.csv")
+    assert (code, out) == (2, "")
+    assert (tmp_path / "new.gollum").read_bytes() == before
 
 
 def test_a_source_is_added_and_let_go_later(gollum):

@@ -410,6 +410,22 @@ def test_cells_with_one_unit_are_numbers(tmp_path):
     assert not any("is read as text" in note for note in begun.notes)
 
 
+def test_a_name_in_an_advised_command_is_quoted():
+    begun = start(TABLE.rename(columns={"yield": "Yield (%)"}), objective="Yield (%)")
+    assert any('say --bounds "Yield (%)=none" if not' in note for note in begun.notes)
+
+
+def test_of_cells_with_a_unit_it_is_told_once_and_truly():
+    begun = start(pd.DataFrame({"T": ["60 °C", "80 °C", "70 °C"], "yield": [1, 2, 3]}))
+    (told,) = [note for note in begun.notes if note.column == "T"]
+    assert told.text == "its cells are numbers in °C."
+    begun = start(pd.DataFrame({"T": ["60 °C", 80, "70 °C"], "yield": [1, 2, 3]}))
+    (told,) = [note for note in begun.notes if note.column == "T"]
+    assert told.code == "unit-among-numbers"
+    begun = start(pd.DataFrame({"T (°C)": ["60 °C", 80, "70 °C"], "yield": [1, 2, 3]}))
+    assert "unit-among-numbers" not in [note.code for note in begun.notes]
+
+
 @pytest.mark.parametrize(
     ("cells", "numbers", "unit"),
     [

@@ -38,6 +38,13 @@ def parts(text):
     return float(number), ligand, additive
 
 
+def test_cells_with_a_unit_are_numbers_as_in_a_campaign(tmp_path):
+    (tmp_path / "u.csv").write_text("ligand,T,y\nA,60 °C,1\nB,80 °C,2\n")
+    found = load_problem(DataConfig(path=str(tmp_path / "u.csv"), objective="y"))
+    assert found.pool.table["T"].tolist() == [60, 80]
+    assert found.texts == ("ligand: A; T: 60 °C.", "ligand: B; T: 80 °C.")
+
+
 @pytest.mark.parametrize("control", CONTROLS)
 def test_controls_follow_the_seed_and_change_the_fingerprint(problem, control):
     first = controlled(problem, control, 0)

@@ -1,4 +1,5 @@
 import inspect
+import shlex
 
 import pytest
 
@@ -14,6 +15,7 @@ from gollum.errors import (
     TemplateError,
     UserError,
     nearest,
+    quoted,
 )
 
 USER_ERRORS = (BusyError, ConfigError, DataError, MissingExtraError, ModelError, TemplateError)
@@ -27,6 +29,14 @@ def test_nearest_suggests_the_closest_option():
 @pytest.mark.parametrize("options", [[], ["temperature", "ligand"]])
 def test_nearest_is_silent_when_nothing_is_close(options):
     assert nearest("qqqq", options) == ""
+
+
+@pytest.mark.parametrize(
+    "word", ["my.gollum", "yield=none", "Yield (%)=none", "a b.csv", "A&B", "$HOME", "x>1", 'a"b']
+)
+def test_words_of_commands_are_quoted_for_a_shell(word):
+    assert shlex.split(quoted(word)) == [word]
+    assert (quoted(word) == word) == (word in ("my.gollum", "yield=none"))
 
 
 def test_an_exact_match_wins_over_a_longer_one():

@@ -4,10 +4,11 @@ import pandas as pd
 import pytest
 
 from campaigns import campaign, candidates
+from gollum.campaign.begin import begin
 from gollum.campaign.intake import read_results
 from gollum.campaign.sheets import export_frame
 from gollum.campaign.state import Logged
-from gollum.data.outcomes import UNBOUNDED, Outcome
+from gollum.data.outcomes import UNBOUNDED, Goal, Outcome
 from gollum.data.spreadsheets.inexact import inexact
 from gollum.errors import DataError
 
@@ -45,6 +46,14 @@ def test_numbers_in_other_units_are_converted():
 )
 def test_other_texts_are_none_of_these(text):
     assert inexact(text, "", UNBOUNDED) is None
+
+
+def test_they_count_within_bounds_that_are_found():
+    table = pd.DataFrame({"ligand": ["a", "b", "c"], "yield": ["<5", "50", ""]})
+    begun = begin(table, objective="yield", goal=Goal(), name="my", source=None)
+    assert begun.recorded.results[0].values == {"yield": 2.5}
+    assert any("'<5' counts as 2.5, the middle of 0 to 5" in note for note in begun.notes)
+    assert not any("no bound behind" in note for note in begun.notes)
 
 
 def test_they_are_told_kept_as_said_and_known_again():

@@ -120,6 +120,41 @@ def test_ids_may_be_numbers():
     assert list(told(read(state, rows))) == ["3~1"]
 
 
+def test_what_an_export_says_of_a_result_is_no_other_note():
+    state = demo(PLAN)
+    rows = [{"run": "1-1", "yield": "<5"}, {"run": "1-2", "yield": "<7", "note": "cloudy"}]
+    event = read(state, rows).event
+    state = state.after(Logged(3, "2026-03-01T09:30:00+00:00", "", event))
+    sheet = export_frame(state)
+    assert sheet["note"].tolist() == ["yield: <5", "cloudy; yield: <7"]
+    again = read(state, sheet)
+    assert (again.event, again.known) == (None, 2)
+    assert not [note for note in again.notes if note.code == "known-result"]
+    changed = read(state, sheet.assign(**{"yield": [30, 8]}))
+    assert [result.note for result in changed.event.results] == ["", "cloudy"]
+
+
+def test_a_row_that_stands_twice_counts_once():
+    state = demo(PLAN)
+    rows = [{"run": "1-1", "yield": 50}, {"run": "1-1", "yield": 50.0}]
+    intake = read(state, rows)
+    assert told(intake) == {"1-1": ("measured", 50)}
+    assert (intake.known, intake.repeated) == (1, 0)
+    (note,) = [note for note in intake.notes if note.code == "known-result"]
+    assert "row 3: 1-1 stands twice with 50, which counts once" in note
+    state = after(state, intake)
+    assert read(state, rows).event is None
+    once = read(state, [rows[0] | {"yield": 60}] * 2)
+    assert told(once) == {"1-1": ("measured", 60)}
+    assert read(state, [rows[0], {"id": "r2", "yield": 50}]).repeated == 1
+
+
+def test_a_unit_that_the_name_of_the_column_has_is_known():
+    state = demo(PLAN, objective="Yield (%)")
+    says = "row 2, column 'Yield (%)': '44 mg' has another unit than the column (%); convert it."
+    refused(state, [{"run": "1-1", "Yield (%)": "44 mg"}], says)
+
+
 def test_a_unit_in_every_cell_is_read_away_where_the_table_had_it():
     state = demo(PLAN, units={"hours": "h"})
     row = {"ligand": "SPhos", "hours": "1 h", "substrate": "CCO", "yield": 5}
@@ -493,10 +528,13 @@ def test_words_in_further_results_mean_what_they_mean_in_the_objective():
     for word in ("failed", "not run"):
         row = {"run": "1-1", "yield": 5, "ee": word}
         refused(state, [row], f"row 2, column 'ee': the cell says '{word}', but the row is")
+    state = demo(PLAN, also=("ee",), failed_words=("n.d.",))
+    row = {"run": "1-1", "yield": 5, "ee": "n.d."}
+    refused(state, [row], "the cell says 'n.d.', which means 'failed', but the row is 'measured'")
 
 
 def test_a_word_that_may_say_that_it_failed_is_asked_about():
-    says = "or say --failed-word n.d. if it means that the experiment failed."
+    says = "or say gollum init CAMPAIGN --failed-word n.d. if it means that the experiment failed."
     for column in ("yield", "ee"):
         row = {"run": "1-1", "yield": 5, "ee": 5} | {column: "n.d."}
         text = f"row 2, column '{column}': 'n.d.' is not a finite number; write a number, "

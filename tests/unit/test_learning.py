@@ -96,6 +96,30 @@ def test_another_outcome_counts_by_its_order(campaign):
     assert "other-objective" in codes
 
 
+@pytest.mark.parametrize("ours", ["yield", "yield_pct", "Yield (%)"])
+def test_outcomes_are_compared_without_their_units(tmp_path, ours):
+    keys = {"surrogate": "averaged", "keys": KEYS}
+    file = tmp_path / "c.gollum"
+    campaign, _ = Campaign.create(file, table=grid(), objective=ours, **keys)
+    for theirs in ("yield", "yield_pct", "Yield (%)"):
+        table = earlier().rename(columns={"yield": theirs})
+        event, _, _ = campaign.learn_from(table, objective=theirs, name=f"said {theirs}")
+        assert event.comparable
+        assert list(event.values) == table[theirs].tolist()
+        assert campaign.learn_from(table, name=f"found {theirs}")[0].comparable
+    old, _ = Campaign.create(tmp_path / "o.gollum", table=earlier(), objective="yield", **keys)
+    assert campaign.learn_from(old.path, objective="Yield (%)")[0].comparable
+
+
+def test_a_result_below_a_number_counts_within_the_bounds_of_the_campaign(tmp_path):
+    keys = {"surrogate": "averaged", "keys": KEYS, "bounds": "0:100"}
+    campaign, _ = Campaign.create(tmp_path / "c.gollum", table=grid(), objective="Y", **keys)
+    table = earlier().rename(columns={"yield": "Y"}).astype({"Y": object})
+    table.loc[0, "Y"] = "<5"
+    table.loc[1, "Y"] = "120"
+    assert campaign.learn_from(table)[0].values[:2] == (2.5, 120)
+
+
 # --- what follows --------------------------------------------------------------------------------
 
 

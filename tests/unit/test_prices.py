@@ -59,7 +59,11 @@ def test_prices_hold_for_what_joins_and_are_renamed_along(tmp_path):
     campaign.rename("ligand", {"New": "NewPhos"})
     state = campaign.state()
     assert state.costs[state.table["ligand"] == "NewPhos"].tolist() == [7.0] * 4
-    campaign.record({"ligand": "OldPhos", "solvent": "THF", "t": 40, "yield": 3})
+    intake = campaign.record({"ligand": "OldPhos", "solvent": "THF", "t": 40, "yield": 3})
+    assert "'OldPhos' of 'ligand' has no price" in " ".join(intake.notes)
+    price = {"ligand": LIGANDS | {"New": 8, "OldPhos": 1}}  # by its former name
+    assert campaign.price(price)["ligand"]["NewPhos"] == 8
+    campaign.record({"ligand": "NextPhos", "solvent": "THF", "t": 40, "yield": 3})
     assert pd.isna(campaign.state().costs[-1])
     campaign.price({"ligand": None})
     assert campaign.state().costs is None
@@ -82,6 +86,29 @@ def test_the_sum_may_be_an_outcome(tmp_path):
 def test_prices_that_are_wrong_are_refused(tmp_path, options, why):
     assert why in refusal(made, tmp_path, **options)
     assert not (tmp_path / "c.gollum").exists()
+
+
+def test_what_renamed_options_were_called_is_read(tmp_path):
+    campaign = made(tmp_path)
+    campaign.rename("ligand", {"XPhos": "XX"})
+    assert campaign.price({"ligand": LIGANDS})["ligand"]["XX"] == 12
+    twice = refusal(campaign.price, {"ligand": LIGANDS | {"XX": 1}})
+    assert "'XX' of 'ligand' has two prices" in twice
+    assert campaign.order({"ligand": ["none", "XPhos", "SPhos"]})["ligand"][1] == "XX"
+    assert campaign.avoid(cells={"ligand": ["XPhos"]}) == 4
+
+
+@pytest.mark.parametrize("odd", ["n/a", "22 EUR"])
+def test_the_price_that_is_no_number_is_blamed(tmp_path, odd):
+    file = tmp_path / "p.csv"
+    file.write_text(f"ligand;price\nA;12,50\nB;8,5\nC;15\nD;{odd}\n")
+    assert f"'D' is a number from 0 on, not {odd}" in refusal(read_prices, "ligand", file)
+
+
+def test_what_joins_without_its_cost_is_told(tmp_path):
+    campaign = made(tmp_path, table=TABLE.assign(p=1.0), cost="p")
+    intake = campaign.record({"ligand": "Old", "solvent": "THF", "t": 40, "yield": 3})
+    assert "n1 joins the candidates without its 'p', which was not given" in intake.notes
 
 
 def test_prices_are_a_table_of_two_columns(tmp_path):

@@ -61,6 +61,7 @@ def _of_table(data: DataConfig) -> Problem:
     roles = assign(read, path.name, said)
     refuse_fill_down(roles.table, path.name, roles.inputs)
     table, notes = _results(roles.table, objective, path.name)
+    table, units = without_units(table, roles.inputs, path.name)
     pool = Pool.from_table(
         table,
         objective,
@@ -81,7 +82,7 @@ def _of_table(data: DataConfig) -> Problem:
     return _problem(
         pool,
         data,
-        default=Template.from_columns(pool),
+        default=Template.from_columns(pool, units),
         structures=tuple(structures),
         reaction=Template.of(data.reaction) if data.reaction else None,
         title=path.name,

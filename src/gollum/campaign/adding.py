@@ -28,7 +28,7 @@ from gollum.data.naming import meant
 from gollum.data.pool import cell_text
 from gollum.data.roles import OURS
 from gollum.data.spreadsheets.numbers import SPACES, is_plain
-from gollum.errors import ConfigError, DataError, listed, nearest
+from gollum.errors import ConfigError, DataError, listed, nearest, quoted
 from gollum.notes import Note
 
 Option = Mapping[str, str]
@@ -54,7 +54,7 @@ def with_factors(state: State, factors: Mapping[str, str]) -> tuple[Event, ...]:
         if not value.strip():
             raise DataError(
                 f"what all experiments so far had in '{name}' is blank; say it, such as "
-                f"{name}=none."
+                f"{quoted(f'{name}=none')}."
             )
         values[name] = _typed(value.strip())
     event = Added(columns=values)
@@ -220,13 +220,13 @@ def _groups(
                     shown = ",".join(f"{c}={v}" for c, v in option.items())
                     raise DataError(
                         f"'{other}' goes with '{column}', so an option needs both: --option "
-                        f'"{shown},{other}=…"; or add a table of the new experiments.'
+                        f"{quoted(f'{shown},{other}=…')}; or add a table of the new experiments."
                     )
         cost = state.own_cost
         if cost is not None and cost not in option:
             raise DataError(
                 f"new experiments need their '{cost}'; add it to the option, as in "
-                f"{cost}=1, or add a table of the new experiments."
+                f"{quoted(f'{cost}=1')}, or add a table of the new experiments."
             )
         groups.setdefault(tuple(sorted(option)), []).append(dict(option))
     return list(groups.values())

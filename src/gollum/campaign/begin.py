@@ -33,7 +33,7 @@ from gollum.data.roles import OURS, OUTCOMES, Column, Roles, Said, assign
 from gollum.data.sentinels import sentinel
 from gollum.data.statuses import check_failed, is_open, meaning
 from gollum.data.strays import refuse_fill_down, refuse_head_below, refuse_strays
-from gollum.errors import ConfigError, DataError, TemplateError, listed, nearest
+from gollum.errors import ConfigError, DataError, TemplateError, listed, nearest, quoted
 from gollum.language.catalog import CATALOG, is_here
 from gollum.notes import Note
 from gollum.settings import PRESETS, USUAL_PRESET
@@ -276,6 +276,8 @@ def begin(
         _ask_sentinel(where, column, np.array(values, dtype=np.float64), said)
     _check_results(created, candidates, recorded, where)
     created, bounded = _bounded(created, candidates, recorded, where)
+    if recorded is not None and any(one.said for one in recorded.results):
+        recorded, read = _results(created, candidates, rows, ids)  # <5 counts within the bounds
     notes += bounded
     shown_as = tuple(_as_read(c, candidates, created) for c in roles.columns)
     return Start(created, candidates, recorded, (*notes, *read), words, shown_as)
@@ -510,10 +512,11 @@ def _bounded(
         bounds = one.bounds
         if "bounds" not in one.model_fields_set and state.known(one) is None:
             bounds = found_bounds(one.name, one.unit, values)
-        found = bounds != one.bounds
+        found = one.found or bounds != one.bounds
         one = one.model_copy(update={"bounds": bounds, "found": found})
         if found:
-            what = f"predictions stay within {spelt(bounds)}; say --bounds {one.name}=none if not"
+            remedy = f"say --bounds {quoted(f'{one.name}=none')} if not"
+            what = f"predictions stay within {spelt(bounds)}; {remedy}"
             notes.append(Note("found-bounds", where, what, one.name))
         outcomes.append(one)
     check_outcomes(outcomes)
@@ -522,7 +525,7 @@ def _bounded(
         if one.goal.pursued and None in one.bounds:
             raise ConfigError(
                 f"'{one.name}' is weighed, which needs both bounds; give them as --bounds "
-                f"{one.name}=0:100."
+                f"{quoted(f'{one.name}=0:100')}."
             )
     return created.model_copy(update={"outcomes": tuple(outcomes)}), notes
 

@@ -42,7 +42,7 @@ _NOTES = 10  # of one kind that are told one by one
 # Units, words such as 'failed' and dates made of codes are understood in another way here.
 USUAL = (
     "all-dates", "date-among-names", "one-unit", "same-number", "several-units", "stored-as-text",
-    "times", "unknown-unit", "word-among-numbers",
+    "times", "unit-among-numbers", "unknown-unit", "word-among-numbers",
 )  # fmt: skip
 
 
@@ -133,6 +133,11 @@ class Sheet:
         words = [word.strip(SPACES) for word in words]
         return np.array([*words, ""], dtype=object)[codes]  # a missing cell has the code −1
 
+    def spoken(self, column: str, i: int, status: str) -> str:
+        """What a cell says in place of a value, with what that means where it is another word."""
+        word = str(self.texts(column)[i])
+        return f"'{word}'" if word.casefold() == status else f"'{word}', which means '{status}'"
+
     def numbers(
         self, column: str, wanted: Mask, unit: str = "", instead: str = "", result: bool = False
     ) -> tuple[Numbers, list[Note]]:
@@ -154,6 +159,8 @@ class Sheet:
             return np.where(wanted, self.frame[column].to_numpy(dtype=np.float64), np.nan), []
         named = unit_in(column)
         unit = unit if named is None else named[0]
+        # 44 % is understood in every column of results, of which some have no unit.
+        has_one = named is not None or column in self.state.created.units or unit not in ("", "%")
         texts = np.where(wanted, self.texts(column), "")
         parts = mapped(texts, lambda text: measure(text, unit) if text else ("", ""))
         self.refuse(
@@ -169,7 +176,7 @@ class Sheet:
             column,
             lambda i: (
                 f"'{texts[i]}' has another unit than the column ({unit}); convert it"
-                if unit not in ("", "%")
+                if has_one
                 else f"'{texts[i]}' has a unit, and the column none; write a bare number in the "
                 "unit of the others"
             ),
@@ -220,7 +227,8 @@ def _perhaps_failed(word: str) -> str:
     """How to say that a word means a failed experiment; '' for what is no word."""
     if not _WORD.fullmatch(word):
         return ""
-    return f", or say --failed-word {quoted(word)} if it means that the experiment failed"
+    command = f"gollum init CAMPAIGN --failed-word {quoted(word)}"
+    return f", or say {command} if it means that the experiment failed"
 
 
 def _in_our_words(state: State, frame: pd.DataFrame, where: str) -> pd.DataFrame:
@@ -432,7 +440,8 @@ def _statuses(
         (said != "") & (word != "") & (said != word),
         column,
         lambda i: (
-            f"the status is '{said[i]}', but '{spoken[i] or objective}' says '{word[i]}'; keep one"
+            f"the status is '{said[i]}', but '{spoken[i] or objective}' says "
+            f"{sheet.spoken(spoken[i] or objective, i, word[i])}; keep one"
         ),
     )
     sheet.refuse(
@@ -444,7 +453,7 @@ def _statuses(
         sheet.refuse(
             ~np.isin(further.astype(str), ["", "pending"]) & (further != status),
             name,
-            partial(_contradiction, further, status),
+            partial(_contradiction, sheet, name, further, status),
         )
     sheet.refuse(
         without | nonzero,
@@ -468,13 +477,15 @@ def _refuse_beyond(sheet: Sheet, outcome: Outcome, numbers: Numbers) -> None:
         outcome.name,
         lambda i: (
             f"{cell_text(numbers[i])} is outside of the bounds ({spelt(outcome.bounds)}); correct "
-            f"it, or widen them by gollum init CAMPAIGN --bounds {outcome.name}=LOW:HIGH"
+            f"it, or widen them by gollum init CAMPAIGN --bounds "
+            f"{quoted(f'{outcome.name}=LOW:HIGH')}"
         ),
     )
 
 
-def _contradiction(words: Texts, status: Texts, i: int) -> str:
-    return f"the cell says '{words[i]}', but the row is '{status[i]}'; leave the cell blank"
+def _contradiction(sheet: Sheet, column: str, words: Texts, status: Texts, i: int) -> str:
+    says = sheet.spoken(column, i, words[i])
+    return f"the cell says {says}, but the row is '{status[i]}'; leave the cell blank"
 
 
 def _instead(text: str, failed: Sequence[str]) -> str:

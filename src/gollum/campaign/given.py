@@ -11,13 +11,14 @@ import pandas as pd
 
 from gollum.campaign.begin import begin
 from gollum.campaign.events import Source
+from gollum.campaign.learning import measures_ours, unitless
 from gollum.campaign.state import Logged, State
 from gollum.campaign.store import Store
 from gollum.data.catalog import get_task
 from gollum.data.naming import meant
-from gollum.data.outcomes import Goal
+from gollum.data.outcomes import UNBOUNDED, Goal, Outcome
 from gollum.data.readers import read_frame, read_table
-from gollum.errors import ConfigError, DataError, listed
+from gollum.errors import ConfigError, DataError, listed, quoted
 from gollum.files import sha256_of
 from gollum.notes import Note
 
@@ -110,13 +111,19 @@ class Given:
             frame = read_table(path, sheet=self.sheet, encoding=self.encoding, wanted=wanted)
             file = Source(name=path.name, sha256=sha256_of(path))
         objective, goal = self._outcome(state, [*map(str, frame.columns)])
-        theirs, notes = self._table(frame, objective, goal, file, dict(self.options))
+        options = dict(self.options)
+        if measures_ours(state, objective) and state.objective.bounds != UNBOUNDED:
+            one = Outcome(name=objective, goal=goal, failed_as=options.pop("failed_as", None))
+            known = {"bounds": state.objective.bounds, "found": True}
+            options["outcomes"] = [one.model_copy(update=known)]
+        theirs, notes = self._table(frame, objective, goal, file, options)
         return theirs, file, "", notes
 
     def _campaign(self, path: Path) -> tuple[State, Source | None, str, list[Note]]:
         store = Store.open(path)
         theirs = store.state()
-        if self.objective not in (None, theirs.created.objective):
+        objective = theirs.created.objective
+        if self.objective is not None and unitless(self.objective) != unitless(objective):
             raise ConfigError(
                 f"{path.name} optimizes '{theirs.created.objective}', not '{self.objective}'; "
                 "leave the objective out, or export its results and learn from that table."
@@ -128,18 +135,21 @@ class Given:
         """The column with results, and what is wanted of it."""
         ours = state.created.objective
         objective = meant(self.objective or ours, columns, [])
+        same = [column for column in columns if unitless(column) == unitless(objective)]
+        if objective not in columns and len(same) == 1:
+            objective = same[0]
         if objective not in columns:
             raise DataError(
                 f"{self.name}: there is no column '{objective}' with results; name it, as in "
-                f"{self.name}:COLUMN. The columns are {listed(columns)}."
+                f"{quoted(f'{self.name}:COLUMN')}. The columns are {listed(columns)}."
             )
         if self.direction is not None:
             return objective, Goal(kind=cast(Any, self.direction))
         kind = state.goal.kind
-        if meant(objective, [ours], []) != ours and self.objective is not None:
+        if unitless(objective) != unitless(ours):
             raise ConfigError(
                 f"{self.name}: is more of '{objective}' better or worse? Write "
-                f"{self.name}:{objective}:maximize or {self.name}:{objective}:minimize."
+                f"{' or '.join(quoted(f'{self.name}:{objective}:{d}') for d in DIRECTIONS)}."
             )
         return objective, Goal(kind="maximize" if kind == "target" else kind)
 

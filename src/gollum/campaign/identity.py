@@ -285,7 +285,7 @@ def _welcome(sheet: Sheet, inputs: Sequence[Input], new: dict[str, int]) -> tupl
             if order and text not in order:
                 remarks[i].append(
                     f"{column} '{text}' has no place in the order {' < '.join(order)}, which "
-                    f"`gollum init CAMPAIGN --ordinal {quoted(column)}=…` changes"
+                    f"`gollum init CAMPAIGN --ordinal {quoted(f'{column}=…')}` changes"
                 )
                 continue
             hint = f" (did you mean '{near[text]}'?)" if text in near else ""

@@ -17,14 +17,15 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from gollum.campaign.events import STATUSES, Recorded, Result, Source, Status
+from gollum.campaign.events import STATUSES, Cells, Recorded, Result, Source, Status
 from gollum.campaign.filled import Outcomes, Sheet, folded, read_outcomes
 from gollum.campaign.identity import Identity, identify, strangers
+from gollum.campaign.sheets import exported_note
 from gollum.campaign.state import Logged, Measurement, State
 from gollum.data.extents import Extent
 from gollum.data.pool import cell_text
 from gollum.data.sentinels import sentinel
-from gollum.errors import DataError
+from gollum.errors import DataError, quoted
 from gollum.notes import Note
 
 _EQUAL = 1e-9  # relative difference of values that are the same; workbooks drop the last digits
@@ -120,6 +121,8 @@ def read_results(
         if problem:
             remedy = "change it with gollum init CAMPAIGN --failed-as VALUE"
             told["failed-as"].append(Note("failed-as", "", f"{problem}; {remedy}"))
+    if identity.joined is not None:
+        told["costs"] += _costless(state, identity.joined)
     kept = f"kept, though '{state.created.objective}' is still missing"
     for r in readings:
         if _misses_objective(state, r):
@@ -158,6 +161,10 @@ class _Row(NamedTuple):
     extents: dict[str, Extent]
     note: str
 
+    def says_what(self, other: _Row) -> bool:
+        """Whether another row says nothing else."""
+        return self._replace(row=0) == other._replace(row=0)
+
 
 class _Reading(NamedTuple):
     """What a row means: the run that it speaks of, and the result unless there is nothing new."""
@@ -171,8 +178,26 @@ class _Reading(NamedTuple):
 
 def _misses_objective(state: State, reading: _Reading) -> bool:
     """Whether a run has a result without a value of the objective, after this row too."""
-    result = reading.result or state.measurements[reading.run].result
+    old = state.measurements.get(reading.run)
+    result = reading.result or (None if old is None else old.result)
+    if result is None:  # a row that stands twice
+        return False
     return result.status == "measured" and state.created.objective not in result.values
+
+
+def _costless(state: State, joined: Cells) -> Iterator[Note]:
+    """Notes on experiments that join without what they cost."""
+    if (cost := state.own_cost) is not None:
+        known = joined.columns.get(cost, (None,) * len(joined.ids))
+        for name in (id_ for id_, one in zip(joined.ids, known, strict=True) if one is None):
+            what = f"{name} joins the candidates without its '{cost}', which was not given"
+            yield Note("no-cost", "", what)
+    for column, prices in state.created.prices.items():
+        levels = dict.fromkeys(map(cell_text, joined.columns[column]))
+        for option in (level for level in levels if level not in prices):
+            remedy = f"gollum init CAMPAIGN --price {quoted(f'{column}=FILE')} adds it"
+            what = f"'{option}' of '{column}' has no price, so what it costs is not known; {remedy}"
+            yield Note("no-cost", "", what)
 
 
 def _refuse_spoken(sheet: Sheet, outcomes: Outcomes, readings: Iterable[_Reading]) -> None:
@@ -189,8 +214,9 @@ def _refuse_spoken(sheet: Sheet, outcomes: Outcomes, readings: Iterable[_Reading
         if old is not None and not old.result.values:
             continue
         has = "has a result" if old is None else f"is {_said(state, old.result)}"
+        says = sheet.spoken(outcomes.spoken[i], i, r.row.status)
         problems[i] = (
-            f"the cell says '{r.row.status}', and {r.run.partition('~')[0]} {has}; leave the cell "
+            f"the cell says {says}, and {r.run.partition('~')[0]} {has}; leave the cell "
             f"blank, or say '{r.row.status}' in the column '{sheet.names.status}' if that is true "
             "of the whole experiment"
         )
@@ -262,7 +288,18 @@ def _readings(state: State, rows: Iterable[_Row], correct: bool) -> list[_Readin
 def _of_run(
     state: State, run: str, rows: Sequence[_Row], runs: Sequence[str], correct: bool
 ) -> Iterator[_Reading]:
-    """Rows of one run, with the recorded runs that they may speak of."""
+    """Rows of one run, with the recorded runs that they may speak of.
+
+    Where all say the same it stands there twice by a slip: repeats hardly agree to the last digit.
+    """
+    if all(map(rows[0].says_what, rows)):
+        told = (
+            f"{run} stands twice with {_said(state, rows[0])}, which counts once; if it was done "
+            "twice, clear its run in one row"
+        )
+        for row in rows[1:]:
+            yield _Reading(row, run, "known", None, told)
+        rows = rows[:1]
     found, rows, left = _matched(state, rows, runs, correct)
     yield from found
     for row, name in zip(rows, left, strict=False):
@@ -336,6 +373,11 @@ def _same(row: _Row, result: Result) -> bool:
     return row.values.keys() == result.values.keys() and _agrees(row, result)
 
 
+def _noted(row: _Row, result: Result) -> str:
+    """The note of a row; that of the result where it is what an export makes of that."""
+    return result.note if row.note == exported_note(result) else row.note
+
+
 def _agrees(row: _Row, result: Result) -> bool:
     """Whether nothing that both say differs."""
     mine, known = row.values, result.values
@@ -345,7 +387,7 @@ def _agrees(row: _Row, result: Result) -> bool:
 
 
 _FITS: tuple[Callable[[_Row, Measurement], bool], ...] = (
-    lambda row, known: _same(row, known.result) and row.note == known.result.note,
+    lambda row, known: _same(row, known.result) and _noted(row, known.result) == known.result.note,
     lambda row, known: _same(row, known.result),
     lambda row, known: _agrees(row, known.result),
     lambda row, known: any(_same(row, old) for old in known.earlier),
@@ -363,7 +405,7 @@ def _confirmed(state: State, row: _Row, run: str) -> _Reading:
         return _Reading(row, run, "known", None, told)
     if row.values.keys() - old.values.keys():
         return _Reading(row, run, "added", _result(row, run, old))
-    if row.note not in ("", old.note):
+    if _noted(row, old) not in ("", old.note):
         told = f"{run} has another note; its result is the same"
         return _Reading(row, run, "known", _result(row, run, old), told)
     return _Reading(row, run, "known", None)
@@ -390,7 +432,7 @@ def _result(row: _Row, run: str, old: Result | None = None) -> Result:
     """What is known of a run now: blank cells leave what was there."""
     note, values, said, extents = row.note, row.values, row.said, row.extents
     if old is not None:
-        note = row.note or old.note
+        note = _noted(row, old) or old.note
         values = old.values | row.values if row.status == "measured" else {}
         said = {c: text for c, text in old.said.items() if c not in row.values} | row.said
         extents = {c: e for c, e in old.extents.items() if c not in row.values} | row.extents

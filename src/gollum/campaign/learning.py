@@ -13,6 +13,7 @@ from gollum.campaign.events import Cells, Learned, Source
 from gollum.campaign.state import State
 from gollum.data.molecules import can_read, canonical
 from gollum.data.naming import loose, meant
+from gollum.data.outcomes import found_bounds
 from gollum.data.pool import cell_text
 from gollum.data.source import SourceTask
 from gollum.data.spreadsheets.units import ENDINGS, alike, converted, split_name, unit_in
@@ -157,7 +158,7 @@ def matched(
         return [c for c in ours if c not in found], [c for c in others if c not in taken]
 
     for column in left()[0]:
-        same = [c for c in left()[1] if _name(c) == _name(column)]
+        same = [c for c in left()[1] if unitless(c) == unitless(column)]
         if len(same) == 1 and _kinds_agree(state, theirs, column, same[0]):
             found[column] = Match(column, same[0], "the same name")
     for column in left()[0]:
@@ -201,9 +202,12 @@ def _in_our_terms(
     """
     ours, other = state.created.objective, theirs.created.objective
     wanted, given = _unit(state, ours), _unit(theirs, other)
-    if _name(ours) == _name(other) and (wanted == given or alike(wanted, given)):
+    if unitless(ours) == unitless(other) and (wanted == given or alike(wanted, given)):
         return means, True
-    if _name(ours) == _name(other) and wanted and given:
+    wanted, given = wanted or _by_bounds(state), given or _by_bounds(theirs)
+    if unitless(ours) == unitless(other) and wanted and given:
+        if alike(wanted, given):
+            return means, True
         factor = [converted(float(value), given, wanted) for value in means]
         if all(value is not None for value in factor):
             notes.append(Note("source-converted", name, f"'{other}' is converted to {wanted}."))
@@ -250,7 +254,7 @@ def _numbers(cells: Sequence[object]) -> bool:
     )
 
 
-def _name(column: str) -> str:
+def unitless(column: str) -> str:
     """What columns are compared by: their names without units, spelt loosely."""
     bare, unit = split_name(column)
     ending = "" if unit else next((e for e in ENDINGS if column.endswith(e)), "")
@@ -263,6 +267,19 @@ def _unit(state: State, column: str) -> str:
         return unit
     found = unit_in(column)
     return found[0] if found else ""
+
+
+def _by_bounds(state: State) -> str:
+    """'%' of an objective whose name says a percentage without a unit: a yield from 0 to 100."""
+    one = state.objective
+    return "%" if one.bounds == found_bounds(one.name, "", np.array([])) == (0.0, 100.0) else ""
+
+
+def measures_ours(state: State, column: str) -> bool:
+    """Whether a column of results holds the objective, in its unit as far as names say."""
+    ours, unit = state.created.objective, (unit_in(column) or ("",))[0]
+    known = _unit(state, ours) or _by_bounds(state)
+    return unitless(column) == unitless(ours) and (unit in ("", known) or alike(unit, known))
 
 
 def _convertible(unit: str, wanted: str) -> bool:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gollum.data.naming import meant
 from gollum.data.pool import cell_text
 from gollum.data.readers import read_frame, read_table
+from gollum.data.spreadsheets.numbers import is_number_like
 from gollum.errors import ConfigError, DataError, listed, nearest
 
 COST = "cost"  # what the sum is called
@@ -62,10 +63,11 @@ def read_prices(column: str, given: Any) -> dict[str, float]:
             f"not {listed(names)}."
         )
     prices = dict[str, float]()
-    cells = zip(table[options], table[found[0]], strict=True)
-    for option, price in ((cell_text(option), price) for option, price in cells):
-        if not option:
-            continue
+    cells = zip(map(cell_text, table[options]), table[found[0]], strict=True)
+    said = [(option, price) for option, price in cells if option]
+    # A decimal comma is only text because of another cell; that comes first, to be named.
+    said.sort(key=lambda one: isinstance(one[1], str) and is_number_like(one[1]))
+    for option, price in said:
         one = _price(f"{where}: {column}", option, price)
         if prices.setdefault(option, one) != one:
             raise DataError(f"{where}: '{option}' has two prices; keep one.")
@@ -73,7 +75,10 @@ def read_prices(column: str, given: Any) -> dict[str, float]:
 
 
 def checked(
-    prices: Mapping[str, Mapping[str, float]], table: pd.DataFrame, where: str
+    prices: Mapping[str, Mapping[str, float]],
+    table: pd.DataFrame,
+    where: str,
+    renamed: Mapping[tuple[str, str], str] | None = None,
 ) -> dict[str, dict[str, float]]:
     """Prices in the words of a campaign.
 
@@ -81,6 +86,7 @@ def checked(
         prices: column → option → price.
         table: the candidates' inputs.
         where: file or campaign, for messages.
+        renamed: (column, former name of an option) → its name.
 
     Raises:
         ConfigError: there is no such column, or an option has no price.
@@ -93,7 +99,13 @@ def checked(
             close = nearest(name, columns)
             raise ConfigError(f"{where}: there is no input '{name}' to have prices.{close}")
         levels = list(dict.fromkeys(table[column].map(cell_text)))
-        said = {meant(option, levels, []): price for option, price in known.items()}
+        said = dict[str, float]()
+        for option, price in known.items():
+            text = meant(option, levels, [])
+            if text not in levels:
+                text = (renamed or {}).get((column, text), text)
+            if said.setdefault(text, price) != price:
+                raise ConfigError(f"{where}: '{text}' of '{column}' has two prices; keep one.")
         if missing := [level for level in levels if level and level not in said]:
             raise ConfigError(
                 f"{where}: '{missing[0]}' of '{column}' has no price; add it (0 where it costs "

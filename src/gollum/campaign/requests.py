@@ -99,6 +99,8 @@ def cell_meant(
     known = [cell_text(cell) for cell in cells]
     told = list[Note]() if notes is None else notes
     text = meant(cell_text(value).strip(), known, told)
+    if text not in known:  # perhaps a former name
+        text = state.renamed.get((column or "", text), text)
     number, given = quantity(text) or ("", "")
     unit = state.created.units.get(column or "") or next(iter(unit_in(column or "") or ()), "")
     if text in known or not (given and unit and is_plain(number)):

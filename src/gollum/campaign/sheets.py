@@ -316,10 +316,7 @@ def _results(state: State, *, history: bool) -> pd.DataFrame:
     for column in (state.created.objective, *state.created.also):
         frame[column] = _floats(r.values.get(column) for r in results)
     frame[names.status] = _texts(r.status for r in results)
-    frame[names.note] = _texts(
-        "; ".join(filter(None, [r.note, *(f"{c}: {text}" for c, text in r.said.items())]))
-        for r in results
-    )
+    frame[names.note] = _texts(map(exported_note, results))
     plans = [_plan_of(state, r.run) for r in results]
     if any(state.otherwise(r) for r in results):
         frame.insert(
@@ -338,6 +335,12 @@ def _results(state: State, *, history: bool) -> pd.DataFrame:
     if history:
         frame[names.replaced] = _texts("" if time else "yes" for _, time in told)
     return frame
+
+
+def exported_note(result: Result) -> str:
+    """The note of a result, with what its cells said in place of plain numbers."""
+    said = (f"{column}: {text}" for column, text in result.said.items())
+    return "; ".join(filter(None, [result.note, *said]))
 
 
 def _candidates(state: State) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -43,12 +43,14 @@ class Store:
         expected: sha256 of the last event that decisions are made upon; where there are others by
             then, they are refused. None lets them be made upon whatever there is.
         by: who makes them, as the events say.
+        held: the transaction that all belongs to, of `together`.
     """
 
     path: Path
     beginning: str
     expected: str | None = None
     by: str = ""
+    held: sa.Connection | None = None
 
     @classmethod
     def create(
@@ -147,12 +149,26 @@ class Store:
             self._refuse_others(connection, self.expected)
             yield Ledger(self.path, connection, self.by)
 
+    @contextmanager
+    def together(self) -> Iterator[Store]:
+        """The store for several calls while nobody else can write, which are kept all or none.
+
+        Raises:
+            Moved: there are other events than up to `self.expected`.
+        """
+        with self._session(WRITE) as connection:
+            self._refuse_others(connection, self.expected)
+            yield replace(self, expected=None, held=connection)
+
     def _refuse_others(self, connection: sa.Connection, expected: str | None) -> None:
         if expected not in (None, content.last_sha256(connection)):
             raise Moved(f"somebody else has just written to '{self.path}'; look, and try again.")
 
     @contextmanager
     def _session(self, how: Sequence[str] = READ) -> Iterator[sa.Connection]:
+        if self.held is not None:
+            yield self.held
+            return
         with _session(self.path, how) as connection:
             if content.is_another(connection, self.beginning):
                 raise DataError(

@@ -21,7 +21,7 @@ from gollum.data.outcomes import (
 )
 from gollum.data.pool import cell_text
 from gollum.data.spreadsheets.numbers import composed
-from gollum.errors import ConfigError, listed, nearest
+from gollum.errors import ConfigError, listed, nearest, quoted
 
 _WITH_GOAL = re.compile(r"(.+):(\s*[A-Za-z_-]+(?:\s*[=\s].*)?)")
 DETAILS = ("bounds", "transform", "failed_as", "reference", "weight")  # of an outcome, by name
@@ -136,14 +136,14 @@ def check(outcomes: Sequence[Outcome]) -> None:
                 raise ConfigError(
                     f"'{one.name}' has a {detail}, which is for several objectives of which more "
                     f"is always wanted; leave it out, or take it back by --{detail} "
-                    f"{one.name}=none."
+                    f"{quoted(f'{one.name}=none')}."
                 )
             if value is not None and detail == "reference" and weighed:
                 raise ConfigError(
                     f"'{one.name}' has a reference, which is for a front, and "
                     f"'{weighed[0].name}' a weight, which is for a sum; keep one of them, and take "
-                    f"the other back by --reference {one.name}=none or --weight "
-                    f"{weighed[0].name}=none."
+                    f"the other back by --reference {quoted(f'{one.name}=none')} or --weight "
+                    f"{quoted(f'{weighed[0].name}=none')}."
                 )
     for one in pursued if weighed else ():
         if one.bounds != UNBOUNDED and None in one.bounds:
@@ -200,7 +200,7 @@ def check_bounds(state: State) -> None:
                 wider = ":".join("" if end is None else f"{end:g}" for end in (low, high))
                 raise ConfigError(
                     f"{run}: {one.name} {value:g} is outside of the bounds ({spelt(one.bounds)}); "
-                    f"correct it, or give wider ones as --bounds {one.name}={wider}."
+                    f"correct it, or give wider ones as --bounds {quoted(f'{one.name}={wider}')}."
                 )
 
 
@@ -223,5 +223,5 @@ def check_reference(state: State) -> None:
         raise ConfigError(
             f"no result is better than the reference ({point}) in all of it, so nothing would "
             "count; give one that is worse than what you have, or take it back by --reference "
-            f"{pursued[0].name}=none."
+            f"{quoted(f'{pursued[0].name}=none')}."
         )

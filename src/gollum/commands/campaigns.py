@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
     from gollum.api import Campaign
     from gollum.campaign.begin import Start
+    from gollum.campaign.events import Learned
+    from gollum.campaign.learning import Match
     from gollum.campaign.state import State
+    from gollum.notes import Note
+
+    Taken = tuple[Learned, list[Match], list[Note]]
 
 SHEETS, PAGES = (".xlsx", ".csv"), (".html", ".htm")
 POLICY = ("surrogate", "preset", "acquisition", "model")  # options that are keys of the policy
@@ -266,23 +271,27 @@ def init(known: argparse.Namespace) -> int:
         others = (known.template, known.failed_word, known.ordinal, known.price)
         if not file.exists() or not (aims or keys or any(v is not None for v in others)):
             raise ConfigError("give --table FILE or --factors FILE with the possible experiments.")
-        if known.failed_word is not None:
-            given = [word for word in known.failed_word if word != "null"]
-            words = Campaign(file).call_failed(given, forget="null" in known.failed_word)
-            told = f"{', '.join(words)} as well" if words else "the usual words only"
-            _say(console, f"{file}: from now on a failed experiment says {told}.")
-        if known.ordinal is not None:
-            for column, order in Campaign(file).order(_orders(known.ordinal)).items():
-                _say(console, f"{file}: from now on {column} has the order {' < '.join(order)}.")
-        if known.price is not None:
-            for column, prices in Campaign(file).price(_pairs("price", known.price)).items():
-                _say(console, f"{file}: from now on {len(prices)} options of {column} have prices.")
-        if aims:
-            said = known.objective or ()
-            wanted = Campaign(file).want(*said, goal=goal, target=known.target, **details)
-            for line in wanted_lines(wanted):
-                _say(console, f"{file}: from now on {line}.")
-        _change(Campaign(file), console, known.template, keys)
+        told = list[str]()
+        with Campaign(file).together() as campaign:
+            if known.failed_word is not None:
+                given = [word for word in known.failed_word if word != "null"]
+                words = campaign.call_failed(given, forget="null" in known.failed_word)
+                what = f"{', '.join(words)} as well" if words else "the usual words only"
+                told.append(f"a failed experiment says {what}")
+            if known.ordinal is not None:
+                orders = campaign.order(_orders(known.ordinal))
+                told += [f"{c} has the order {' < '.join(order)}" for c, order in orders.items()]
+            if known.price is not None:
+                every = campaign.price(_pairs("price", known.price))
+                told += [f"{len(prices)} options of {c} have prices" for c, prices in every.items()]
+            if aims:
+                said = known.objective or ()
+                told += wanted_lines(
+                    campaign.want(*said, goal=goal, target=known.target, **details)
+                )
+            more = _change(campaign, known.template, keys)
+        for line in (*(f"{file}: from now on {what}." for what in told), *more):
+            _say(console, line)
         return 0
     if known.objective is None and known.factors is None:
         raise ConfigError("give --objective COLUMN, the column to optimize.")
@@ -310,23 +319,25 @@ def init(known: argparse.Namespace) -> int:
         target=known.target,
         **options,
     )
+    taken = _learn_first(campaign, known)
     _show_columns(console, start)
     for note in start.notes:
         _say(console, f"Note: {note}")
     results = len(start.recorded.results) if start.recorded else 0
     _say(console, f"{file}: {len(start.candidates):,} possible experiments, {results} results; "
          f"{wanted_words(start.created.outcomes)}.")  # fmt: skip
-    _show_text(console, start.template, campaign)
-    _learn_first(console, campaign, known)
+    for line in _text_lines(start.template, campaign):
+        _say(console, line)
+    _show_learned(console, campaign, taken)
     _say(console, next_step(campaign.state(), known.campaign))
     return 0
 
 
-def _learn_first(console: Console, campaign: Campaign, known: argparse.Namespace) -> None:
+def _learn_first(campaign: Campaign, known: argparse.Namespace) -> list[Taken]:
     """Take over what `init` names; where that fails, nothing is left behind."""
     try:
-        _learn(console, campaign, argparse.Namespace(match=known.match, sheet=None, encoding=None),
-               known.learn_from, {})  # fmt: skip
+        return _learn(campaign, argparse.Namespace(match=known.match, sheet=None, encoding=None),
+                      known.learn_from, {})  # fmt: skip
     except UserError:
         campaign.path.unlink()
         raise
@@ -438,15 +449,14 @@ def add(known: argparse.Namespace) -> int:
         _say(console, f"column '{name}': {value} in all experiments so far.")
     _say(console, f"{count:,} candidates were added; there are {len(state.table):,} now, "
          f"{int(state.open().sum()):,} of them open.")  # fmt: skip
-    if factors:
-        _show_text(console, state.words(), campaign)
+    for line in _text_lines(state.words(), campaign) if factors else ():
+        _say(console, line)
     return 0
 
 
 def learn(known: argparse.Namespace) -> int:
     """Learn from earlier campaigns, tables and opinions, or no longer."""
     from gollum.api import Campaign
-    from gollum.data.pool import cell_text
     from gollum.report.campaign.display import Display
 
     if not (known.sources or known.forget or known.rank or known.ask):
@@ -454,19 +464,31 @@ def learn(known: argparse.Namespace) -> int:
     if bool(known.ask) != bool(known.url):
         raise ConfigError("--ask MODEL and --url ADDRESS belong together; give both.")
     campaign, console = Campaign(known.campaign), _console()
-    for name in known.forget:
-        campaign.forget(name)
-        _say(console, f"{known.campaign} does not learn from {name} any more.")
     said = {option: getattr(known, option) for option in (*TABLE_OPTIONS, "id_column")}
     options = {option: value for option, value in said.items() if value is not None}
-    _learn(console, campaign, known, known.sources, options)
-    taken = [campaign.rank(text) for text in known.rank]
-    if known.ask:
+    with campaign.together() as all_or_none:
+        for name in known.forget:
+            all_or_none.forget(name)
+        learned = _learn(all_or_none, known, known.sources, options)
+        taken = [all_or_none.rank(text) for text in known.rank]
+    for name in known.forget:
+        _say(console, f"{known.campaign} does not learn from {name} any more.")
+    _show_learned(console, campaign, learned)
+    _show_opinions(console, campaign, taken)
+    if known.ask:  # others need not wait until somebody agrees and a server has answered
         with Display(console) as display:
-            taken += campaign.ask(
+            asked = campaign.ask(
                 known.ask, known.url, columns=known.about, confirm=known.confirm,
                 price_per_million=known.price, listener=display,
             )  # fmt: skip
+        _show_opinions(console, campaign, asked)
+    return 0
+
+
+def _show_opinions(console: Console, campaign: Campaign, taken: Sequence[Learned]) -> None:
+    """The order of options that a campaign learns from."""
+    from gollum.data.pool import cell_text
+
     for event in taken:
         (cells,) = event.results.columns.values()
         places: dict[float, list[str]] = {}
@@ -474,29 +496,34 @@ def learn(known: argparse.Namespace) -> int:
             places.setdefault(campaign.state().goal.sign * value, []).append(cell_text(option))
         order = " > ".join(", ".join(places[score]) for score in sorted(places, reverse=True))
         _say(console, f"{campaign.path} learns from {event.name}: {order}.")
-    return 0
 
 
 def _learn(
-    console: Console,
     campaign: Campaign,
     known: argparse.Namespace,
     sources: Sequence[str],
     options: Mapping[str, Any],
-) -> None:
-    """Take over sources one after the other, and show what was matched."""
-    from rich.table import Table
-
+) -> list[Taken]:
+    """Take over sources one after the other."""
     from gollum.campaign.given import Given
-    from gollum.report.campaign.status import visible
 
     match = dict(_pair(text, "OURS=THEIRS") for text in known.match)
-    for text in sources:
-        given = Given.of(text)
-        event, matches, notes = campaign.learn_from(
+    return [
+        campaign.learn_from(
             given.source, objective=given.objective, direction=given.direction, match=match,
             sheet=known.sheet, encoding=known.encoding, **options,
-        )  # fmt: skip
+        )
+        for given in map(Given.of, sources)
+    ]  # fmt: skip
+
+
+def _show_learned(console: Console, campaign: Campaign, taken: Sequence[Taken]) -> None:
+    """What was matched of each source."""
+    from rich.table import Table
+
+    from gollum.report.campaign.status import visible
+
+    for event, matches, notes in taken:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for head in ("here", f"in {event.name}", "because"):
             table.add_column(visible(console, head).plain, overflow="fold")
@@ -709,27 +736,26 @@ def _keep_results(campaign: Campaign, file: Path) -> None:
         )
 
 
-def _change(
-    campaign: Campaign, console: Console, template: str | None, keys: Mapping[str, Any]
-) -> None:
-    """Give a campaign another template, another policy, or both."""
+def _change(campaign: Campaign, template: str | None, keys: Mapping[str, Any]) -> list[str]:
+    """Give a campaign another template, another policy, or both, and say so."""
+    told = list[str]()
     if keys:
         policy = campaign.configure(keys)
         words = [f"surrogate {policy.surrogate}", f"preset {policy.preset}"]
-        told = ("surrogate", "preset", "representations", "kernel", "acquisition", "model.name")
-        told_of = [f"{key} {policy.typed([key])[key]}" for key in keys if key not in told]
+        usual = ("surrogate", "preset", "representations", "kernel", "acquisition", "model.name")
+        told_of = [f"{key} {policy.typed([key])[key]}" for key in keys if key not in usual]
         for key in ("representations", "kernel"):
             value = getattr(policy, key)
             words += [f"{key} {value if key == 'kernel' else ', '.join(value)}"] if value else []
         words += [f"acquisition {policy.acquisition}"] if policy.factory is not None else []
         words += [f"model {policy.model.name}"] if policy.has_model else []
         words += told_of
-        _say(console, f"{campaign.path}: from now on {', '.join(words)}.")
+        told.append(f"{campaign.path}: from now on {', '.join(words)}.")
     if template is not None:
         known = campaign.retell(template)
-        for note in campaign.lint():
-            _say(console, f"Note: {note}")
-        _show_text(console, known, campaign)
+        told += [f"Note: {note}" for note in campaign.lint()]
+        told += _text_lines(known, campaign)
+    return told
 
 
 def _with_keys(handler: Callable[..., int]) -> Callable[..., int]:
@@ -788,11 +814,12 @@ def _show_columns(console: Console, start: Start) -> None:
         _say(console, f"… and {len(start.columns) - COLUMNS:,} more columns.")
 
 
-def _show_text(console: Console, template: Any, campaign: Campaign) -> None:
+def _text_lines(template: Any, campaign: Campaign) -> list[str]:
+    """The template, and what it makes of an experiment."""
     state = campaign.state()
-    _say(console, f"Template: {template.source}")
     reader = "The model reads" if state.reads_texts() else "A language model would read"
-    _say(console, f"{reader}, for example: {template.render_row(state.pool, 0).text}")
+    text = template.render_row(state.pool, 0).text
+    return [f"Template: {template.source}", f"{reader}, for example: {text}"]
 
 
 def _meeting(word: str, state: State) -> dict[str, str]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from gollum.data.spreadsheets.numbers import SPACES
-from gollum.errors import DataError
+from gollum.errors import DataError, quoted
 from gollum.notes import Note
 
 REMEMBERED = 100_000  # molecules
@@ -63,7 +63,7 @@ def one_spelling(
                 raise DataError(
                     f"{where}: row {row}, column '{name}': '{level}' is not a valid SMILES; "
                     "correct it or leave the cell empty, or say that the column holds names by "
-                    f"--category {name}."
+                    f"--category {quoted(name)}."
                 )
             usual, at = spelt.setdefault(found, (level, row))
             meant.append(usual)

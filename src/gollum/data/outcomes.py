@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from gollum.data.naming import loose
-from gollum.errors import ConfigError, nearest
+from gollum.errors import ConfigError, nearest, quoted
 
 Vector = NDArray[np.float64]
 Kind = Literal["maximize", "minimize", "target", "range", "at-least", "at-most", "watch"]
@@ -163,7 +163,8 @@ class Outcome(_Part):
         said = "bounds" in self.model_fields_set  # otherwise they may be found yet
         if self.transform == "logit" and None in self.bounds and said:
             raise ConfigError(
-                f"'{self.name}': logit needs both bounds; give them as --bounds {self.name}=0:100."
+                f"'{self.name}': logit needs both bounds; give them as --bounds "
+                f"{quoted(f'{self.name}=0:100')}."
             )
         wanted = (self.goal.target, self.goal.low, self.goal.high, self.reference)
         for what, value in zip(("target", "limit", "limit", "reference"), wanted, strict=True):

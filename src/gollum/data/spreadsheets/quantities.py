@@ -20,7 +20,8 @@ from gollum.data.spreadsheets.units import (
 from gollum.data.spreadsheets.values import typed
 from gollum.notes import Note, Notes
 
-_TOLD = ("one-unit", "several-units", "times")  # notes of the reader that numbers make untrue
+# Notes of the reader that numbers make untrue.
+_TOLD = ("one-unit", "several-units", "times", "unit-among-numbers")
 
 
 def without_units(

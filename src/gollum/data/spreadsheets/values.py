@@ -156,7 +156,7 @@ def _units(column: Column) -> Note:
     first = next(iter(examples.values()))
     unit = unit_of(first) or ""
     other = next((t for u, t in examples.items() if not alike(u or "", unit)), None)
-    if other is None and column.native:
+    if other is None and not all(isinstance(cell, str) for cell in column.cells):
         row = column.texts[first]
         return column.note(
             "unit-among-numbers",
