@@ -204,6 +204,25 @@ def test_pages_are_for_everybody(chrome, server, scheme, width):
     assert page.troubles == []
 
 
+def test_the_grid_fits_and_buttons_keep_their_width(chrome, server):
+    table = web.grid().assign(solvent="EtOH/H2O 4:1", time_h=0.5)
+    made = web.make(server.folder, table=table, also=["impurity"])
+    made.suggest(4)
+    reason = "they part into phases that stay apart"
+    made.avoid(together=[{"ligand": "A", "base": "K"}], reason=reason)
+    page = entered(chrome, server, viewport={"width": 1200, "height": 800})
+    page.goto(f"{server.home}/c/demo")
+    assert (
+        page.get_by_role("button", name="Allow ligand=A and base=K again").bounding_box()["height"]
+        < 45
+    )
+    page.goto(f"{server.home}/c/demo/results")
+    assert (
+        page.evaluate("(e => e.scrollWidth - e.clientWidth)(document.querySelector('.scroll'))")
+        == 0
+    )
+
+
 def test_two_people_at_once(chrome, server):
     web.make(server.folder)
     one, two = (entered(chrome, server) for _ in range(2))
