@@ -204,6 +204,24 @@ def test_pages_are_for_everybody(chrome, server, scheme, width):
     assert page.troubles == []
 
 
+def test_the_grid_fits_and_buttons_keep_their_width(chrome, server):
+    solvents, times = ("EtOH/H2O 4:1", "dioxane/H2O 4:1"), (0.5, 2.0)
+    table = web.grid().assign(
+        solvent=[solvents[i % 2] for i in range(36)], time_h=[times[i // 2 % 2] for i in range(36)]
+    )
+    made = web.make(server.folder, table=table, also=["impurity"])
+    made.suggest(4)
+    pair = {"base": "K", "solvent": "dioxane/H2O 4:1"}
+    made.avoid(together=[pair], reason="they part into phases that stay apart")
+    page = entered(chrome, server, viewport={"width": 1200, "height": 800})
+    page.goto(f"{server.home}/c/demo")
+    button = page.get_by_role("button", name="Allow base=K and solvent=dioxane/H2O 4:1 again")
+    assert button.bounding_box()["height"] < 45  # one line
+    page.goto(f"{server.home}/c/demo/results")
+    beyond = "(e => e.scrollWidth - e.clientWidth)(document.querySelector('.scroll'))"
+    assert page.evaluate(beyond) == 0
+
+
 def test_two_people_at_once(chrome, server):
     web.make(server.folder)
     one, two = (entered(chrome, server) for _ in range(2))

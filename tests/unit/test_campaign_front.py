@@ -88,7 +88,7 @@ def test_what_limits_cost():
 
 
 def test_a_limit_that_binds():
-    state, _ = begun("maximize", "watch", "at-least=96")
+    state, log = begun("maximize", "watch", "at-least=96")
     (limit,) = bindings(state)
     assert (limit.met, limit.known, limit.gain) == (2, 5, 10.0)
     assert best(state).id == "r5"
@@ -100,6 +100,9 @@ def test_a_limit_that_binds():
     assert (
         "ee at least 96: 2 of 5 meet it; without it, the best yield would be 10.0 better." in text
     )
+    for known, said in ((state, True), (begun("maximize", "watch", "watch")[0], False)):
+        page = " ".join(Page(render(known, log, None)).text.split())
+        assert ("For the line of yield only experiments within all limits count" in page) is said
 
 
 def test_while_nothing_meets_the_limits():
