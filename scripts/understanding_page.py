@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 
 from gollum.analysis.bootstrap import FEWEST_FOR_LEVEL, mean_interval
-from gollum.analysis.learned.chemistry import Z
 from gollum.analysis.learned.success import R2, RATIO, complete_runs, predictors
+from gollum.analysis.metrics import INTERVAL
 from gollum.api import analyze, run
 from gollum.benchmark.sweeps.records import read_records, write_table
 from gollum.files import write_file, write_text
@@ -265,7 +265,7 @@ def _single() -> Iterator[str]:
     every = _table("replacements")
     change = every["observed_instead"] - every["observed"]
     off = (every["observed_instead"] - every["mean_instead"]).abs()
-    inside = off <= Z * every["deviation_instead"]
+    inside = off <= INTERVAL * every["deviation_instead"]
     known = change.notna()
     right = (np.sign(change) == np.sign(every["change"]))[known].mean()
     table = every[every["id"] == every["id"].iloc[0]]
