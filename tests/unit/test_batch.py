@@ -186,7 +186,7 @@ class Rough:
 def crowd(fitted, monkeypatch):
     """The surrogate with a cheaper form, where more than 20 candidates are very many."""
     monkeypatch.setattr(batch, "MANY", 20)
-    monkeypatch.setattr(batch, "LOOKED_AT", 12)
+    monkeypatch.setattr(batch, "SHORTLIST", 12)
     monkeypatch.setattr(batch, "PER_EXPERIMENT", 2)
     rough = Rough(fitted)
     monkeypatch.setattr(type(fitted), "rough", property(lambda _: rough))
@@ -197,7 +197,7 @@ def crowd(fitted, monkeypatch):
 def test_of_very_many_a_cheaper_form_finds_those_that_are_looked_at(crowd, fitted, criterion):
     chosen = pick(fitted, criterion=criterion)
     assert crowd.asked == len(REST)
-    assert chosen == pick(fitted, criterion=criterion, whole=True)
+    assert chosen == pick(fitted, criterion=criterion, screened=False)
     assert crowd.asked == len(REST)
 
 

@@ -26,9 +26,9 @@ ROUNDING = 1e-9  # relative difference of acquisition values that counts as none
 SAMPLES = 256  # joint posterior samples of q_log_ei
 MANY_SAMPLES = 4096  # where whole batches are compared
 RESCORED = 256  # candidates scored anew at a time while a batch is built
-SHORTLIST = 2048  # of candidates for a batch that comes close to a target without limits
-MANY = 5_000  # candidates, beyond which some are looked at by a cheaper model alone
-LOOKED_AT, PER_EXPERIMENT = 2_048, 20  # of these: so many, or so many for each of a batch
+SHORTLIST = 2048  # candidates that pass, and those for a batch that comes close to a target
+MANY = 5_000  # candidates, beyond which they are screened
+PER_EXPERIMENT = 20  # of a batch, so many pass if that is more than the shortlist
 
 
 def select(
@@ -41,7 +41,7 @@ def select(
     pending: Rows | None = None,
     limits: Limits = NO_LIMITS,
     penalties: NDArray[np.float64] | None = None,
-    whole: bool = False,
+    screened: bool = True,
 ) -> Selection:
     """Choose the next experiments among candidates.
 
@@ -61,7 +61,7 @@ def select(
         pending: positions of experiments whose results are not there yet.
         limits: what a batch must not exceed.
         penalties: for all N candidates of the pool, what is taken off their acquisition value.
-        whole: whether the surrogate is asked for all of them, however many.
+        screened: whether its cheaper form is asked first where there are very many.
 
     Raises:
         DataError: there is no candidate.
@@ -71,10 +71,10 @@ def select(
         raise DataError(f"{fitted.pool.name}: every candidate has been measured already.")
     before = np.array([], dtype=np.int64) if pending is None else pending
     wanted = min(batch_size, len(rows))
-    if not whole and len(rows) > MANY and not limits.bind and fitted.rough is not fitted:
-        looked = _less(score(fitted.rough, rows, aim.rough), rows, penalties)
-        count = min(max(LOOKED_AT, PER_EXPERIMENT * wanted), len(rows))
-        rows = rows[looked.topk(count).indices.sort().values.cpu().numpy()]
+    if screened and len(rows) > MANY and not limits.bind and fitted.rough is not fitted:
+        rough = _less(score(fitted.rough, rows, aim.rough), rows, penalties)
+        count = min(max(SHORTLIST, PER_EXPERIMENT * wanted), len(rows))
+        rows = rows[rough.topk(count).indices.sort().values.cpu().numpy()]
     values = _less(score(fitted, rows, aim), rows, penalties)
     if aim.target is not None and not limits.bind:
         best = values.topk(min(SHORTLIST, len(rows))).indices.sort().values

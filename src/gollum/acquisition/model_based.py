@@ -163,7 +163,7 @@ class ModelBased:
             return select(
                 fitted, part, aim=aim, batch_size=request.count, seed=ties,
                 pending=request.pending, limits=request.limits, penalties=penalties,
-                whole=request.whole,
+                screened=request.screened,
             )  # fmt: skip
 
         plates = _plates(request)

@@ -104,8 +104,8 @@ class BatchRequest:
             utility; or None.
         apart: whether several outcomes have nothing in common, as in older suggestions: each is
             learned by itself.
-        whole: whether very many candidates are all asked of the whole surrogate, as in older
-            suggestions.
+        screened: whether very many candidates are first screened by a cheaper form of the
+            surrogate, which in older suggestions they are not.
     """
 
     count: int
@@ -121,7 +121,7 @@ class BatchRequest:
     space: Space | None = None
     extents: Extents | None = None
     apart: bool = False
-    whole: bool = False
+    screened: bool = True
 
 
 @dataclass(frozen=True)

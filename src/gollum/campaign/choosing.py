@@ -27,7 +27,7 @@ def batch_request(
     taken: Rows,
     outcomes: tuple[Observed, ...],
     apart: bool = False,
-    whole: bool = False,
+    screened: bool = True,
 ) -> BatchRequest:
     """What a strategy is asked for.
 
@@ -40,7 +40,7 @@ def batch_request(
         taken: positions that the batch holds already.
         outcomes: with their results, the objective first.
         apart: as `BatchRequest` takes it.
-        whole: likewise.
+        screened: likewise.
 
     Raises:
         DataError: no candidate is left.
@@ -73,7 +73,7 @@ def batch_request(
         outcomes=outcomes if len(outcomes) > 1 else (),
         extents=outcomes[0].extents,
         apart=apart,
-        whole=whole,
+        screened=screened,
     )
 
 

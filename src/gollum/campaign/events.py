@@ -241,8 +241,8 @@ class Suggested(Happening):
     together: bool = False
     """Whether several outcomes were learned by one language model, where one is trained, and
     experiments could move between the candidates for all of them."""
-    looked: bool = False
-    """Whether very many candidates were first looked at by a cheaper model."""
+    screened: bool = False
+    """Whether very many candidates were first screened by a cheaper model."""
     advice: str = ""
     """Whether to go on, as it was told with the batch; empty without a model."""
     revision: str = ""

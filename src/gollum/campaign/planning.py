@@ -128,7 +128,7 @@ def propose(
     extends: bool = False,
     limited: bool = True,
     together: bool = True,
-    looked: bool = True,
+    screened: bool = True,
     listener: Listener = SILENT,
 ) -> Suggested:
     """Choose experiments; the same state and arguments give the same ones on the same machine.
@@ -142,7 +142,7 @@ def propose(
         limited: whether no interval is widened beyond that of guessing the mean.
         together: whether several outcomes are learned by one language model, and experiments move
             between the candidates for all of them.
-        looked: whether very many candidates are first looked at by a cheaper model.
+        screened: whether very many candidates are first screened by a cheaper model.
         listener: told what it is at.
 
     Raises:
@@ -167,7 +167,7 @@ def propose(
     wanted = partial(
         batch_request, count=asked - len(held), request=request, fresh=fresh, pending=pending,
         taken=pool.positions(held), outcomes=outcomes, apart=not together,
-        whole=not looked,
+        screened=screened,
     )  # fmt: skip
     asks = wanted(state)
     if state.drawn_from and (together or len(outcomes) == 1):
@@ -211,7 +211,7 @@ def propose(
         trust={} if chosen.fitted is None else chosen.fitted.trust_in_sources(),
         limited=limited,
         together=together,
-        looked=looked,
+        screened=screened,
         advice=told,
         revision=chosen.revision,
         provenance={"gollum": __version__, "commit": commit(), **_runtime(state.policy).describe()},

@@ -79,7 +79,7 @@ def replays(
                 extends=event.batch == known.batch,
                 limited=event.limited,
                 together=event.together,
-                looked=event.looked,
+                screened=event.screened,
                 listener=listener,
             )
             found.append(Replayed(event.batch, event, again))

@@ -134,8 +134,7 @@ class Store:
         Raises:
             Moved: there are other events than up to `expected`.
         """
-        with self._session(WRITE) as connection:
-            self._refuse_others(connection, expected)
+        with self._writing(expected) as connection:
             return [_append(connection, event, self.by) for event in events][-1]
 
     @contextmanager
@@ -145,8 +144,7 @@ class Store:
         Raises:
             Moved: there are other events than up to `self.expected`.
         """
-        with self._session(WRITE) as connection:
-            self._refuse_others(connection, self.expected)
+        with self._writing(self.expected) as connection:
             yield Ledger(self.path, connection, self.by)
 
     @contextmanager
@@ -156,13 +154,18 @@ class Store:
         Raises:
             Moved: there are other events than up to `self.expected`.
         """
-        with self._session(WRITE) as connection:
-            self._refuse_others(connection, self.expected)
+        with self._writing(self.expected) as connection:
             yield replace(self, expected=None, held=connection)
 
-    def _refuse_others(self, connection: sa.Connection, expected: str | None) -> None:
-        if expected not in (None, content.last_sha256(connection)):
-            raise Moved(f"somebody else has just written to '{self.path}'; look, and try again.")
+    @contextmanager
+    def _writing(self, expected: str | None) -> Iterator[sa.Connection]:
+        """A session in which nobody else can write; raises `Moved` after other events."""
+        with self._session(WRITE) as connection:
+            if expected not in (None, content.last_sha256(connection)):
+                raise Moved(
+                    f"somebody else has just written to '{self.path}'; look, and try again."
+                )
+            yield connection
 
     @contextmanager
     def _session(self, how: Sequence[str] = READ) -> Iterator[sa.Connection]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,12 +13,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gollum.data.naming import meant
 from gollum.data.spreadsheets.numbers import SPACES, is_number_like
 from gollum.errors import DataError, listed, nearest
 from gollum.notes import Note
 
 Direction = Literal["maximize", "minimize"]
 HEADER_ROWS = 1  # of a table that does not say where its first row was
+_ATOMS = re.compile(r"[BCNOPSFIHbcnopsilr\d@+\-\[\]()=#/\\%.]+")  # of a SMILES, or a formula
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,6 +202,34 @@ def smiles_columns(table: pd.DataFrame) -> list[str]:
 
     called = [str(c) for c in table.columns if "smiles" in str(c).casefold()]
     return [c for c in called if not holds_reactions(table[c])]
+
+
+def refuse_slips(pool: Pool, table: pd.DataFrame) -> None:
+    """Refuse cells of other rows that would count as something new and are slips.
+
+    What may be atoms is left alone: CO is not Co, and C1CCCCC1 not c1ccccc1.
+
+    Raises:
+        DataError: a cell is blank where no candidate's is, or a name is a known one, spelt
+            otherwise.
+    """
+    numbers = pool.numeric_columns()
+    for column in pool.table.columns.intersection(table.columns):
+        cells, known = table[column], pool.table[column]
+        if cells.isna().any() and not known.isna().any():
+            row = cells.index[cells.isna()][0]
+            raise DataError(f"row '{row}', column '{column}' is blank; fill it in.")
+        if column in numbers:
+            continue
+        every = known.dropna().astype(str).unique().tolist()
+        new = cells.dropna().astype(str)
+        for row, name in new[~new.isin(every)].items():
+            like = name if _ATOMS.fullmatch(name) else meant(name, every, [])
+            if like != name:
+                raise DataError(
+                    f"row '{row}', column '{column}': '{name}' is spelt otherwise than '{like}'; "
+                    "write it as it is there."
+                )
 
 
 def is_blank(cells: pd.Series) -> NDArray[np.bool_]:

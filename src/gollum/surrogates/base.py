@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gollum.data.extents import Extents
-from gollum.data.pool import Pool
+from gollum.data.pool import Pool, refuse_slips
 from gollum.errors import DataError, UserError
 from gollum.features.base import FixedFeatures
 from gollum.features.layout import Layout
@@ -32,7 +31,6 @@ from gollum.settings import Settings
 Rows = NDArray[np.int64]
 
 SMALLEST_VARIANCE = 1e-10
-ATOMS = re.compile(r"[BCNOPSFIHbcnopsilr\d@+\-\[\]()=#/\\%.]+")  # of a SMILES, or a formula
 PAIRS = 512  # of candidates, by which slots are weighed
 
 
@@ -236,7 +234,7 @@ class Fitted(ABC):
         if isinstance(where, pd.DataFrame) and len(where) == 0:
             where = []
         if isinstance(where, pd.DataFrame):
-            _refuse_slips(self.pool, where)
+            refuse_slips(self.pool, where)
             mean, variance = self.encoded(where)
             return self.location + self.scale * mean, self.scale.square() * variance
         return self.marginals(self.pool.positions(where))
@@ -454,40 +452,6 @@ class OnRepresentation:
         """
         if isinstance(self.representation, FixedFeatures):
             self.representation.refuse_not_finite(self.pool)
-
-
-def _refuse_slips(pool: Pool, table: pd.DataFrame) -> None:
-    """Refuse cells of other rows that would count as something new and are slips.
-
-    What may be atoms is left alone: CO is not Co, and C1CCCCC1 not c1ccccc1.
-
-    Raises:
-        DataError: a cell is blank where no candidate's is, or a name differs from a known one in
-            nothing but case, spaces and signs.
-    """
-    numbers = pool.numeric_columns()
-    for column in pool.table.columns.intersection(table.columns):
-        cells, known = table[column], pool.table[column]
-        if cells.isna().any() and not known.isna().any():
-            row = cells.index[cells.isna()][0]
-            raise DataError(f"row '{row}', column '{column}' is blank; fill it in.")
-        if column in numbers:
-            continue
-        every = known.dropna().astype(str).unique()
-        names = {_letters(name): name for name in every}
-        new = cells.dropna().astype(str)
-        for row, name in new[~new.isin(every)].items():
-            like = None if ATOMS.fullmatch(name) else names.get(_letters(name))
-            if like is not None:
-                raise DataError(
-                    f"row '{row}', column '{column}': '{name}' is spelt otherwise than '{like}'; "
-                    "write it as it is there."
-                )
-
-
-def _letters(name: str) -> str:
-    """Letters and digits of a name alone."""
-    return "".join(filter(str.isalnum, name.casefold()))
 
 
 def slot_weights(
