@@ -709,7 +709,9 @@ def test_a_fit_that_goes_on_reads_its_states_once(model_folder, monkeypatch):
 
 def test_every_batch_of_every_pass_drops_its_own_elements(model_folder, monkeypatch):
     """Also with shared masks: they are shared by the modules that one batch goes through."""
-    monkeypatch.setattr(embed_module, "batches", lambda lengths: np.arange(len(lengths))[:, None])
+    monkeypatch.setattr(
+        embed_module, "batches", lambda lengths, **_: np.arange(len(lengths))[:, None]
+    )
     text, _ = adapted_text(model_folder, "bert", dropout=0.5, shared_masks=True)
     text.train()
     drawn, draw = [], Masks._draw

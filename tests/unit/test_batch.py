@@ -187,6 +187,7 @@ def crowd(fitted, monkeypatch):
     """The surrogate with a cheaper form, where more than 20 candidates are very many."""
     monkeypatch.setattr(batch, "MANY", 20)
     monkeypatch.setattr(batch, "SHORTLIST", 12)
+    monkeypatch.setattr(batch, "FOR_ONE", 6)
     monkeypatch.setattr(batch, "PER_EXPERIMENT", 2)
     rough = Rough(fitted)
     monkeypatch.setattr(type(fitted), "rough", property(lambda _: rough))

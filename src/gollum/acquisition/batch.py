@@ -26,8 +26,9 @@ ROUNDING = 1e-9  # relative difference of acquisition values that counts as none
 SAMPLES = 256  # joint posterior samples of q_log_ei
 MANY_SAMPLES = 4096  # where whole batches are compared
 RESCORED = 256  # candidates scored anew at a time while a batch is built
-SHORTLIST = 2048  # candidates that pass, and those for a batch that comes close to a target
+SHORTLIST = 2048  # candidates for a batch that pass, and those that come close to a target
 MANY = 5_000  # candidates, beyond which they are screened
+FOR_ONE = 512  # candidates that pass where one is chosen and none is pending
 PER_EXPERIMENT = 20  # of a batch, so many pass if that is more than the shortlist
 
 
@@ -73,8 +74,9 @@ def select(
     wanted = min(batch_size, len(rows))
     if screened and len(rows) > MANY and not limits.bind and fitted.rough is not fitted:
         rough = _less(score(fitted.rough, rows, aim.rough), rows, penalties)
-        count = min(max(SHORTLIST, PER_EXPERIMENT * wanted), len(rows))
-        rows = rows[rough.topk(count).indices.sort().values.cpu().numpy()]
+        together = len(before) + wanted
+        count = FOR_ONE if together == 1 else max(SHORTLIST, PER_EXPERIMENT * together)
+        rows = rows[rough.topk(min(count, len(rows))).indices.sort().values.cpu().numpy()]
     values = _less(score(fitted, rows, aim), rows, penalties)
     if aim.target is not None and not limits.bind:
         best = values.topk(min(SHORTLIST, len(rows))).indices.sort().values

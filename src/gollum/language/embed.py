@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 TOKEN_BUDGET = 8192  # tokens of a batch, padding included
 START = 256  # tokens that take about as long as starting a batch does
 MULTIPLE = 16  # padded lengths are multiples of it: attention is then up to twice as fast
+MULTIPLE_FLOAT32 = 4  # products take nearly all of its time, so padding costs what it adds
 TEXTS_AT_ONCE = 10_000  # texts that the tokenizer gets at once; it needs some 10 kB for each
 Progress = Callable[[int, int], None]
 
@@ -60,12 +61,16 @@ class Tokens:
         return tokens
 
     def padded(
-        self, sequences: NDArray[np.int64], pad_id: int, device: torch.device
+        self,
+        sequences: NDArray[np.int64],
+        pad_id: int,
+        device: torch.device,
+        multiple: int = MULTIPLE,
     ) -> tuple[Tensor, Tensor]:
         """Token ids and mask of b distinct texts, b x t, padded on the right."""
         lengths = self.lengths[sequences, None]
         longest = int(lengths.max())
-        place = np.arange(max(longest, min(padded_length(longest), self.limit)))
+        place = np.arange(max(longest, min(padded_length(longest, multiple), self.limit)))
         real = place < lengths
         ids = np.full(real.shape, pad_id, dtype=np.int64)
         ids[real] = self.ids[(self.starts[sequences, None] + place)[real]]
@@ -118,19 +123,21 @@ def _token_ids(
     return [ids or [backbone.blank_id] for ids in full], read
 
 
-def padded_length(length: int) -> int:
+def padded_length(length: int, multiple: int = MULTIPLE) -> int:
     """Length that texts of up to `length` tokens are padded to."""
-    return int(-(-length // MULTIPLE) * MULTIPLE)
+    return int(-(-length // multiple) * multiple)
 
 
-def batches(lengths: NDArray[np.int64], budget: int = TOKEN_BUDGET) -> Iterator[NDArray[np.int64]]:
+def batches(
+    lengths: NDArray[np.int64], budget: int = TOKEN_BUDGET, multiple: int = MULTIPLE
+) -> Iterator[NDArray[np.int64]]:
     """Positions grouped by similar length so that each padded batch holds at most `budget` tokens.
 
     The longest come first. A batch ends where padding further texts to its length would cost more
     than starting another one. A single text longer than the budget makes a batch of its own.
     """
     order = np.argsort(-lengths, kind="stable")
-    widths = -(-lengths[order] // MULTIPLE) * MULTIPLE
+    widths = -(-lengths[order] // multiple) * multiple
     start = 0
     while start < len(order):
         width = widths[start]
@@ -156,9 +163,10 @@ def embed(backbone: Backbone, tokens: Tokens, progress: Progress | None = None) 
     vectors = torch.empty(
         len(tokens), backbone.hidden_size, dtype=torch.float64, device=backbone.device
     )
-    done = 0
-    for batch in batches(tokens.lengths):
-        ids, mask = tokens.padded(batch, backbone.pad_id, backbone.device)
+    single = backbone.runtime.dtype == torch.float32
+    done, multiple = 0, MULTIPLE_FLOAT32 if single else MULTIPLE
+    for batch in batches(tokens.lengths, multiple=multiple):
+        ids, mask = tokens.padded(batch, backbone.pad_id, backbone.device, multiple)
         vectors[batch] = backbone.pool(backbone.hidden(ids, mask), mask)
         done += len(batch)
         if progress:

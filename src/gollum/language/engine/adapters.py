@@ -7,17 +7,18 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.lora import LoraLayer
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers.pytorch_utils import Conv1D
 
 from gollum.errors import ModelError
 from gollum.language.engine.fused import ADAPTER, FastDropout, Fused, Masks
+
+if TYPE_CHECKING:
+    from peft.tuners.lora import LoraLayer
 
 
 def transformer_layers(model: nn.Module) -> nn.ModuleList:
@@ -81,6 +82,10 @@ def inject_lora(
     Raises:
         ModelError: the model has no list of layers, or PEFT refuses to adapt it.
     """
+    # Models that are only read need no PEFT.
+    from peft import LoraConfig, inject_adapter_in_model
+    from peft.tuners.lora import LoraLayer
+
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha,
