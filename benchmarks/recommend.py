@@ -8,7 +8,8 @@ recommender (extra `peers`; left out where it is not installed); `botorch` a Sin
 features with log-EI over all candidates, one choice after the other; `embeddings` the same on a
 sentence encoder's vectors of the rows. All take turns. What is done once per table (features,
 BayBE's search space) is counted apart. A cell that would take longer than --most seconds, told from
-the ones before, is left out, one that did is not repeated, and so are `embeddings` of more than 10,000 rows.
+the ones before, is left out, and so are `embeddings` of more than 10,000 rows; one that did take
+longer is not repeated.
 """
 
 from __future__ import annotations

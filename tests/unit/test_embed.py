@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gollum.language import embed as embed_module
 from gollum.language.embed import (
     MULTIPLE,
+    MULTIPLE_FLOAT32,
     START,
     TOKEN_BUDGET,
     Tokens,
@@ -136,6 +137,25 @@ def test_a_batch_ends_where_one_more_would_not_fit_or_cost_more_than_another_bat
         one_more = padding + width - padded_length(lengths[following[0]])
         assert padding <= START
         assert (len(part) + 1) * width > budget or one_more > START
+
+
+@pytest.mark.parametrize(
+    ("dtype", "multiple"), [(torch.float32, MULTIPLE_FLOAT32), (torch.bfloat16, MULTIPLE)]
+)
+def test_short_texts_are_padded_less_in_float32(model_folder, monkeypatch, dtype, multiple):
+    backbone, widths = load(model_folder("bert"), dtype=dtype), list[int]()
+    hidden = type(backbone).hidden
+
+    def noting(self, ids, mask):
+        widths.append(ids.shape[1])
+        return hidden(self, ids, mask)
+
+    monkeypatch.setattr(type(backbone), "hidden", noting)
+    tokens = tokenize(backbone, ["w1 w2", "w3"])
+    vectors = embed(backbone, tokens)
+    assert widths == [multiple]
+    monkeypatch.setattr(embed_module, "MULTIPLE_FLOAT32", 1)
+    torch.testing.assert_close(vectors, embed(backbone, tokens), rtol=1e-5, atol=1e-5)
 
 
 def test_batches_by_default_hold_the_token_budget():
