@@ -59,6 +59,12 @@ def test_a_code_above_numbers_is_no_second_header(tmp_path):
     assert table["code"].tolist() == ["001", "123", "456"]
 
 
+@pytest.mark.parametrize("first", ["<5", "2–4", "12 ± 1", "trace"])
+def test_a_result_above_numbers_is_no_second_header(tmp_path, first):
+    table = read_table(written(tmp_path, f"ligand,yield\nA,{first}\nB,12\nC,45\n"))
+    assert table["yield"].tolist() == [first, "12", "45"]
+
+
 def test_codes_too_long_for_an_integer_stay_text(tmp_path):
     assert read_table(written(tmp_path, f"a\n{10**30}\n{10**30 + 1}\n"))["a"].nunique() == 2
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from gollum.data.spreadsheets.columns import Column
+from gollum.data.spreadsheets.inexact import inexact
 from gollum.data.spreadsheets.numbers import SPACES, Cell, composed, is_integer, is_number_like
 from gollum.data.spreadsheets.values import spellings, typed
 from gollum.errors import DataError
@@ -268,6 +269,8 @@ def _check_second_header(sheet: Sheet, row: int, columns: Sequence[Column]) -> N
     present = [cell for cell in first if not _is_blank([cell])]
     if any(_is_number(cell) or is_integer(str(cell).strip(SPACES)) for cell in present):
         return  # of a header no name is a number, nor a code such as 007
+    if any(inexact(str(cell), "", (0.0, 100.0)) for cell in present):
+        return  # nor a result such as <5
     for column in columns:
         if (
             column.cells
