@@ -493,8 +493,8 @@ class FittedAverage(Fitted):
 
     @property
     def rough(self) -> FittedAverage:
-        """A quarter of the particles."""
-        return self.thinned(max(FEWEST, len(self.theta) // 4))
+        """An eighth of the particles."""
+        return self.thinned(max(FEWEST, len(self.theta) // 8))
 
     def thinned(self, count: int) -> FittedAverage:
         """The same with so many of the particles at most."""
