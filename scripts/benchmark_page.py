@@ -340,6 +340,40 @@ def _transfer(name: str) -> Iterator[str]:
     )  # fmt: skip
 
 
+def _tasks_of_baybe(name: str) -> Iterator[str]:
+    """What results of one other product bring BayBE and the default within 20 experiments."""
+    wanted = {product: written(_next(product)) for product in PRODUCTS}
+    alone = dict.fromkeys(PRODUCTS, "")
+    pairs = (
+        ("BayBE, TaskParameter", "baybe", name, "buchwald-hartwig"),
+        ("the default", "combined", "transfer", "default"),
+    )
+    runs = None
+    rows = []
+    for words, surrogate, with_them, without in pairs:
+        found = []
+        for label, sweep, settings in ((LEARNED, with_them, wanted), (ALONE, without, alone)):
+            records = _records(sweep)
+            table, traces = _as(records, label, _runs_with(records.table, surrogate, settings))
+            early = traces[traces["iteration"] == EARLY].set_index(["task", "seed"])
+            table = table.set_index(["task", "seed"])
+            table["top5_coverage"] = early["top5_coverage"]
+            found.append(table)
+        runs = found[0].index if runs is None else runs  # those that BayBE was given the time for
+        table = pd.concat([one.loc[runs].reset_index() for one in found])
+        early = compare(table, pd.DataFrame(), "top5_coverage", ALONE)
+        means, gain = early.overall.set_index("method")["mean"], early.gains.iloc[0]
+        rows.append((
+            words, *(f"{means[m]:.3f}" for m in (ALONE, LEARNED)),
+            f"{gain['mean']:+.3f} {_interval(gain['low'], gain['high'], '+')}",
+            f"{table.groupby(['task', 'seed']).ngroups}",
+        ))  # fmt: skip
+    yield _markdown(
+        (f"found after {EARLY}", "alone", "with 60 results of one other product", "gain [95 %]",
+         "pairs"), rows,
+    )  # fmt: skip
+
+
 def _runs_with(table: pd.DataFrame, surrogate: str, settings: Mapping[str, str]) -> pd.DataFrame:
     """Runs of a surrogate on some tasks, each with its settings, of the first seeds."""
     wanted = table["task"].map(settings)
@@ -436,6 +470,7 @@ PARTS: dict[str, Callable[[str], Iterable[str]]] = {
     "encoders": _encoders,
     "minimol": _minimol,
     **dict.fromkeys(KNOWN, _transfer),
+    "transfer-baybe": _tasks_of_baybe,
     "buchwald-hartwig": _products,
     "paper19": _many_tasks,
     "further": _many_tasks,

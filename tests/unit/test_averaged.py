@@ -204,9 +204,9 @@ def test_what_is_told_beside_others_is_what_is_told_apart(fitted):
     torch.testing.assert_close(variance, whole.diagonal()[2:])
 
 
-def test_its_cheaper_form_has_a_quarter_of_the_particles(fitted):
+def test_its_cheaper_form_has_an_eighth_of_the_particles(fitted):
     rough, every = fitted.rough, np.arange(N)
-    assert 4 * len(rough.theta) == len(fitted.theta)
+    assert 8 * len(rough.theta) == len(fitted.theta)
     means = [one.standardised(every)[0] for one in (rough, fitted)]
     assert np.corrcoef(*means)[0, 1] > 0.95
     assert rough.thinned(len(rough.theta)) is rough

@@ -460,7 +460,8 @@ def test_specs_of_the_project_leave_nothing_out(file):
     assert found.notes == ()
     assert load_spec(file).name == file.stem
     conditions = ("starts-random", "starts-random-5", "starts-random-1", "batches-24")
-    assert all(cell.config.quality for cell in found.cells) == (file.stem not in conditions)
+    unjudged = (*conditions, "transfer-baybe")
+    assert all(cell.config.quality for cell in found.cells) == (file.stem not in unjudged)
     labels = (cell.label.split("/")[1].replace("-fast", "") for cell in found.cells)
     methods = {re.split("(?:-protocol)?-transfer", label)[0] for label in labels}
     assert (len(found.cells), methods) == {
@@ -495,6 +496,7 @@ def test_specs_of_the_project_leave_nothing_out(file):
         ),
         "realistic": (2 * 10 * 5, {"combined-minilm-default", "one_hot", "morgan"}),
         "transfer": (5 + 5 * (5 * 6 + 4 + 3), {"combined-minilm-default", "averaged-default"}),
+        "transfer-baybe": (5 + 5 * 5, {"baybe"}),
         "transfer-more": (
             5 * (5 + 2 * 5 + 2 * 5 + 4 + 1 + 3 + 7 + 5 + 2 * 5),
             {"combined-minilm-default", "ranked-minilm-default", "pooled-minilm-default"},
