@@ -114,7 +114,7 @@ class Benchmark:
 
     def measure_size(self, size: str, model: str) -> None:
         """Fits and scoring with one language model."""
-        engines = {path: self.engine(path, model, STEPS[size]) for path in PATHS}
+        engines = {path: self.engine(path, model, STEPS[size]) for path in self.options.paths}
         plain = PlainPath(model, self.problem.texts)
         lengths = plain.mask.sum(1).tolist()
         self.about["tokens"] = {"mean": sum(lengths) / len(lengths), "longest": max(lengths)}
@@ -179,7 +179,7 @@ class Benchmark:
     def measure_runs(self, size: str, model: str, folder: Path) -> None:
         """A whole run of each preset, in a process and with a cache of its own."""
         keys = {"n_init": self.counts[0], "n_iters": self.options.iterations, "device": "cpu"}
-        for preset in PATHS:
+        for preset in self.options.paths:
             config = self.config(preset, model, output=str(folder / preset), **keys)
             command = [sys.executable, __file__, "--engine-run", config.model_dump_json()]
             cache = str(folder / f"{preset}-cache")
@@ -190,7 +190,8 @@ class Benchmark:
             most = config.optimizer.fine_tuning or config.optimizer.max_evaluations
             own = np.minimum(taken["evaluations"], most)
             taken["plain_equal_steps"] = self.plain_run(size, own)
-            taken["plain"] = self.plain_run(size, np.array(self.runs["paper"]["evaluations"]))
+            if "paper" in self.runs:
+                taken["plain"] = self.plain_run(size, np.array(self.runs["paper"]["evaluations"]))
             print(f"{size}, run, {preset}: {taken['seconds']:.4g} s", flush=True)
             self.save()
 
@@ -215,13 +216,14 @@ class Benchmark:
                 name = "score" if what == "embed" else what
                 fractions[size, path, name] = self.operations[what, size] / value / peak
         runs = self.runs.items()
+        known = [(preset, taken) for preset, taken in runs if "plain" in taken]
         return {
             **self.about,
             **{f"{what}_ratio": ratio for what, ratio in nested(ratios).items()},
-            "run_ratio": {preset: taken["plain"] / taken["seconds"] for preset, taken in runs},
+            "run_ratio": {preset: taken["plain"] / taken["seconds"] for preset, taken in known},
             "run_ratio_equal_steps": {p: r["plain_equal_steps"] / r["seconds"] for p, r in runs},
             "run_seconds": {p: r["seconds"] for p, r in runs},
-            "run_seconds_plain": {preset: taken["plain"] for preset, taken in runs},
+            "run_seconds_plain": {preset: taken["plain"] for preset, taken in known},
             "run_evaluations": {preset: taken["evaluations"] for preset, taken in runs},
             "peak_fraction": nested(fractions),
             "peak_gflops": self.peaks,
@@ -244,10 +246,13 @@ def table(known: dict[str, Any]) -> Table:
     """How many times as long the plain path takes as the engine."""
     table = Table("what", "model", "preset", "n", "engine, s", "plain / engine")
     for what, size, preset in product(("fit", "score"), known["steps"], PATHS):
-        for n, ratio in known[f"{what}_ratio"][size][preset].items():
+        for n, ratio in known[f"{what}_ratio"][size].get(preset, {}).items():
             taken = known["seconds"][what][size][preset][n]
             table.add_row(what, size, preset, str(n), f"{taken:.3g}", f"{ratio:.3g}")
-    for preset, ratio in known["run_ratio"].items():
+    for preset, ratio in known["run_ratio_equal_steps"].items():
+        ratio = known["run_ratio"].get(
+            preset, ratio
+        )  # with as few steps, where `paper` did not run
         table.add_row("run", "", preset, "", f"{known['run_seconds'][preset]:.4g}", f"{ratio:.3g}")
     return table
 
@@ -285,6 +290,7 @@ def main(words: list[str] | None = None) -> None:
         default=3,
         help="that count, after the first; a third for models of base size",
     )
+    parser.add_argument("--paths", nargs="+", choices=list(PATHS), default=list(PATHS))
     parser.add_argument("--skip-run", action="store_true", help="no whole runs")
     parser.add_argument("--engine-run", help=argparse.SUPPRESS)
     options = parser.parse_args(words)
