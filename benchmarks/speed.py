@@ -243,7 +243,7 @@ class Benchmark:
 
 
 def table(known: dict[str, Any]) -> Table:
-    """How many times as long the plain path takes as the engine."""
+    """How many times as long the plain path takes as the engine; runs, if `paper` ran, as it did."""
     table = Table("what", "model", "preset", "n", "engine, s", "plain / engine")
     for what, size, preset in product(("fit", "score"), known["steps"], PATHS):
         for n, ratio in known[f"{what}_ratio"][size].get(preset, {}).items():
@@ -252,7 +252,7 @@ def table(known: dict[str, Any]) -> Table:
     for preset, ratio in known["run_ratio_equal_steps"].items():
         ratio = known["run_ratio"].get(
             preset, ratio
-        )  # with as few steps, where `paper` did not run
+        )
         table.add_row("run", "", preset, "", f"{known['run_seconds'][preset]:.4g}", f"{ratio:.3g}")
     return table
 
