@@ -243,16 +243,14 @@ class Benchmark:
 
 
 def table(known: dict[str, Any]) -> Table:
-    """How many times as long the plain path takes as the engine; runs, if `paper` ran, as it did."""
+    """How many times as long the plain path takes as the engine, whole runs as in `paper`."""
     table = Table("what", "model", "preset", "n", "engine, s", "plain / engine")
     for what, size, preset in product(("fit", "score"), known["steps"], PATHS):
         for n, ratio in known[f"{what}_ratio"][size].get(preset, {}).items():
             taken = known["seconds"][what][size][preset][n]
             table.add_row(what, size, preset, str(n), f"{taken:.3g}", f"{ratio:.3g}")
     for preset, ratio in known["run_ratio_equal_steps"].items():
-        ratio = known["run_ratio"].get(
-            preset, ratio
-        )
+        ratio = known["run_ratio"].get(preset, ratio)
         table.add_row("run", "", preset, "", f"{known['run_seconds'][preset]:.4g}", f"{ratio:.3g}")
     return table
 
