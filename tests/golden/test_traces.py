@@ -28,7 +28,7 @@ COMMITTED = [
     ("buchwald-hartwig", "bh-ethyl", "drfp", 20),
     ("buchwald-hartwig", "bh-ethyl", "random", 50),
     ("paper19", "photoswitch", "morgan", 50),
-    ("buchwald-hartwig", "bh-ethyl", "static", 20),
+    pytest.param("buchwald-hartwig", "bh-ethyl", "static", 20, marks=pytest.mark.slow),
     ("buchwald-hartwig", "bh-ethyl", "pllm", 10),
     pytest.param("buchwald-hartwig", "bh-ethyl", "pllm_phi", 3, marks=pytest.mark.slow),
 ]

@@ -419,6 +419,7 @@ def test_a_locked_cell_is_left_for_later_and_taken_once_it_is_free(tmp_path, mon
     assert ends == [("0", "locked"), ("1", "finished"), ("0", "finished")]
 
 
+@pytest.mark.slow
 @posix
 def test_ctrl_c_ends_cleanly_and_the_sweep_goes_on(tmp_path, capsys):
     spec = write_spec(tmp_path, keys={"n_iters": 25})

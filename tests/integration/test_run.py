@@ -329,7 +329,9 @@ def interrupted(command, output, how, iterations):
     return process.returncode, errors
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    "how", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_broken_off_run_goes_on_as_if_it_had_not_been(tmp_path, capsys, how):
     output, whole = tmp_path / "broken", tmp_path / "whole"
     length = 25
@@ -415,6 +417,7 @@ def found_with(data, output):
     return total, mean, variance**0.5
 
 
+@pytest.mark.slow
 def test_true_labels_are_learned_and_permuted_ones_are_not(tmp_path):
     found, mean, deviation = found_with({"data.task": "bh-2-pyridyl"}, tmp_path / "true")
     assert found > mean + 10 * deviation

@@ -122,6 +122,7 @@ def several(strategy, goals, space):
     return found, Modelled(outcomes, found.fitted, found.others)
 
 
+@pytest.mark.slow
 def test_several_objectives_move_and_bring_more_together(strategy):
     gains = []
     for space in (False, True):
