@@ -139,16 +139,15 @@ def main() -> None:
     options = parser.parse_args()
     prepare_process(None)
     warnings.simplefilter("ignore")
-    paths = {"default": default, "baybe": baybe, "botorch": botorch, "embeddings": embeddings}
+    every = {"default": default, "baybe": baybe, "botorch": botorch, "embeddings": embeddings}
     if find_spec("baybe") is None:
-        del paths["baybe"]
-    seconds: dict[str, dict] = {path: {"once": {}, "recommend": {}} for path in paths}
+        del every["baybe"]
+    seconds: dict[str, dict] = {path: {"once": {}, "recommend": {}} for path in every}
     for size in options.sizes:
         problem = candidates(SHAPES[size])
         known = np.random.default_rng(1).choice(prod(SHAPES[size]), MEASURED, replace=False)
         made: dict[str, Choose] = {}
-        if size > READ:
-            paths.pop("embeddings", None)
+        paths = {p: make for p, make in every.items() if p != "embeddings" or size <= READ}
         for path, make in paths.items():
             start = time.perf_counter()
             made[path] = make(problem, known)

@@ -243,7 +243,11 @@ class Benchmark:
 
 
 def table(known: dict[str, Any]) -> Table:
-    """How many times as long the plain path takes as the engine, whole runs as in `paper`."""
+    """How many times as long the plain path takes as the engine.
+
+    In whole runs with the evaluations of `paper`, or with as few as the engine where that did not
+    run.
+    """
     table = Table("what", "model", "preset", "n", "engine, s", "plain / engine")
     for what, size, preset in product(("fit", "score"), known["steps"], PATHS):
         for n, ratio in known[f"{what}_ratio"][size].get(preset, {}).items():
